@@ -1,0 +1,62 @@
+"""The whole error tree. Every error says what is wrong and, after ` -- `, what to do about it.
+
+    QvlError                  1   any failure qvl explains
+    ├── UsageError            2   a flag, a time or a setting makes no sense
+    ├── MediaError            3   the file cannot be read as video
+    │   └── EncryptedMedia    3   DRM: frames would decode to garbage
+    ├── ModelMissing          4   no such checkpoint, no network, or a broken folder
+    │   └── OutsideWorld      4   the embedded model does not know this kind of video
+    └── OverBudget            5   does not fit memory or the checkpoint's positions
+
+Exit codes beside these: 0 ok, 6 partial answer (a hole in the media), 10 nothing found with
+`--fail-empty`, 130 Ctrl-C. Foreign errors (PyAV, torch, huggingface_hub) are mapped to this tree where
+qvl calls them, never further up.
+"""
+
+EXIT_OK = 0
+EXIT_PARTIAL = 6
+EXIT_EMPTY = 10
+EXIT_INTERRUPTED = 130
+
+
+class QvlError(Exception):
+    """A failure with one clear line: `fact`, and optionally the `remedy`."""
+
+    exit_code = 1
+
+    def __init__(self, fact: str, remedy: str | None = None) -> None:
+        super().__init__(f"{fact} -- {remedy}" if remedy else fact)
+        self.fact = fact
+        self.remedy = remedy
+
+
+class UsageError(QvlError):
+    """The request itself makes no sense (bad flag, unreadable time, `--from` past the end)."""
+
+    exit_code = 2
+
+
+class MediaError(QvlError):
+    """The input is missing, empty, damaged, or holds no decodable video."""
+
+    exit_code = 3
+
+
+class EncryptedMedia(MediaError):
+    """The video stream is encrypted."""
+
+
+class ModelMissing(QvlError):
+    """The checkpoint or something it needs is not there."""
+
+    exit_code = 4
+
+
+class OutsideWorld(ModelMissing):
+    """The chosen model says it does not know this kind of video."""
+
+
+class OverBudget(QvlError):
+    """The plan does not fit memory or the checkpoint's position range."""
+
+    exit_code = 5

@@ -1,0 +1,56 @@
+"""What a probe knows of a file, and what a decoder yields. Plain data; all times exact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+from qvl_cli.timeline import TimeSpan
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """One video stream and its container.
+
+    duration: seconds from the first shown frame to the end of the last; times everywhere count from there.
+    start: presentation time of that first frame on the container's own clock.
+    frame_times: presentation time of every shown frame, ascending, from a scan of the packets.
+    keyframes: the subset a decoder can start from.
+    width, height: as displayed, after rotation and sample aspect ratio.
+    holes: spans the container promises but has no packets for (lying or cut-off files).
+    """
+
+    path: Path
+    container: str
+    codec: str
+    pixel_format: str
+    coded_width: int
+    coded_height: int
+    width: int
+    height: int
+    rotation: int
+    sample_aspect_ratio: Fraction
+    start: Fraction
+    duration: Fraction
+    average_rate: Fraction
+    variable_rate: bool
+    frame_times: tuple[Fraction, ...]
+    keyframes: tuple[Fraction, ...]
+    audio: tuple[str, ...]
+    subtitles: tuple[str, ...]
+    holes: tuple[TimeSpan, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded picture: `pixels` uint8 RGB [height, width, 3], rotated upright, sample aspect NOT applied
+    (the resize to the plan's frame size does both at once)."""
+
+    time: Fraction
+    pixels: npt.NDArray[np.uint8]

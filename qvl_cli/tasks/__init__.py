@@ -1,0 +1,1 @@
+"""Prompts in, Answers out: ask, locate, summarize."""

@@ -1,0 +1,35 @@
+"""Every sentence qvl itself says to a model. One wording for all checkpoints; the embedded one is trained on these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The user's turn after the video: before + query + after. `query` is the user's own text, which the
+    alignment head reads; all three are tokenised with special tokens disabled."""
+
+    before: str
+    query: str
+    after: str = ""
+
+
+def ask_prompt(question: str) -> Prompt:
+    return Prompt("", question.strip())
+
+
+def locate_prompt(event: str) -> Prompt:
+    return Prompt(
+        "Find every time range in the video where this happens: ",
+        event.strip(),
+        '\nAnswer with one line per range, "start - end" in seconds, or "never".',
+    )
+
+
+def section_prompt(start: float, end: float) -> Prompt:
+    return Prompt("", f"What happens between {start:.1f} and {end:.1f} seconds?", " Answer in one sentence.")
+
+
+def overview_prompt() -> Prompt:
+    return Prompt("", "What happens in the video?", " Answer in one sentence.")
