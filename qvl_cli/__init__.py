@@ -4,6 +4,7 @@ The modules, in the order of the data (each imports only from those above it):
 
     errors        every failure a user can meet, as one tree
     timeline      exact times and half-open spans
+    prompts       every sentence qvl itself says to a model
     config        flag > QVL_* > ./qvl.toml > user file
     registry      which models exist, and what a checkpoint folder says of itself
     answer        the Answer document every command ends in
