@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from typing import Any, TypeVar
+
+from qvl_cli.errors import EXIT_EMPTY, EXIT_OK, EXIT_PARTIAL, UsageError
 
 SCHEMA = "qvl.answer/1"
 
@@ -87,3 +90,65 @@ class Answer:
 
     def to_dict(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **asdict(self)}
+
+    @property
+    def status(self) -> str:
+        """`partial` where a part of the range was not seen, `empty` where nothing was found, else `ok`."""
+        if self.coverage.gaps:
+            return "partial"
+        return "ok" if self.found else "empty"
+
+    def exit_code(self, fail_empty: bool) -> int:
+        """What the process ends with. A hole outranks an empty result: what was not found may be in it."""
+        if self.status == "partial":
+            return EXIT_PARTIAL
+        return EXIT_EMPTY if fail_empty and not self.found else EXIT_OK
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Answer:
+        """Read what `to_dict` wrote, also after a trip through JSON; keys of later versions are ignored.
+
+        Raises UsageError where the schema is another one, or a field is missing or of the wrong kind.
+        """
+        if not isinstance(data, Mapping) or data.get("schema") != SCHEMA:
+            schema = data.get("schema") if isinstance(data, Mapping) else None
+            raise UsageError(
+                f"not a {SCHEMA} document (schema: {schema!r})", "give a JSON file of `qvl ... -f json`"
+            )
+        try:
+            coverage = _build(Coverage, data["coverage"])
+            sampling = _build(Sampling, data["sampling"])
+            return _build(
+                Answer,
+                {
+                    **data,
+                    "media": _build(Media, data["media"]),
+                    "model": _build(ModelUse, data["model"]),
+                    "sampling": replace(sampling, frame=(int(sampling.frame[0]), int(sampling.frame[1]))),
+                    "coverage": Coverage(_pairs(coverage.seen), _pairs(coverage.gaps)),
+                    "usage": _build(Usage, data["usage"]),
+                    "moments": tuple(_build(Moment, moment) for moment in data.get("moments", ())),
+                    "sections": tuple(_build(Section, section) for section in data.get("sections", ())),
+                    "warnings": tuple(str(warning) for warning in data.get("warnings", ())),
+                },
+            )
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise UsageError(
+                f"a damaged {SCHEMA} document: {error}", "write it again with `qvl ... -f json`"
+            ) from error
+
+
+T = TypeVar("T")
+
+
+def _build(kind: type[T], data: Mapping[str, Any]) -> T:
+    """A dataclass from a mapping: unknown keys are dropped, a missing required one raises KeyError."""
+    known = fields(kind)  # type: ignore[arg-type]  # every caller names a dataclass
+    for each in known:
+        if each.default is MISSING and each.default_factory is MISSING and each.name not in data:
+            raise KeyError(f"{kind.__name__} lacks {each.name!r}")
+    return kind(**{each.name: data[each.name] for each in known if each.name in data})
+
+
+def _pairs(spans: Any) -> tuple[tuple[float, float], ...]:
+    return tuple((float(start), float(end)) for start, end in spans)

@@ -1,0 +1,171 @@
+"""Where settings come from: flag > QVL_* environment > ./qvl.toml > the user's file. Merging only.
+
+What a setting means belongs to the stage that uses it, in that stage's own frozen dataclass; here a key has a
+name and a type. An unknown key is an error, so that a misspelt one never passes for the default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from qvl_cli.errors import UsageError
+
+Value = str | int | bool | Fraction
+
+
+def _text(raw: object) -> str:
+    if not isinstance(raw, str) or not raw.strip():
+        raise ValueError("a text")
+    return raw.strip()
+
+
+def _count(raw: object) -> int:
+    if isinstance(raw, bool) or not isinstance(raw, int | str):
+        raise ValueError("a whole number above 0")
+    try:
+        value = int(raw)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise ValueError("a whole number above 0")
+    return value
+
+
+def _rate(raw: object) -> Fraction:
+    # A TOML float goes through its own text: 0.1 means one tenth, not the binary number beside it.
+    try:
+        value = Fraction(str(raw)) if not isinstance(raw, bool) else Fraction(0)
+    except (ValueError, ZeroDivisionError):
+        value = Fraction(0)
+    if value <= 0:
+        raise ValueError("a number above 0, like 2, 0.5 or 30000/1001")
+    return value
+
+
+def _switch(raw: object) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    try:
+        return words[str(raw).strip().lower()]
+    except KeyError:
+        raise ValueError("true or false") from None
+
+
+KEYS: Mapping[str, Callable[[object], Value]] = {
+    "model": _text,
+    "device": _text,
+    "dtype": _text,
+    "aligner": _text,
+    "detail": _text,
+    "fps": _rate,
+    "max_frames": _count,
+    "max_tokens": _count,
+    "max_pixels": _count,
+    "chunk": _count,
+    "format": _text,
+    "fail_empty": _switch,
+    "quiet": _switch,
+    "show_thinking": _switch,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value and the place it came from, as an error names it: `--fps`, `QVL_FPS`, or a path."""
+
+    value: Value
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The merged settings; a key nobody set is absent, and its stage's default holds."""
+
+    settings: Mapping[str, Setting]
+
+    def text(self, key: str, default: str) -> str:
+        return str(self.settings[key].value) if key in self.settings else default
+
+    def count(self, key: str) -> int | None:
+        value = self._value(key)
+        return value if isinstance(value, int) else None
+
+    def rate(self, key: str) -> Fraction | None:
+        value = self._value(key)
+        return value if isinstance(value, Fraction) else None
+
+    def switch(self, key: str) -> bool:
+        return self._value(key) is True
+
+    def source(self, key: str) -> str:
+        """Where the key was set; `default` where it was not."""
+        return self.settings[key].source if key in self.settings else "default"
+
+    def _value(self, key: str) -> Value | None:
+        return self.settings[key].value if key in self.settings else None
+
+
+def user_file(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
+    """The user's own file: XDG_CONFIG_HOME where set, else the platform's place for settings."""
+    if xdg := environ.get("XDG_CONFIG_HOME"):
+        base = Path(xdg)
+    elif platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    elif platform == "win32":
+        base = Path(environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    else:
+        base = Path.home() / ".config"
+    return base / "qvl" / "qvl.toml"
+
+
+def load_config(
+    flags: Mapping[str, object],
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Config:
+    """Merge all sources; `flags` holds what the command line set (None = not given).
+
+    Raises UsageError for an unknown key, a value of the wrong kind, or a file that is not TOML.
+    """
+    environ = os.environ if environ is None else environ
+    settings: dict[str, Setting] = {}
+    # Weakest first: each later source overwrites.
+    for path in (user_file(environ), (folder or Path()) / "qvl.toml"):
+        for key, raw in _read_toml(path).items():
+            settings |= _setting(key, raw, str(path))
+    for name in sorted(name for name in environ if name.startswith("QVL_") and environ[name]):
+        settings |= _setting(name.removeprefix("QVL_").lower(), environ[name], name)
+    for key, raw in flags.items():
+        if raw is not None:
+            settings |= _setting(key, raw, "--" + key.replace("_", "-"))
+    return Config(settings)
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(
+            f"cannot read settings from {path}: {error}", "correct or remove the file"
+        ) from error
+
+
+def _setting(key: str, raw: object, source: str) -> dict[str, Setting]:
+    if key not in KEYS:
+        near = difflib.get_close_matches(key.replace("-", "_"), KEYS, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(KEYS)}"
+        raise UsageError(f"unknown setting {key!r} in {source}", remedy)
+    try:
+        return {key: Setting(KEYS[key](raw), source)}
+    except ValueError as expected:
+        raise UsageError(f"{source}: {key} = {raw!r} is not usable", f"write {expected}") from None

@@ -1,0 +1,139 @@
+import json
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pysubs2
+import pytest
+
+from qvl_cli.answer import Answer, Moment
+from qvl_cli.errors import UsageError
+from qvl_cli.render import WRITERS, writer_for
+from qvl_cli.render.output import check_writable, write_file
+from qvl_cli.render.srt import format_srt
+from tests.test_answer import ANSWER
+
+
+def test_json_is_the_whole_answer_in_one_line() -> None:
+    written = WRITERS["json"](ANSWER, 0)
+    assert written.count("\n") == 1
+    assert Answer.from_dict(json.loads(written)) == ANSWER
+
+
+def test_jsonl_ends_with_done_and_loses_nothing() -> None:
+    records = [json.loads(line) for line in WRITERS["jsonl"](ANSWER, 6).splitlines()]
+    assert [record.pop("type") for record in records] == [
+        "text",
+        "moment",
+        "moment",
+        "section",
+        "section",
+        "done",
+    ]
+    done = records[-1]
+    assert (done.pop("status"), done.pop("exit_code")) == ("ok", 6)
+    again = {**done, **records[0], "moments": records[1:3], "sections": records[3:5]}
+    assert Answer.from_dict(again) == ANSWER
+
+
+def test_txt_gives_text_ranges_and_scores() -> None:
+    lines = WRITERS["txt"](ANSWER, 0).splitlines()
+    assert lines[0] == ANSWER.text
+    assert lines[1].split() == ["00:40.000", "-", "00:41.500", "93%", "a", "red", "circle", "appears"]
+    assert lines[-1].split() == ["00:30.000", "-", "01:01.400", "A", "circle."]
+
+
+def test_hours_are_printed_where_the_media_has_them() -> None:
+    long = replace(ANSWER, media=replace(ANSWER.media, duration=7200.0))
+    assert "00:00:40.000" in WRITERS["txt"](long, 0)
+
+
+def test_srt_cues_are_in_time_order_and_an_independent_reader_agrees() -> None:
+    subs = pysubs2.SSAFile.from_string(WRITERS["srt"](replace(ANSWER, sections=()), 0), format_="srt")
+    assert [(e.start, e.end, e.plaintext) for e in subs] == [
+        (12500, 20000, "a red circle appears"),
+        (40000, 41500, "a red circle appears"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("one\n\n\ntwo", "one\ntwo"),
+        ("  \n \n", "…"),
+        ("a\r\n\r\nb\rc", "a\nb\nc"),
+        ("00:00:01,000 --> 00:00:02,000", "00∶00∶01,000 → 00∶00∶02,000"),
+        ("7\n00:00:01,000 --> 00:00:02,000\nx", "7\n00∶00∶01,000 → 00∶00∶02,000\nx"),
+        ("bell\x07 and\ttab \x1b[31mred", "bell  and tab  [31mred"),
+        ("größer 世界 🎬", "größer 世界 🎬"),
+        ("a\u2028\u2028b", "a\nb"),
+    ],
+)
+def test_no_text_can_break_a_cue(text: str, read: str) -> None:
+    subs = pysubs2.SSAFile.from_string(format_srt([(1.0, 2.0, text), (3.0, 4.0, "next")]), format_="srt")
+    assert [event.plaintext for event in subs] == [read, "next"]
+
+
+def test_srt_times_are_whole_milliseconds_and_never_empty() -> None:
+    subs = pysubs2.SSAFile.from_string(
+        format_srt([(0.0005, 0.0005, "a"), (356400.1, 356401.0, "b")]), format_="srt"
+    )
+    assert [(event.start, event.end) for event in subs] == [(1, 2), (356400100, 356401000)]
+
+
+def test_nothing_found_is_an_empty_srt() -> None:
+    assert WRITERS["srt"](replace(ANSWER, moments=(), sections=()), 0) == ""
+
+
+def test_a_not_a_number_score_never_reaches_json() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        WRITERS["json"](replace(ANSWER, moments=(Moment(0.0, 1.0, float("nan"), "x"),)), 0)
+
+
+def test_an_unknown_format_names_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="txt, json, jsonl, srt"):
+        writer_for("vtt2")
+
+
+def test_a_file_appears_whole_and_follows_the_umask(tmp_path: Path) -> None:
+    target = tmp_path / "out.json"
+    old = os.umask(0o027)
+    try:
+        write_file(str(target), "one\n")
+    finally:
+        os.umask(old)
+    assert target.read_bytes() == b"one\n"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    write_file(str(target), "two\n")
+    assert target.read_text() == "two\n"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "out.json"
+    write_file(str(target), "old\n")
+    with pytest.raises(UnicodeEncodeError):
+        write_file(str(target), "new \ud800\n")
+    assert target.read_text() == "old\n"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "real.txt")
+    write_file(str(tmp_path / "link.txt"), "new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "real.txt").read_text() == "new"
+
+
+def test_a_device_is_written_straight() -> None:
+    check_writable("/dev/null")
+    write_file("/dev/null", "gone")
+    assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.parametrize("target", ["", "missing/out.json"])
+def test_a_hopeless_target_is_refused_beforehand(tmp_path: Path, target: str) -> None:
+    with pytest.raises(UsageError):
+        check_writable(str(tmp_path / target))
