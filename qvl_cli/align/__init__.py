@@ -1,0 +1,72 @@
+"""Text <-> time: two aligners behind one interface.
+
+head      trained with the checkpoint, reads its hidden states (`alignment_head.safetensors`)
+textual   any other checkpoint: the model writes times, and they are read tolerantly
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from qvl_cli.errors import UsageError
+from qvl_cli.timeline import TimeSpan
+
+if TYPE_CHECKING:
+    from qvl_cli.model import LoadedModel
+    from qvl_cli.stream import StreamSession
+
+CHOICES = ("auto", "head", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredSpan:
+    """A time range and the aligner's own probability for it, in [0, 1]."""
+
+    span: TimeSpan
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One sentence of an answer.
+
+    tokens: [first, last) of the generated answer tokens, thinking left out, that spell it.
+    """
+
+    text: str
+    tokens: tuple[int, int]
+
+
+class Aligner(Protocol):
+    name: str
+
+    def locate(self, session: StreamSession, event: str) -> list[ScoredSpan]:
+        """Every span where the event happens, best first; [] where it never does. Only forks `session`."""
+        ...
+
+    def evidence(
+        self, watched: StreamSession, asked: StreamSession, question: str, sentences: Sequence[Sentence]
+    ) -> list[list[ScoredSpan]]:
+        """For each sentence of an answer the spans that prove it, best first.
+
+        watched: the session before the question, only forked. asked: its fork that has just answered; its
+        `answer_states` are those of `sentences`.
+        """
+        ...
+
+
+def load_aligner(model: LoadedModel, choice: str = "auto") -> Aligner:
+    """`auto` takes the checkpoint's head where it has one. Raises UsageError where `head` is not there."""
+    if choice not in CHOICES:
+        raise UsageError(f"unknown aligner {choice!r}", f"choose from {', '.join(CHOICES)}")
+    if choice == "text" or (choice == "auto" and not model.spec.has_alignment_head):
+        from qvl_cli.align.textual import TextualAligner
+
+        return TextualAligner()
+    if not model.spec.has_alignment_head:
+        raise UsageError(f"the model {model.spec.name} has no alignment head", "use --aligner text")
+    from qvl_cli.align.head import HeadAligner
+
+    return HeadAligner.load(model)

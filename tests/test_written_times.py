@@ -1,0 +1,90 @@
+"""What checkpoints really write when asked for times."""
+
+from fractions import Fraction
+
+import pytest
+
+from qvl_cli.align.written import read_spans
+
+TABLE: list[tuple[str, list[tuple[float, float]] | None]] = [
+    # the form the prompt asks for
+    ("12.5 - 20.0", [(12.5, 20)]),
+    ("12.5 - 20.0\n33.0 - 41.5", [(12.5, 20), (33, 41.5)]),
+    ("12 - 20", [(12, 20)]),
+    ("12.5-20.0 s", [(12.5, 20)]),
+    ("12.5s - 20.0s", [(12.5, 20)]),
+    ("12.5 – 20.0 seconds.", [(12.5, 20)]),
+    ("1. 12.5 - 20.0\n2. 33.0 - 41.5", [(12.5, 20), (33, 41.5)]),
+    ("- 12.5 - 20.0\n- 33 - 41", [(12.5, 20), (33, 41)]),
+    ("never", []),
+    ("Never.", []),
+    ('"never"', []),
+    # prose
+    ("The event happens from 24.3 to 30.4 seconds.", [(24.3, 30.4)]),
+    ("from 12s to 20s", [(12, 20)]),
+    ("The given query happens in 0.0 - 11.6 seconds.", [(0, 11.6)]),
+    ("It happens between 5 and 9 seconds and from 20 seconds until 25 seconds.", [(5, 9), (20, 25)]),
+    ("A man enters at <12.5 seconds> and leaves at <20.0 seconds>.", [(12.5, 20)]),
+    ("It appears at <12.5 seconds> and again at <20.0 seconds>.", [(12.5, 12.5), (20, 20)]),
+    ("<12.5 seconds> to <20.0 seconds>", [(12.5, 20)]),
+    ("<12.5 - 20.0 seconds>", [(12.5, 20)]),
+    ("<12.5 seconds>", [(12.5, 12.5)]),
+    ("It happens at 12.5 seconds.", [(12.5, 12.5)]),
+    ("12.5", [(12.5, 12.5)]),
+    ("**0.0s** to **3.5s**", [(0, 3.5)]),
+    ("From 1 minute 5 seconds to 70 seconds", [(65, 70)]),
+    ("1m5s - 1m10s", [(65, 70)]),
+    ("from 1 min to 2 min 30 s", [(60, 150)]),
+    ("12.5 s through 20 s", [(12.5, 20)]),
+    # clocks
+    ("00:12.5 --> 00:20", [(12.5, 20)]),
+    ("00:00:12,500 --> 00:00:20,000", [(12.5, 20)]),
+    ("1:05 - 1:10", [(65, 70)]),
+    ("[00:12 - 00:20]", [(12, 20)]),
+    ("01:02:03.5-01:02:10", [(3723.5, 3730)]),
+    ("(0:05) to (0:09)", [(5, 9)]),
+    ("05:61 - 05:70", None),
+    # JSON, whole, fenced, cut short
+    ('{"start": 12.5, "end": 20.0}', [(12.5, 20)]),
+    ('```json\n[{"start": "00:12.50", "end": "00:20.00", "description": "a goal"}]\n```', [(12.5, 20)]),
+    ('[{"start_time": 1, "label": "x", "end_time": 2}, {"start_time": 5, "end_time": 8}]', [(1, 2), (5, 8)]),
+    ('[\n  {\n    "start": "12.5 seconds",\n    "end": "20.0 seconds"\n  }\n]', [(12.5, 20)]),
+    ('{"timestamp": "00:12 - 00:20", "event": "2 cars"}', [(12, 20)]),
+    ('[{"start": 1, "end": 2}, {"start": 5, "en', [(1, 2)]),
+    ("{'start': 1.5, 'end': 2}", [(1.5, 2)]),
+    ("[12.5, 20.0]", [(12.5, 20)]),
+    ("[[12.5, 20.0], [33.0, 41.5]]", [(12.5, 20), (33, 41.5)]),
+    ('["00:12", "00:20"]', [(12, 20)]),
+    ("start: 3.0s, end: 4.5s", [(3, 4.5)]),
+    ("Start time: 0:03\nEnd time: 0:04", [(3, 4)]),
+    ("[]", []),
+    ("null", []),
+    # no
+    ("The event does not happen in the video.", []),
+    ("A van doesn't appear between 0 and 61 seconds.", []),
+    ("There is no such event in the video.", []),
+    ("The red circle is not visible.", []),
+    ("None of the people wear hats.", []),
+    # neither a range nor a no
+    ("A red circle moves to the left.", None),
+    ("There are 2 people.", None),
+    ("", None),
+    ("20.0 - 12.5", None),
+    ("frames 3 to 9", None),
+]
+
+
+@pytest.mark.parametrize(("text", "spans"), TABLE, ids=[repr(text)[:40] for text, _ in TABLE])
+def test_reading_what_models_write(text: str, spans: list[tuple[float, float]] | None) -> None:
+    read = read_spans(text)
+    expected = None if spans is None else [(Fraction(str(a)), Fraction(str(b))) for a, b in spans]
+    assert (None if read is None else [(span.start, span.end) for span in read]) == expected
+
+
+def test_a_span_knows_where_its_numbers_stand() -> None:
+    text = "so: <12.5 seconds> to 0:20.0."
+    (span,) = read_spans(text) or []
+    assert [text[a:b] for a, b in span.characters] == ["12.5", "0:20.0"]
+    text = "At 7.5 seconds."
+    (span,) = read_spans(text) or []
+    assert [text[a:b] for a, b in span.characters] == ["7.5"]
