@@ -1,0 +1,141 @@
+"""Opening a container: which file, which stream, which way up. Foreign errors become MediaError here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import av.logging
+import numpy as np
+from av.error import FFmpegError
+from av.stream import Disposition
+
+from qvl_cli.errors import MediaError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from av.container import InputContainer
+    from av.sidedata.sidedata import SideData
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+CONVERT = "convert it first: ffmpeg -i IN -c:v libx264 OUT.mp4"
+# Text and character-art demuxers take almost any file for a "video" of its own bytes.
+_NOT_VIDEO = {"tty", "bin", "xbin", "adf", "idf", "ansi"}
+
+
+def shown(path: Path) -> str:
+    """The path as one printable line, whatever bytes its name holds."""
+    text = str(path).encode("utf-8", "backslashreplace").decode()
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
+
+
+def check_file(path: Path) -> None:
+    """MediaError unless `path` is a readable file with something in it."""
+    try:
+        if path.is_dir():
+            raise MediaError(f"{shown(path)} is a directory", "name one video file")
+        if not path.exists():
+            raise MediaError(f"{shown(path)} does not exist", "check the path")
+        if not path.is_file():
+            raise MediaError(f"{shown(path)} is not a regular file", "save the video to a file first")
+        if path.stat().st_size == 0:
+            raise MediaError(f"{shown(path)} is empty (0 bytes)", "copy or download it again")
+        if not os.access(path, os.R_OK):
+            raise MediaError(f"{shown(path)} may not be read", "check its permissions")
+    except (OSError, ValueError) as error:
+        raise MediaError(f"{shown(path)} cannot be reached: {error}", "check the path") from error
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[None]:
+    """PyAV's errors -> MediaError; qvl's own errors pass."""
+    try:
+        yield
+    except FFmpegError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise MediaError(
+            f"{shown(path)} cannot be read as video ({reason})",
+            "it is damaged, cut off before its index, or not a video; copy it again or remux it with ffmpeg",
+        ) from error
+
+
+def open_container(path: Path) -> InputContainer:
+    """An open container; the caller closes it. `file:` and the whitelist keep names and playlists from
+    being taken for protocols, options or other files. `genpts` fills times that AVI leaves out."""
+    av.logging.set_level(None)  # libav writes to stderr past Python otherwise
+    with mapped(path):
+        container = av.open(
+            "file:" + str(path.absolute()),
+            mode="r",
+            options={"protocol_whitelist": "file", "fflags": "+genpts"},
+            metadata_errors="replace",
+        )
+    if container.format.name in _NOT_VIDEO:
+        container.close()
+        raise MediaError(f"{shown(path)} is text, not a video", "name a video file")
+    return container
+
+
+def main_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The stream a player would show: libav's best, but never cover art or thumbnails."""
+    stills = Disposition.attached_pic | Disposition.timed_thumbnails
+    films = [stream for stream in container.streams.video if not stream.disposition & stills]
+    if not films:
+        others = sorted({stream.type for stream in container.streams} - {"video"})
+        what = f"only {', '.join(others)}" if others else "no stream at all"
+        cover = " and cover art" if container.streams.video else ""
+        raise MediaError(f"{shown(path)} holds no video, {what}{cover}", "name a file with a video track")
+    best = container.streams.best("video")
+    for stream in films:
+        if best is not None and stream.index == best.index:
+            return stream
+    return max(films, key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height))
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """One of the eight ways a camera can be held: transpose first, then the two flips."""
+
+    transpose: bool = False
+    flip_x: bool = False
+    flip_y: bool = False
+
+    @property
+    def degrees(self) -> int:
+        """Clockwise turn that makes the picture upright (a mirroring on top is not counted)."""
+        if self.transpose:
+            return 270 if self.flip_y else 90
+        return 180 if self.flip_y else 0
+
+    def upright(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """[h, w, 3] as stored -> [h', w', 3] as shown."""
+        if self.transpose:
+            pixels = pixels.swapaxes(0, 1)
+        if self.flip_x:
+            pixels = pixels[:, ::-1]
+        if self.flip_y:
+            pixels = pixels[::-1]
+        return np.ascontiguousarray(pixels)
+
+
+def orientation(frame: VideoFrame) -> Orientation:
+    """From the frame's display matrix; a missing, empty or slanted one means as stored.
+
+    The matrix sends stored (x, y) to (a x + c y, b x + d y), y downwards, in 16.16 fixed point.
+    """
+    sides: Iterable[SideData] = frame.side_data  # iterates over values, unlike the Mapping it is
+    for side in sides:
+        if side.type.name == "DISPLAYMATRIX" and len(bytes(side)) >= 20:
+            a, b, _, c, d = (int(v) for v in np.frombuffer(bytes(side)[:20], np.int32))
+            straight, turned = min(abs(a), abs(d)), min(abs(b), abs(c))
+            if straight > 8 * max(abs(b), abs(c)):
+                return Orientation(False, a < 0, d < 0)
+            if turned > 8 * max(abs(a), abs(d)):
+                return Orientation(True, c < 0, b < 0)
+    return Orientation()

@@ -1,0 +1,140 @@
+"""One stream decoded in shown order, and moved about by its keyframes. Damage is counted, never raised."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+from av.error import FFmpegError
+
+from qvl_cli.media.container import mapped, open_container
+from qvl_cli.media.packets import PacketScan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+_SEEK_WORTH = 12  # frames: decoding on over fewer is cheaper than a seek and refilling the decoder
+_ERROR_REACH = 64  # packets: reordering and frame threads report an error at most this far from its frame
+
+
+class Decoder:
+    """last: the (pts, frame) most recently passed; ahead: the next one, already decoded, if any.
+
+    Holds only the decoder's own delay in frames, whatever the file's length.
+    """
+
+    def __init__(self, path: Path, stream_index: int, scan: PacketScan) -> None:
+        self._path, self._index, self._scan = path, stream_index, scan
+        self._container: InputContainer | None = None
+        self._ready: deque[tuple[int, VideoFrame]] = deque()
+        self.restart()
+
+    def close(self) -> None:
+        """Free the container; safe to call again."""
+        self._ready.clear()
+        self.last = None
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    @property
+    def ahead(self) -> tuple[int, VideoFrame] | None:
+        return self._ready[0] if self._ready else None
+
+    @property
+    def near_error(self) -> bool:
+        """Whether something failed to decode close to where the decoder stands."""
+        return self._failed_at is not None and self._packets_read - self._failed_at <= _ERROR_REACH
+
+    def approach(self, wanted: int) -> None:
+        """Stay where decoding on leads to `wanted` soonest, else seek to the keyframe before it."""
+        position = self.last[0] if self.last else None
+        if self._scan.counted:
+            if position is not None and wanted < position:
+                self.restart()
+            return
+        if position is None and wanted == self._scan.pts[0] and not self.sought:
+            return
+        key = self._scan.keyframe_before(wanted)
+        here = self._scan.index(position) if position is not None else 0
+        behind = position is not None and wanted < position
+        if behind or (key is not None and self._scan.index(key[0]) - here > _SEEK_WORTH):
+            self.seek(wanted, back=0)
+
+    def seek(self, wanted: int, back: int) -> None:
+        """Move to the keyframe before `wanted`, or `back` keyframes earlier; to the start if there is none."""
+        key = self._scan.keyframe_before(wanted, back)
+        if key is None or self._container is None or self._scan.counted:
+            self.restart()
+            return
+        try:
+            self._container.seek(key[1], stream=self._stream, backward=True)
+        except FFmpegError:
+            self.restart()
+            return
+        self._begin(sought=True)
+
+    def restart(self) -> None:
+        """Reopen the file: some containers cannot seek at all."""
+        self.close()
+        self._container = open_container(self._path)
+        stream = self._container.streams[self._index]
+        assert isinstance(stream, av.VideoStream)
+        self._stream: VideoStream = stream
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = min(len(os.sched_getaffinity(0)), 8)
+        self._begin(sought=False)
+
+    def run_to(self, wanted: int) -> VideoFrame | None:
+        """Decode up to `wanted`; its frame, or None where the next one is later or nothing is left."""
+        while self._fill():
+            pts, frame = self._ready[0]
+            if pts > wanted:
+                return None
+            self.last = self._ready.popleft()
+            if pts == wanted:
+                return frame
+        return None
+
+    def _begin(self, sought: bool) -> None:
+        assert self._container is not None
+        self.sought = sought
+        self.drained = False
+        self.last: tuple[int, VideoFrame] | None = None
+        self._ready.clear()
+        self._count = 0
+        self._packets_read = 0
+        self._failed_at: int | None = None
+        self._packets: Iterator[Packet[VideoStream]] = self._container.demux(self._stream)
+
+    def _fill(self) -> bool:
+        """Make sure a frame is ready; False at the end."""
+        while not self._ready and not self.drained:
+            try:
+                packet = next(self._packets, None)
+                self._packets_read += 1
+                frames = packet.decode() if packet is not None else []
+                self.drained = packet is None
+                if packet is not None and packet.is_corrupt:
+                    self._failed_at = self._packets_read
+            except FFmpegError as error:
+                self._failed_at = self._packets_read
+                self.drained = isinstance(error, av.error.EOFError)
+                continue
+            for frame in frames:
+                if frame.is_corrupt:  # concealed: parts of it are invented
+                    self._failed_at = self._packets_read
+                elif self._scan.counted:
+                    self._ready.append((self._count, frame))
+                elif frame.pts is not None:
+                    self._ready.append((frame.pts, frame))
+                self._count += 1
+        return bool(self._ready)

@@ -1,0 +1,206 @@
+"""One pass over the packets: when every shown frame is shown, and where decoding can start. No decoding."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from statistics import median_low
+from typing import TYPE_CHECKING
+
+from av.error import FFmpegError
+
+from qvl_cli.errors import EncryptedMedia, MediaError
+from qvl_cli.media.container import CONVERT, mapped, shown
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+# The other containers' durations are measured or guessed by libav, not promised by a header.
+_STATES_DURATION = {"matroska,webm", "flv", "mov,mp4,m4a,3gp,3g2,mj2", "asf"}
+
+
+@dataclass(frozen=True, slots=True)
+class PacketScan:
+    """Times in ticks of `time_base`, on the container's clock.
+
+    pts: of every shown frame, ascending. keyframes: (pts, earliest of pts and dts) of every frame decoding
+    can start from, ascending, also those an edit list hides. end: end of the last frame. holes: (from, to)
+    promised or damaged away. counted: the stream has no times at all; pts are 0, 1, 2 ... in shown order.
+    """
+
+    time_base: Fraction
+    pts: tuple[int, ...]
+    keyframes: tuple[tuple[int, int], ...]
+    end: int
+    typical_gap: int
+    holes: tuple[tuple[int, int], ...]
+    counted: bool = False
+
+    def index(self, pts: int) -> int:
+        """Which frame is on screen at `pts` (the last one that began); 0 before the first."""
+        return max(bisect_right(self.pts, pts) - 1, 0)
+
+    def keyframe_before(self, pts: int, back: int = 0) -> tuple[int, int] | None:
+        """The last keyframe at or before `pts`, or the one `back` places earlier; None if there is none."""
+        at = bisect_right(self.keyframes, pts, key=lambda key: key[0]) - 1 - back
+        return self.keyframes[at] if at >= 0 else None
+
+
+def scan_packets(container: InputContainer, stream: VideoStream, path: Path) -> PacketScan:
+    """Read the whole container once. MediaError where it holds no frames, EncryptedMedia where it is locked."""
+    time_base = stream.time_base or Fraction(1, 1000)
+    shown_at: dict[int, int] = {}
+    keyframes: dict[int, int] = {}
+    broken: set[int] = set()
+    untimed, others_end = 0, Fraction(0)
+    tail: int | None = None  # the last packet, if only a part of it was there
+
+    if "enc_key_id" in stream.metadata:
+        raise _encrypted(path)
+    for packet in _demux(container, stream, path):
+        if packet.stream_index != stream.index:
+            if packet.pts is not None:
+                others_end = max(others_end, (packet.pts + (packet.duration or 0)) * packet.time_base)
+            continue
+        if packet.has_sidedata("encryption_info"):
+            raise _encrypted(path)
+        if packet.pts is None:
+            untimed += 1
+            continue
+        tail = packet.pts if packet.is_corrupt else None
+        if packet.is_corrupt:
+            broken.add(packet.pts)
+        if packet.is_keyframe:
+            start = packet.pts if packet.dts is None else min(packet.pts, packet.dts)
+            keyframes[packet.pts] = min(start, keyframes.get(packet.pts, start))
+        if not packet.is_discard and _is_shown(packet, stream.codec_context.name):
+            shown_at[packet.pts] = max(packet.duration or 0, shown_at.get(packet.pts, 0))
+    if tail is not None:
+        shown_at.pop(tail, None)
+    if untimed > len(shown_at):
+        raise UntimedStream
+    if not shown_at:
+        raise MediaError(f"{shown(path)} has a video track without a single frame", "copy it again")
+
+    pts = sorted(shown_at)
+    gaps = [b - a for a, b in zip(pts, pts[1:], strict=False)]
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    typical = median_low(gaps) if gaps else shown_at[pts[-1]] or max(round(1 / (rate * time_base)), 1)
+    end = pts[-1] + _last_duration(shown_at[pts[-1]], [shown_at[p] for p in pts[:-1]], gaps, typical)
+    promised = _promised_end(container, stream, time_base, pts[0], end, others_end)
+    holes = [
+        (a + typical, b)
+        for a, b in zip(pts, pts[1:], strict=False)
+        if (a in broken or b in broken) and (b - a) * time_base > max(3 * typical * time_base, Fraction(1, 4))
+    ]
+    if promised is not None and promised - end > max(2 * typical, Fraction(1, 4) / time_base):
+        # Reordered pictures: the tail of a cut-off file may lack some before its last one.
+        tail_pairs = zip(pts[-33:], pts[-32:], strict=False)
+        holes += [(a + shown_at[a], b) for a, b in tail_pairs if b - a >= 2 * shown_at[a] > 0]
+        holes.append((end, promised))
+    return PacketScan(
+        time_base, tuple(pts), tuple(sorted(keyframes.items())), end, typical, tuple(sorted(set(holes)))
+    )
+
+
+class UntimedStream(Exception):
+    """Raised inside media/ alone: most packets carry no time, so frames must be counted instead."""
+
+
+def count_frames(container: InputContainer, stream: VideoStream, path: Path) -> PacketScan:
+    """For elementary streams without any times: decode once, and place frames evenly at the stated rate."""
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    frames = 0
+    for packet in _demux(container, stream, path, flush=True):
+        try:
+            frames += len(packet.decode())
+        except FFmpegError:
+            continue
+    if not frames:
+        raise MediaError(f"no frame of {shown(path)} can be decoded", CONVERT)
+    return PacketScan(1 / rate, tuple(range(frames)), (), frames, 1, (), counted=True)
+
+
+def _demux(
+    container: InputContainer, stream: VideoStream, path: Path, flush: bool = False
+) -> Iterator[Packet[VideoStream]]:
+    """Packets up to the end, or up to where the file breaks off. Other tracks only where their end matters.
+
+    flush: also the empty last packet that makes a decoder give out what it still holds.
+    """
+    wanted = [stream.index]
+    if stream.duration is None and container.duration:
+        wanted += [s.index for s in container.streams if s.type == "audio"]
+    packets = container.demux([container.streams[index] for index in wanted])
+    seen = 0
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except FFmpegError:
+            if seen:
+                return
+            with mapped(path):
+                raise
+        seen += 1
+        if flush or packet.size:
+            yield packet
+
+
+def _encrypted(path: Path) -> EncryptedMedia:
+    return EncryptedMedia(f"{shown(path)} is encrypted (DRM)", "use a copy without copy protection")
+
+
+def _is_shown(packet: Packet[VideoStream], codec: str) -> bool:
+    """VP8 and VP9 store reference pictures that are never shown (bitstream guides: frame tag; 6.2)."""
+    if codec in ("vp8", "libvpx"):
+        return bool(memoryview(packet)[0] & 0x10)
+    if codec in ("vp9", "libvpx-vp9"):
+        data = memoryview(packet)
+        last = data[-1]
+        size_bytes, count = ((last >> 3) & 3) + 1, (last & 7) + 1
+        index = 2 + size_bytes * count
+        if last & 0xE0 == 0xC0 and len(data) > index and data[-index] == last:
+            at, table = 0, data[len(data) - index + 1 : -1]
+            for n in range(count):
+                if at < len(data) and _vp9_shown(data[at]):
+                    return True
+                at += int.from_bytes(table[n * size_bytes : (n + 1) * size_bytes], "little")
+            return False
+        return _vp9_shown(data[0])
+    return True
+
+
+def _vp9_shown(head: int) -> bool:
+    if head & 0x30 == 0x30:  # profile 3 has one more reserved bit
+        head <<= 1
+    return bool(head & 0x08 or head & 0x02)  # show_existing_frame, show_frame
+
+
+def _last_duration(stated: int, durations: list[int], gaps: list[int], typical: int) -> int:
+    """The last packet's own duration, where durations can be believed; some muxers write 1 everywhere."""
+    believed = sum(abs(d - g) <= max(1, g // 4) for d, g in zip(durations, gaps, strict=True))
+    return stated if stated > 0 and 2 * believed >= len(gaps) else typical
+
+
+def _promised_end(
+    container: InputContainer,
+    stream: VideoStream,
+    time_base: Fraction,
+    first: int,
+    end: int,
+    others_end: Fraction,
+) -> int | None:
+    """Where the header says the video ends, if no other track explains a longer file; None where no header says."""
+    if stream.duration is not None:
+        return first + stream.duration
+    if container.duration is None or container.format.name not in _STATES_DURATION:
+        return None
+    promised = Fraction(container.duration, 1_000_000)
+    return int(promised / time_base) if promised - max(others_end, end * time_base) > 1 else None
