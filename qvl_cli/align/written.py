@@ -7,6 +7,7 @@ Checkpoints were taught several formats and mix them freely: `12.5 - 20.0`, `<12
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -59,7 +60,8 @@ _SINGLE = re.compile(
 _NEVER = re.compile(
     r"\b(?:never|none|not found|no(?:\s+such)?\s+(?:events?|moments?|ranges?|times?|matches|occurrences?)"
     r"|(?:do|does|did|is|was|are|were)(?:\s+not|n['’]t)\s+(?:\w+\s+)?(?:happen|occur|appear|take place"
-    r"|shown|visible|present|seen|in the video)\w*|not (?:shown|visible|present|seen)|null)\b|^\s*\[\s*\]\s*$",
+    r"|shown|visible|present|seen|in the video)\w*"
+    r"|not (?:shown|visible|present|seen)|null)\b|^\s*\[\s*\]\s*$",
     re.IGNORECASE,
 )
 
@@ -101,7 +103,7 @@ def read_spans(text: str) -> list[WrittenSpan] | None:
     return found or None
 
 
-def _single(match: re.Match[str]) -> list[tuple[Fraction, tuple[int, int]] | None]:
+def _single(match: re.Match[str]) -> Sequence[tuple[Fraction, tuple[int, int]] | None]:
     return [part for name in "abcd" if (part := _read(match, name))][:1]
 
 

@@ -1,0 +1,120 @@
+"""main(): the Typer app, and the one place where an error becomes a line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from qvl_cli import __version__
+from qvl_cli.cli import ask, locate, models, probe, summarize, version
+from qvl_cli.cli.console import say
+from qvl_cli.errors import EXIT_INTERRUPTED, EXIT_OK, QvlError
+
+EXIT_FAILURE = 1
+
+
+def build_app() -> typer.Typer:
+    # Typer's own help formatter without rich markup: `--help` is wanted fast more than it is wanted pretty.
+    app = typer.Typer(name="qvl", add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+    app.callback(help="Ask a long video, get an answer and the seconds that prove it.")(_root)
+    for module in (ask, locate, summarize, probe, models, version):
+        app.command(module.NAME)(module.command)
+    return app
+
+
+def _root(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if show_version:
+        print(f"qvl {__version__}")
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. Every failure is one line on stderr, with a traceback only on --debug."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    debug = "--debug" in flags
+    _open_closed_streams()
+    if not debug:
+        _quieten_libraries()
+    code = EXIT_FAILURE
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+        say("qvl: interrupted")
+    except BrokenPipeError:
+        # The reader has had enough, as in `| head -1`. What is still buffered must not be tried again at exit.
+        code = EXIT_OK
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a line and a code, whatever happened
+        code = _report(error)
+        if debug:
+            traceback.print_exception(error)
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        result = build_app()(arguments, prog_name="qvl", standalone_mode=False)
+    except typer.Exit as stop:
+        return stop.exit_code
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    return result if isinstance(result, int) else EXIT_OK
+
+
+def _report(error: Exception) -> int:
+    """The table: qvl's own tree carries its codes, Typer's usage errors are 2, memory is 5, the rest is a bug."""
+    if isinstance(error, QvlError):
+        say(f"qvl: {_one_line(error)}")
+        return error.exit_code
+    if isinstance(error, typer.TyperException):
+        say(f"qvl: {_one_line(error.format_message())} -- see `qvl --help`")
+        return error.exit_code
+    if isinstance(error, MemoryError):
+        say("qvl: out of memory -- lower --max-tokens or --fps, or use a smaller --model")
+        return 5
+    if isinstance(error, OSError) and error.strerror:
+        say(f"qvl: {_one_line(error)}")
+        return EXIT_FAILURE
+    say(f"qvl: unexpected {type(error).__name__}: {_one_line(error)} -- run again with --debug and report this")
+    return EXIT_FAILURE
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())
+
+
+def _open_closed_streams() -> None:
+    """`qvl ... >&-` leaves descriptor 1 to the next file that is opened: give the missing ones to the null device."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
+
+
+def _quieten_libraries() -> None:
+    """Stderr is qvl's own: what libraries would say there is for --debug."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+    for name, value in (
+        ("TRANSFORMERS_VERBOSITY", "error"),
+        ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
+        ("HF_HUB_VERBOSITY", "error"),
+        ("TOKENIZERS_PARALLELISM", "false"),
+    ):
+        os.environ.setdefault(name, value)

@@ -1,0 +1,93 @@
+"""Stderr for people. The only module that imports rich, and only on a terminal where something is to be drawn.
+
+Model text never comes here, and what does is printed with markup off: a `[bold]` in a file name is a file name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+PLAIN_EVERY = 10.0  # seconds between progress lines off a terminal
+
+
+def say(line: str) -> None:
+    """One line on stderr; a closed stderr is nobody's problem."""
+    with suppress(OSError, ValueError, AttributeError):
+        print(line.encode("utf-8", "replace").decode(), file=sys.stderr, flush=True)
+
+
+class Console:
+    """Notes and progress of one run. On a terminal a rich bar; elsewhere a plain line every ten seconds.
+
+    stream_text: whether answer text goes to stdout token by token.
+    """
+
+    def __init__(self, quiet: bool = False, stream_text: bool = False, show_thinking: bool = False) -> None:
+        self._quiet = quiet
+        self._stream_text = stream_text
+        self._show_thinking = show_thinking
+        self._terminal = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._stage = ""
+        self._last_line = time.monotonic()
+
+    def note(self, line: str) -> None:
+        """Something the user should know; not an error."""
+        if not self._quiet:
+            self._hide_bar()
+            say(f"qvl: {line}")
+
+    def progress(self, stage: str, done: float, total: float) -> None:
+        """`stage` has come to `done` of `total` (steps, or bytes for a stage that downloads); total 0 = unknown."""
+        if self._quiet:
+            return
+        if self._terminal:
+            self._draw(stage, done, total)
+        elif time.monotonic() - self._last_line >= PLAIN_EVERY:
+            self._last_line = time.monotonic()
+            say(f"qvl: {stage} {done:,.0f} of {total:,.0f}" if total else f"qvl: {stage} {done:,.0f}")
+
+    def text(self, piece: str, thinking: bool = False) -> None:
+        """A piece of the answer as it is generated."""
+        if self._stream_text and (self._show_thinking or not thinking):
+            self._hide_bar()
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+
+    def close(self) -> None:
+        self._hide_bar()
+
+    def _draw(self, stage: str, done: float, total: float) -> None:
+        if self._bar is None or self._task is None or self._stage != stage:
+            self._hide_bar()
+            from rich.console import Console as RichConsole
+            from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+            downloads = stage.startswith("downloading")
+            amount = DownloadColumn() if downloads else TextColumn("{task.completed:.0f}/{task.total:.0f}")
+            self._bar = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                amount,
+                TimeRemainingColumn(),
+                console=RichConsole(stderr=True, markup=False, highlight=False, emoji=False),
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._bar.start()
+            self._task, self._stage = self._bar.add_task(stage, total=total or 1), stage
+        self._bar.update(self._task, completed=done, total=total or max(done, 1))
+
+    def _hide_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar, self._task, self._stage = None, None, ""

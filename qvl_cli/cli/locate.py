@@ -1,0 +1,23 @@
+"""`qvl locate FILE EVENT`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from qvl_cli.cli.options import Options, takes_options
+
+NAME = "locate"
+
+
+@takes_options
+def command(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The video. Write ./-x.mp4 for a name with a dash.")],
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="What happens: `a van stops`.")],
+    options: Options,
+) -> int:
+    """Find every time range where something happens, best first."""
+    from qvl_cli.cli.answering import answer
+
+    return answer("locate", file, event, options)

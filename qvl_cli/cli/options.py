@@ -1,0 +1,82 @@
+"""The flags that `ask`, `locate` and `summarize` share: one dataclass, expanded into each command's signature.
+
+Values stay text here: config.py parses a flag exactly as it parses the same setting from a file.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from qvl_cli.config import Config, load_config
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line said; None (or False) where it said nothing."""
+
+    fps: Annotated[str | None, typer.Option(metavar="N", help="Frames watched per second. [2]")] = None
+    max_frames: Annotated[str | None, typer.Option(metavar="N", help="Most frames to watch.")] = None
+    max_tokens: Annotated[str | None, typer.Option(metavar="N", help="Most video tokens. [12288]")] = None
+    max_pixels: Annotated[str | None, typer.Option(metavar="N", help="Most pixels per frame.")] = None
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Watch from here (90, 1:30, 01:02:03.5).")
+    ] = None
+    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Watch up to here.")] = None
+    detail: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help="low, default, high or max: a preset of the budgets.")
+    ] = None
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="auto, an alias (`qvl models`), a hub id or a checkpoint folder. [auto]"),
+    ] = None
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps. [auto]")] = None
+    dtype: Annotated[
+        str | None, typer.Option(metavar="NAME", help="auto, float32, bfloat16 or float16. [auto]")
+    ] = None
+    aligner: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Text to time by auto, head or text. [auto]")
+    ] = None
+    chunk: Annotated[
+        str | None, typer.Option(metavar="STEPS", help="Steps per chunk; changes memory, never results. [8]")
+    ] = None
+    format: Annotated[
+        str | None, typer.Option("--format", "-f", metavar="FORMAT", help="txt, json, jsonl or srt. [txt]")
+    ] = None
+    output: Annotated[str, typer.Option("--output", "-o", metavar="PATH", help="Write here; - is stdout.")] = "-"
+    fail_empty: Annotated[bool, typer.Option("--fail-empty", help="Exit 10 where nothing is found.")] = False
+    show_thinking: Annotated[
+        bool, typer.Option("--show-thinking", help="Keep the thinking of Thinking models in the answer.")
+    ] = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress on stderr.")] = False
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")] = False
+
+    def config(self) -> Config:
+        """The flags over the environment and the files. Raises UsageError."""
+        own = ("start", "end", "output", "debug")  # of this one run: not settings
+        flags = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in own}
+        # A switch that was not given says nothing, so that a file can still turn it on.
+        return load_config({key: None if value is False else value for key, value in flags.items()})
+
+
+def takes_options(command: Callable[..., int]) -> Callable[..., int]:
+    """`command(..., options: Options)` as Typer sees it: its own parameters, then one flag per field of Options."""
+
+    def run(**given: Any) -> int:
+        values = {each.name: given.pop(each.name) for each in fields(Options)}
+        return command(**given, options=Options(**values))
+
+    own = [each for name, each in inspect.signature(command, eval_str=True).parameters.items() if name != "options"]
+    hints = get_type_hints(Options, include_extras=True)
+    shared = [
+        inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name])
+        for each in fields(Options)
+    ]
+    run.__signature__ = inspect.Signature([*own, *shared], return_annotation=int)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in (*own, *shared)}
+    run.__doc__, run.__name__ = command.__doc__, command.__name__
+    return run

@@ -1,0 +1,44 @@
+"""`qvl probe FILE`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from qvl_cli.errors import EXIT_OK, UsageError
+
+NAME = "probe"
+
+
+def command(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The video.")],
+    format: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json.")] = "txt",
+    output: Annotated[str, typer.Option("--output", "-o", metavar="PATH", help="Write here; - is stdout.")] = "-",
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")] = False,
+) -> int:
+    """Print what a file holds: duration, size, rate, codec, keyframes."""
+    import json
+
+    from qvl_cli.cli.answering import deliver
+    from qvl_cli.media import info_dict, probe
+    from qvl_cli.render.output import check_writable
+
+    if format not in ("txt", "json"):
+        raise UsageError(f"unknown format {format!r}", "choose from txt, json")
+    check_writable(output)
+    document = info_dict(probe(file))
+    if format == "json":
+        deliver(json.dumps(document, ensure_ascii=False) + "\n", output)
+    else:
+        deliver("".join(f"{key:<20} {_plain(value)}\n" for key, value in document.items()), output)
+    return EXIT_OK
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list | tuple):
+        shown = ", ".join(_plain(item) for item in value[:8])
+        return f"{shown}, ... ({len(value)} in all)" if len(value) > 8 else shown or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
