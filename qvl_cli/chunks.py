@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import queue
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from qvl_cli.sampling import Step
+from qvl_cli.sampling import SamplePlan, Step
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from qvl_cli.media.source import VideoSource
+
+    Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +30,103 @@ class FrameChunk:
 
     steps: tuple[Step, ...]
     frames: npt.NDArray[np.uint8]
+
+
+def iter_chunks(
+    video: VideoSource,
+    plan: SamplePlan,
+    steps_per_chunk: int,
+    resize: Callable[[list[Pixels], int, int], Pixels],
+    prefetch: int = 2,
+) -> Iterator[FrameChunk]:
+    """The plan's steps in order, `steps_per_chunk` at a time, the last chunk maybe shorter.
+
+    resize(frames [h, w, 3], width, height) -> uint8 [n, height, width, 3] runs once a step, so that no
+    chunk size changes a bit of it. prefetch: chunks made ahead on a thread; 0 makes them on the caller's.
+    A step whose frames are lost is left out; `video.lost` says so. Errors of the thread are raised here;
+    closing the iterator stops the thread and leaves `video` to its owner.
+    """
+    if steps_per_chunk < 1:
+        raise ValueError("a chunk holds at least one step")
+    chunks = _chunks(video, plan, steps_per_chunk, resize)
+    return _prefetched(chunks, prefetch) if prefetch > 0 else chunks
+
+
+def _chunks(
+    video: VideoSource, plan: SamplePlan, size: int, resize: Callable[[list[Pixels], int, int], Pixels]
+) -> Iterator[FrameChunk]:
+    import numpy as np
+
+    watched = _watched(video, plan, resize)
+    while batch := list(islice(watched, size)):
+        yield FrameChunk(tuple(step for step, _ in batch), np.stack([pair for _, pair in batch]))
+
+
+def _watched(
+    video: VideoSource, plan: SamplePlan, resize: Callable[[list[Pixels], int, int], Pixels]
+) -> Iterator[tuple[Step, Pixels]]:
+    """(step, its pair [2, height, width, 3]) for every step with both frames."""
+    import numpy as np
+
+    wanted = sorted({time for step in plan.steps for time in (step.t0, step.t1)})
+    frames = video.frames(wanted)
+    held: dict[Fraction, Pixels] = {}
+    upto = Fraction(-1)  # every frame up to here has come or never will
+    for step in plan.steps:
+        held = {time: pixels for time, pixels in held.items() if time >= step.t0}
+        while upto < step.t1:
+            frame = next(frames, None)
+            if frame is None:
+                upto = plan.range.end + step.t1
+                break
+            held[frame.time], upto = frame.pixels, frame.time
+        if step.t0 in held and step.t1 in held:
+            alone = step.t0 == step.t1
+            pair = resize(
+                [held[step.t0]] if alone else [held[step.t0], held[step.t1]], plan.width, plan.height
+            )
+            yield step, np.concatenate([pair, pair]) if alone else pair
+
+
+class _Failure:
+    """An exception on its way from the thread to the caller."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _prefetched(chunks: Iterator[FrameChunk], ahead: int) -> Iterator[FrameChunk]:
+    """`chunks`, made on a thread that is at most `ahead` chunks in front."""
+    ready: queue.Queue[FrameChunk | _Failure | None] = queue.Queue(ahead)
+    stop = threading.Event()
+
+    def put(item: FrameChunk | _Failure | None) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put(item, timeout=0.05)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
+        try:
+            for chunk in chunks:
+                if not put(chunk):
+                    return
+        except BaseException as error:  # noqa: BLE001 - raised again on the caller's thread
+            put(_Failure(error))
+        else:
+            put(None)
+
+    thread = threading.Thread(target=work, name="qvl-prefetch", daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, _Failure):
+                raise item.error
+            yield item
+    finally:
+        # The thread may be inside the decoder: wait, so that closing the video cannot pull it away.
+        stop.set()
+        thread.join()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import av
 import av.logging
@@ -129,8 +129,8 @@ def orientation(frame: VideoFrame) -> Orientation:
 
     The matrix sends stored (x, y) to (a x + c y, b x + d y), y downwards, in 16.16 fixed point.
     """
-    sides: Iterable[SideData] = frame.side_data  # iterates over values, unlike the Mapping it is
-    for side in sides:
+    # Iterates over values, though it calls itself a Mapping.
+    for side in cast("Iterable[SideData]", frame.side_data):
         if side.type.name == "DISPLAYMATRIX" and len(bytes(side)) >= 20:
             a, b, _, c, d = (int(v) for v in np.frombuffer(bytes(side)[:20], np.int32))
             straight, turned = min(abs(a), abs(d)), min(abs(b), abs(c))

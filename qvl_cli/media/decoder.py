@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import av
 from av.error import FFmpegError
 
-from qvl_cli.media.container import mapped, open_container
+from qvl_cli.media.container import open_container
 from qvl_cli.media.packets import PacketScan
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Decoder:
         self._path, self._index, self._scan = path, stream_index, scan
         self._container: InputContainer | None = None
         self._ready: deque[tuple[int, VideoFrame]] = deque()
+        self.last: tuple[int, VideoFrame] | None = None
         self.restart()
 
     def close(self) -> None:
@@ -70,7 +71,7 @@ class Decoder:
             self.seek(wanted, back=0)
 
     def seek(self, wanted: int, back: int) -> None:
-        """Move to the keyframe before `wanted`, or `back` keyframes earlier; to the start if there is none."""
+        """Move to the keyframe before `wanted`, or `back` keyframes earlier; to the start without one."""
         key = self._scan.keyframe_before(wanted, back)
         if key is None or self._container is None or self._scan.counted:
             self.restart()
@@ -108,7 +109,7 @@ class Decoder:
         assert self._container is not None
         self.sought = sought
         self.drained = False
-        self.last: tuple[int, VideoFrame] | None = None
+        self.last = None
         self._ready.clear()
         self._count = 0
         self._packets_read = 0

@@ -6,9 +6,10 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from statistics import median_low
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from av.error import FFmpegError
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 # The other containers' durations are measured or guessed by libav, not promised by a header.
 _STATES_DURATION = {"matroska,webm", "flv", "mov,mp4,m4a,3gp,3g2,mj2", "asf"}
+_NOTICEABLE = Fraction(1, 4)  # seconds; shorter gaps are no holes
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class PacketScan:
 
 
 def scan_packets(container: InputContainer, stream: VideoStream, path: Path) -> PacketScan:
-    """Read the whole container once. MediaError where it holds no frames, EncryptedMedia where it is locked."""
+    """Read the whole container once. MediaError where it has no frames, EncryptedMedia where locked."""
     time_base = stream.time_base or Fraction(1, 1000)
     shown_at: dict[int, int] = {}
     keyframes: dict[int, int] = {}
@@ -88,19 +90,19 @@ def scan_packets(container: InputContainer, stream: VideoStream, path: Path) -> 
         raise MediaError(f"{shown(path)} has a video track without a single frame", "copy it again")
 
     pts = sorted(shown_at)
-    gaps = [b - a for a, b in zip(pts, pts[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(pts)]
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     typical = median_low(gaps) if gaps else shown_at[pts[-1]] or max(round(1 / (rate * time_base)), 1)
     end = pts[-1] + _last_duration(shown_at[pts[-1]], [shown_at[p] for p in pts[:-1]], gaps, typical)
     promised = _promised_end(container, stream, time_base, pts[0], end, others_end)
     holes = [
         (a + typical, b)
-        for a, b in zip(pts, pts[1:], strict=False)
-        if (a in broken or b in broken) and (b - a) * time_base > max(3 * typical * time_base, Fraction(1, 4))
+        for a, b in pairwise(pts)
+        if (a in broken or b in broken) and (b - a) * time_base > max(3 * typical * time_base, _NOTICEABLE)
     ]
-    if promised is not None and promised - end > max(2 * typical, Fraction(1, 4) / time_base):
+    if promised is not None and promised - end > max(2 * typical, _NOTICEABLE / time_base):
         # Reordered pictures: the tail of a cut-off file may lack some before its last one.
-        tail_pairs = zip(pts[-33:], pts[-32:], strict=False)
+        tail_pairs = pairwise(pts[-33:])
         holes += [(a + shown_at[a], b) for a, b in tail_pairs if b - a >= 2 * shown_at[a] > 0]
         holes.append((end, promised))
     return PacketScan(
@@ -128,7 +130,7 @@ def count_frames(container: InputContainer, stream: VideoStream, path: Path) -> 
 
 def _demux(
     container: InputContainer, stream: VideoStream, path: Path, flush: bool = False
-) -> Iterator[Packet[VideoStream]]:
+) -> Iterator[Packet[Any]]:
     """Packets up to the end, or up to where the file breaks off. Other tracks only where their end matters.
 
     flush: also the empty last packet that makes a decoder give out what it still holds.
@@ -197,7 +199,7 @@ def _promised_end(
     end: int,
     others_end: Fraction,
 ) -> int | None:
-    """Where the header says the video ends, if no other track explains a longer file; None where no header says."""
+    """Where the header says the video ends; None where none says, or another track reaches that far."""
     if stream.duration is not None:
         return first + stream.duration
     if container.duration is None or container.format.name not in _STATES_DURATION:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from qvl_cli.media.packets import PacketScan, UntimedStream, count_frames, scan_
 from qvl_cli.timeline import TimeSpan
 
 if TYPE_CHECKING:
+    from av.codec import CodecContext
     from av.stream import Stream
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
@@ -141,7 +143,7 @@ def content_hash(path: str | Path) -> str:
 
 def _codec(stream: VideoStream, path: Path) -> str:
     """The codec's own name (not its decoder's); MediaError where no decoder is built in."""
-    context = stream.codec_context
+    context: CodecContext | None = stream.codec_context  # None where libav has no decoder
     if context is None:
         tag = (stream.codec_tag or "").strip() or "unknown"
         raise MediaError(f"{shown(path)} has {tag} video, which cannot be decoded here", CONVERT)
@@ -194,7 +196,7 @@ def _average_rate(times: tuple[Fraction, ...], duration: Fraction, stated: Fract
 
 def _is_variable(packets: PacketScan) -> bool:
     """Gaps differ by more than a coarse clock's rounding (one tick, if a tick is small beside a gap)."""
-    gaps = [b - a for a, b in zip(packets.pts, packets.pts[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(packets.pts)]
     if not gaps:
         return False
     slack = 1 if min(gaps) >= 4 else 0

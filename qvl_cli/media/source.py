@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from qvl_cli.media.container import mapped
@@ -17,7 +18,6 @@ from qvl_cli.media.probe import examine
 from qvl_cli.timeline import TimeSpan, merge
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
     from av.video.frame import VideoFrame
 
@@ -56,9 +56,9 @@ class VideoSource:
     def frames(self, times: Sequence[Fraction]) -> Iterator[Frame]:
         """The frame shown at each of the ascending `times` (the last one with `frame.time <= t`).
 
-        Yields one Frame a wanted time, the same object again where two times fall on one frame. Where a frame
-        cannot be decoded nothing is yielded for its times, and `lost` says so. Raises ValueError on times that
-        descend or lie before the first frame.
+        Yields one Frame a wanted time, the same object again where two times fall on one frame. Where a
+        frame cannot be decoded nothing is yielded for its times, and `lost` says so. Raises ValueError on
+        times that descend or lie before the first frame.
         """
         scan, previous = self._file.packets, Fraction(0)
         current: tuple[int, Frame | None] = (-1, None)
@@ -120,5 +120,4 @@ class VideoSource:
             rgb = self._reformatter.reformat(
                 picture, self.info.coded_width, self.info.coded_height, format="rgb24"
             )
-        pixels: npt.NDArray[np.uint8] = rgb.to_ndarray()
-        return pixels
+        return np.asarray(rgb.to_ndarray(), dtype=np.uint8)
