@@ -1,0 +1,184 @@
+"""The full policy: every key and value kept, appended in place, and shared by forks.
+
+transformers' DynamicCache concatenates, copying the whole past for every chunk. Here each layer owns a buffer
+with room to spare. A fork is a second layer object on the same buffer: whoever reaches furthest may append in
+place; anyone who would overwrite what another still reads gets a copy of its own first. Letting a fork go
+gives its tail back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from torch import Tensor
+from transformers import Cache, CacheLayerMixin
+
+_MIN_ROOM = 256
+
+
+class _Buffer:
+    """Room for [1, kv_heads, capacity, head_dim] keys and values, and the layers that read from it."""
+
+    __slots__ = ("keys", "readers", "values")
+
+    def __init__(self, keys: Tensor, values: Tensor, capacity: int) -> None:
+        """An empty buffer for states like `keys` and `values` [1, kv_heads, n, head_dim]."""
+        batch, heads, _, width = keys.shape
+        self.keys = torch.empty((batch, heads, capacity, width), dtype=keys.dtype, device=keys.device)
+        self.values = torch.empty(
+            (batch, heads, capacity, values.shape[-1]), dtype=values.dtype, device=values.device
+        )
+        self.readers: WeakSet[ArenaLayer] = WeakSet()
+
+    @property
+    def capacity(self) -> int:
+        return self.keys.shape[2]
+
+
+class ArenaLayer(CacheLayerMixin):  # type: ignore[misc]
+    """One layer's keys and values: the first `length` places of a buffer that may be shared."""
+
+    is_sliding = False
+    is_croppable = True
+    keys: Tensor | None
+    values: Tensor | None
+
+    def __init__(self, reserve: int = 0) -> None:
+        super().__init__()
+        self.length = 0
+        self._reserve = reserve
+        self._buffer: _Buffer | None = None
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        self.dtype, self.device = key_states.dtype, key_states.device
+        self._adopt(_Buffer(key_states, value_states, max(self._reserve, _MIN_ROOM, key_states.shape[2])))
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Append [1, kv_heads, n, head_dim]; returns views of all keys and values so far."""
+        if self._buffer is None:
+            self.lazy_initialization(key_states, value_states)
+        end = self.length + key_states.shape[2]
+        buffer = self._room_for(end)
+        buffer.keys[:, :, self.length : end] = key_states
+        buffer.values[:, :, self.length : end] = value_states
+        self._set_length(end)
+        return buffer.keys[:, :, :end], buffer.values[:, :, :end]
+
+    def fork(self) -> ArenaLayer:
+        """A layer with the same past and a future of its own."""
+        twin = ArenaLayer(self._reserve)
+        if self._buffer is not None:
+            twin.dtype, twin.device = self.dtype, self.device
+            twin.length = self.length
+            twin._adopt(self._buffer)
+        return twin
+
+    def release(self) -> None:
+        """Let the past go; the others may write where only this layer had written."""
+        if self._buffer is not None:
+            self._buffer.readers.discard(self)
+        self._buffer = None
+        self.keys = self.values = None
+        self.length = 0
+        self.is_initialized = False
+
+    def shorten(self, length: int) -> None:
+        """Forget everything after the first `length` tokens."""
+        if self._buffer is not None and length < self.length:
+            self._set_length(length)
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """transformers' name for it: forget the last `-tokens_to_remove` tokens (a number <= 0)."""
+        self.shorten(max(self.length - abs(tokens_to_remove), 0))
+
+    def reset(self) -> None:
+        self.release()
+
+    def get_seq_length(self) -> int:
+        return self.length
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.length + query_length, 0
+
+    def get_max_length(self) -> int:
+        return -1
+
+    @property
+    def capacity(self) -> int:
+        """Tokens the present buffer has room for."""
+        return self._buffer.capacity if self._buffer is not None else 0
+
+    def _room_for(self, end: int) -> _Buffer:
+        """A buffer with places up to `end` that nobody else reads beyond this layer's length."""
+        buffer = self._buffer
+        assert buffer is not None
+        if end <= buffer.capacity and all(
+            one.length <= self.length for one in buffer.readers if one is not self
+        ):
+            return buffer
+        # outgrown: double, so that copying stays linear in the end; overtaken by a fork: a copy with some
+        # room
+        room = max(end, 2 * buffer.capacity) if end > buffer.capacity else end + max(_MIN_ROOM, end // 4)
+        fresh = _Buffer(buffer.keys, buffer.values, room)
+        fresh.keys[:, :, : self.length] = buffer.keys[:, :, : self.length]
+        fresh.values[:, :, : self.length] = buffer.values[:, :, : self.length]
+        buffer.readers.discard(self)
+        self._adopt(fresh)
+        return fresh
+
+    def _adopt(self, buffer: _Buffer) -> None:
+        self._buffer = buffer
+        buffer.readers.add(self)
+        self.is_initialized = True
+        self._set_length(self.length)
+
+    def _set_length(self, length: int) -> None:
+        assert self._buffer is not None
+        self.length = length
+        self.keys = self._buffer.keys[:, :, :length]
+        self.values = self._buffer.values[:, :, :length]
+
+
+class ArenaCache(Cache):  # type: ignore[misc]
+    """The full policy for a whole model: one ArenaLayer per decoder layer.
+
+    reserve: tokens to make room for at once, where the plan's total is known; more still fits, by doubling.
+    """
+
+    def __init__(self, layers: int, reserve: int = 0) -> None:
+        super().__init__(layers=[ArenaLayer(reserve) for _ in range(layers)])
+
+    @property
+    def length(self) -> int:
+        """Tokens held."""
+        return int(self.layers[0].length)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes the buffers take, shared ones counted in full."""
+        return sum(
+            tensor.untyped_storage().nbytes()
+            for layer in self.layers
+            for tensor in (layer.keys, layer.values)
+            if tensor is not None
+        )
+
+    def fork(self) -> ArenaCache:
+        """A cache with the same past, sharing its memory, and a future of its own."""
+        twin = ArenaCache(0)
+        twin.layers = [layer.fork() for layer in self.layers]
+        return twin
+
+    def shorten(self, length: int) -> None:
+        """Forget everything after the first `length` tokens, in every layer."""
+        for layer in self.layers:
+            layer.shorten(length)
+
+    def release(self) -> None:
+        """Let everything go; where this was the longest fork its tail becomes free again."""
+        for layer in self.layers:
+            layer.release()

@@ -1,0 +1,90 @@
+"""The decode loop: logits -> tokens, one at a time, with their text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from qvl_cli.errors import UsageError
+from qvl_cli.model.load import LoadedModel
+from qvl_cli.model.tokens import Detokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeSettings:
+    """How tokens are chosen. temperature 0 is greedy; seed fixes the sampling; top_p keeps the likeliest
+    mass."""
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise UsageError(f"cannot answer in {self.max_new_tokens} tokens", "ask for at least one")
+        if self.temperature < 0 or not 0 < self.top_p <= 1:
+            raise UsageError(
+                f"no sampling with temperature {self.temperature} and top_p {self.top_p}",
+                "temperature must be >= 0 and 0 < top_p <= 1",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class TokenStep:
+    """One generated token. `text` is what became whole UTF-8 with it (may be empty); logprob is natural,
+    before temperature; thinking: part of the thoughts, not of the answer (the markers themselves too, with
+    empty text)."""
+
+    token: int
+    text: str
+    logprob: float
+    thinking: bool
+
+
+def decode(
+    model: LoadedModel,
+    logits: Tensor,
+    feed: Callable[[int], Tensor],
+    settings: DecodeSettings,
+) -> Iterator[TokenStep]:
+    """Generate from `logits` [vocabulary] until an end token or `max_new_tokens`.
+
+    feed: runs one token and returns the logits after it. Every yielded token is fed, the last one too, so
+    that its hidden state exists. End tokens are not yielded.
+    """
+    generator = torch.Generator().manual_seed(settings.seed)
+    text = Detokenizer(model.codec)
+    thinking = model.opens_thinking
+    pending: TokenStep | None = (
+        None  # held back one token: bytes left open at a marker or the end belong to it
+    )
+    for _ in range(settings.max_new_tokens):
+        token = _choose(logits, settings, generator)
+        ends, marker = token in model.eos_ids, token in (model.think_open, model.think_close)
+        if pending is not None:
+            yield replace(pending, text=pending.text + text.flush()) if ends or marker else pending
+        if ends:
+            return
+        if marker:
+            thinking = token == model.think_open
+        logprob = float(torch.log_softmax(logits, dim=-1)[token])
+        pending = TokenStep(token, "" if marker else text.feed(token), logprob, thinking or marker)
+        logits = feed(token)
+    if pending is not None:
+        yield replace(pending, text=pending.text + text.flush())
+
+
+def _choose(logits: Tensor, settings: DecodeSettings, generator: torch.Generator) -> int:
+    if settings.temperature == 0:
+        return int(logits.argmax())
+    chances = torch.softmax(logits.double().cpu() / settings.temperature, dim=-1)
+    if settings.top_p < 1:
+        ordered, order = chances.sort(descending=True)
+        # keep every token whose likelier ones do not already hold the mass
+        ordered[ordered.cumsum(0) - ordered >= settings.top_p] = 0
+        chances = torch.zeros_like(chances).scatter(0, order, ordered)
+    return int(torch.multinomial(chances, 1, generator=generator))

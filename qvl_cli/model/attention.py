@@ -1,0 +1,116 @@
+"""The attention qvl registers with transformers, for a cache carried from chunk to chunk.
+
+Upstream's sdpa builds a [q, kv] mask for every carried chunk and repeats the KV heads. Here past keys are
+attended without a mask, the chunk's own keys causally, and the two are merged by their logsumexp; query heads
+of one KV head are folded together, so keys are never repeated. The vision tower's attention runs all steps of
+a chunk in one call.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention.bias import causal_lower_right
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+
+NAME = "qvl"
+
+
+def register() -> None:
+    """Make `attn_implementation="qvl"` known to transformers."""
+    AttentionInterface.register(NAME, attend)
+    AttentionMaskInterface.register(NAME, _no_mask)
+
+
+def _no_mask(*_args: Any, **_kwargs: Any) -> None:
+    return None
+
+
+def attend(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    qvl_steps: int = 1,
+    **_kwargs: Any,
+) -> tuple[Tensor, None]:
+    """transformers' attention signature: query [batch, heads, q, d], key and value [batch, kv_heads, kv, d]
+    -> [batch, q, heads, d].
+
+    The last q keys are the queries' own. qvl_steps: the vision tower's sequence is so many equal, independent
+    steps.
+    """
+    if attention_mask is not None:
+        raise ValueError("qvl's attention takes no mask: sequences are never padded")
+    if not getattr(module, "is_causal", True):
+        return _by_step(query, key, value, qvl_steps, scaling), None
+    if query.shape[0] == 1 and query.device.type == "cpu":
+        return _merged(query[0], key[0], value[0], scaling).transpose(0, 1)[None], None
+    return _exact(query, key, value, scaling).transpose(1, 2), None
+
+
+def _by_step(query: Tensor, key: Tensor, value: Tensor, steps: int, scaling: float | None) -> Tensor:
+    """Full attention inside each step: [1, heads, steps * n, d] -> [1, steps * n, heads, d]."""
+    _, heads, total, width = query.shape
+    split = (heads, steps, total // steps, width)
+    q, k, v = (tensor[0].reshape(split).transpose(0, 1) for tensor in (query, key, value))
+    mixed = scaled_dot_product_attention(q, k, v, scale=scaling)  # [steps, heads, n, d]
+    return mixed.transpose(1, 2).reshape(1, total, heads, width)
+
+
+def _merged(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+    """Past without mask + present causally: query [heads, q, d], key, value [kv_heads, kv, d] -> [heads, q,
+    d]."""
+    heads, count, width = query.shape
+    kv_heads, total, _ = key.shape
+    group, past = heads // kv_heads, total - count
+    present: Tensor | None = None
+    present_lse = past_lse = query.new_empty(0)
+    if count > 1 or past == 0:
+        # [kv_heads, group, ...]: batch and heads of the kernel; keys are expanded, not copied
+        own_k, own_v = (
+            tensor[:, None, past:].expand(kv_heads, group, count, width) for tensor in (key, value)
+        )
+        present, present_lse = _flash(query.view(kv_heads, group, count, width), own_k, own_v, True, scaling)
+        if past == 0:
+            return present.reshape(heads, count, width)
+    else:
+        past = total  # one query sees everything: no causality left
+    folded = query.reshape(1, kv_heads, group * count, width)
+    before, past_lse = _flash(folded, key[None, :, :past], value[None, :, :past], False, scaling)
+    before = before.reshape(heads, count, width)
+    if present is None:
+        return before
+    present = present.reshape(heads, count, width)
+    # softmax over both parts: weights exp(lse) normalised; sigmoid of the difference cannot overflow
+    share = torch.sigmoid(past_lse.reshape(heads, count) - present_lse.reshape(heads, count))
+    return torch.lerp(present.float(), before.float(), share[..., None].float()).to(query.dtype)
+
+
+def _flash(
+    query: Tensor, key: Tensor, value: Tensor, causal: bool, scaling: float | None
+) -> tuple[Tensor, Tensor]:
+    """Output and logsumexp [batch, heads, q] of torch's CPU flash attention."""
+    output, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        query, key, value, 0.0, causal, scale=scaling
+    )
+    return output, lse
+
+
+def _exact(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+    """The plain path for other devices: sdpa with the causal diagonal in the lower right corner."""
+    count, total = query.shape[2], key.shape[2]
+    grouped = query.shape[1] != key.shape[1]
+    if count == 1:
+        return scaled_dot_product_attention(query, key, value, scale=scaling, enable_gqa=grouped)
+    if count == total:
+        return scaled_dot_product_attention(
+            query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped
+        )
+    bias: Any = causal_lower_right(count, total)
+    return scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scaling, enable_gqa=grouped)

@@ -1,0 +1,21 @@
+"""Which models exist, where their folders are, and what a folder says of itself. No torch here.
+
+A model is a row of a table or a folder; nothing here or below branches on a name.
+
+    table    alias -> hub id or the embedded folder
+    spec     folder -> ModelSpec, complete or refused; fingerprint
+"""
+
+from qvl_cli.registry.spec import ModelSpec, fingerprint, read_chat_template, read_spec, weight_files
+from qvl_cli.registry.table import ALIASES, EMBEDDED, ModelRow
+
+__all__ = [
+    "ALIASES",
+    "EMBEDDED",
+    "ModelRow",
+    "ModelSpec",
+    "fingerprint",
+    "read_chat_template",
+    "read_spec",
+    "weight_files",
+]

@@ -1,0 +1,252 @@
+"""What a checkpoint folder says of itself, and whether it is whole. JSON and file sizes only: no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qvl_cli.errors import ModelMissing
+
+MODEL_TYPES = ("qwen3_vl", "qwen3_vl_moe")
+# Rotation angles must not depend on the length of the sequence: the cache is carried while it grows.
+LENGTH_DEPENDENT_ROPE = ("dynamic", "longrope")
+DTYPES = {"F64": ("float64", 8), "F32": ("float32", 4), "BF16": ("bfloat16", 2), "F16": ("float16", 2)}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What a checkpoint folder says of itself.
+
+    weight_bytes: bytes of the tensors as stored, in `dtype` (the one most bytes are in); parameters: how many
+    numbers. max_positions: the checkpoint's own position range. vision_hidden: width of the vision tower.
+    clip_pixels: bounds on frames * height * width of a whole clip, as upstream's video processor has them.
+    frame_pixels: bounds on height * width of one frame (`qvl.json`), or None where the checkpoint sets none.
+    block_steps: steps per cache block. thinking: the template opens the assistant's turn with `<think>`.
+    """
+
+    name: str
+    folder: Path
+    model_type: str
+    patch_size: int
+    merge_size: int
+    temporal_patch_size: int
+    hidden_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate_size: int
+    max_positions: int
+    vocab_size: int
+    vision_hidden: int
+    weight_bytes: int
+    parameters: int
+    dtype: str
+    clip_pixels: tuple[int, int]
+    frame_pixels: tuple[int, int] | None
+    thinking: bool
+    has_alignment_head: bool
+    has_world_gate: bool
+    block_steps: int = 8
+
+    def kv_bytes_per_token(self, dtype_bytes: int) -> int:
+        """Bytes of keys and values one token takes in all layers."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * dtype_bytes
+
+
+def read_spec(folder: str | Path, name: str | None = None) -> ModelSpec:
+    """Read config.json, the processor configs and the safetensors headers of `folder`.
+
+    Raises ModelMissing where the folder is no complete Qwen3-VL checkpoint in safetensors: a missing or
+    truncated shard is found here, before anything is loaded.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ModelMissing(
+            f"no model folder at {folder}", "name a checkpoint folder, a hub id or an alias such as 2b"
+        )
+    config = _json(folder / "config.json")
+    model_type = config.get("model_type")
+    if model_type not in MODEL_TYPES:
+        raise ModelMissing(
+            f"{folder} holds a {model_type or 'nameless'} model, not a Qwen3-VL",
+            "use a Qwen3-VL checkpoint (dense or MoE, Instruct or Thinking)",
+        )
+    if "quantization_config" in config:
+        raise ModelMissing(f"{folder} holds quantised weights", "use the unquantised checkpoint")
+    tensors = _tensor_sizes(folder)
+    weight_bytes = sum(size for _, size in tensors)
+    by_dtype: dict[str, int] = {}
+    for dtype, size in tensors:
+        by_dtype[dtype] = by_dtype.get(dtype, 0) + size
+    dtype = max(by_dtype, key=lambda key: by_dtype[key])
+    if dtype not in DTYPES:
+        raise ModelMissing(f"{folder} holds {dtype} weights", "use the unquantised checkpoint")
+    own = _json(folder / "qvl.json", missing_ok=True)
+    video = _json(folder / "video_preprocessor_config.json", missing_ok=True)
+    bounds = video.get("size") or {"shortest_edge": 4096, "longest_edge": 25_165_824}
+    try:
+        text, vision = config["text_config"], config["vision_config"]
+        rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
+        rope_type = rope.get("rope_type", "default")
+        if rope_type in LENGTH_DEPENDENT_ROPE:
+            raise ModelMissing(
+                f"{folder} rotates positions by {rope_type!r}, which depends on the length so far",
+                "use the checkpoint's default or YaRN positions",
+            )
+        return ModelSpec(
+            name=name or folder.name,
+            folder=folder,
+            model_type=model_type,
+            patch_size=int(vision["patch_size"]),
+            merge_size=int(vision["spatial_merge_size"]),
+            temporal_patch_size=int(vision["temporal_patch_size"]),
+            hidden_size=int(text["hidden_size"]),
+            layers=int(text["num_hidden_layers"]),
+            heads=int(text["num_attention_heads"]),
+            kv_heads=int(text["num_key_value_heads"]),
+            head_dim=int(text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"]),
+            intermediate_size=int(text["intermediate_size"]),
+            max_positions=int(text["max_position_embeddings"]),
+            vocab_size=int(text["vocab_size"]),
+            vision_hidden=int(vision["hidden_size"]),
+            weight_bytes=weight_bytes,
+            parameters=sum(bytes_ // DTYPES.get(kind, ("", 1))[1] for kind, bytes_ in tensors),
+            dtype=DTYPES[dtype][0],
+            clip_pixels=(int(bounds["shortest_edge"]), int(bounds["longest_edge"])),
+            frame_pixels=(int(own["frame_pixels"][0]), int(own["frame_pixels"][1]))
+            if "frame_pixels" in own
+            else None,
+            thinking=_opens_thinking(read_chat_template(folder)),
+            has_alignment_head=(folder / "alignment_head.safetensors").is_file(),
+            has_world_gate=(folder / "world_gate.safetensors").is_file(),
+            block_steps=int(own.get("block_steps", 8)),
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ModelMissing(
+            f"the configuration in {folder} is incomplete or broken: {error!r}", "fetch the checkpoint again"
+        ) from error
+
+
+def read_chat_template(folder: Path) -> str:
+    """The checkpoint's Jinja chat template: chat_template.jinja, chat_template.json or
+    tokenizer_config.json."""
+    plain = folder / "chat_template.jinja"
+    if plain.is_file():
+        return plain.read_text(encoding="utf-8")
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        template = _json(folder / name, missing_ok=True).get("chat_template")
+        if isinstance(template, list):  # several named ones: the default one is for chatting
+            template = next((item["template"] for item in template if item.get("name") == "default"), None)
+        if isinstance(template, str):
+            return template
+    raise ModelMissing(f"{folder} has no chat template", "fetch chat_template.jinja of the checkpoint")
+
+
+def _opens_thinking(template: str) -> bool:
+    return (
+        re.search(r"assistant(?:\\n|\n)<think>", template.rsplit("add_generation_prompt", 1)[-1]) is not None
+    )
+
+
+def _json(path: Path, missing_ok: bool = False) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if missing_ok:
+            return {}
+        raise ModelMissing(
+            f"{path.parent} is no model folder: it has no {path.name}", "check the path"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelMissing(f"cannot read {path}: {error}", "fetch the checkpoint again") from error
+    if not isinstance(value, dict):
+        raise ModelMissing(f"{path} is not a JSON object", "fetch the checkpoint again")
+    return value
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that hold the weights, as the index names them; never pickles."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            names = sorted(set(_json(index)["weight_map"].values()))
+        except (KeyError, AttributeError, TypeError) as error:
+            raise ModelMissing(f"{index} is broken: {error!r}", "fetch the checkpoint again") from error
+        if any(Path(name).name != name for name in names):
+            raise ModelMissing(f"{index} names files outside its folder", "fetch the checkpoint again")
+        return [folder / name for name in names]
+    return [folder / "model.safetensors"]
+
+
+def _tensor_sizes(folder: Path) -> list[tuple[str, int]]:
+    """(dtype, bytes) of every tensor. Raises ModelMissing where a file is missing or shorter than its header
+    says."""
+    sizes: list[tuple[str, int]] = []
+    for path in weight_files(folder):
+        try:
+            header, start = _safetensors_header(path)
+            entries = [value for key, value in header.items() if key != "__metadata__"]
+            sizes += [(item["dtype"], item["data_offsets"][1] - item["data_offsets"][0]) for item in entries]
+            end = start + max((item["data_offsets"][1] for item in entries), default=0)
+        except FileNotFoundError:
+            raise ModelMissing(f"{folder} lacks {path.name}", "fetch the checkpoint again") from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error) as error:
+            raise ModelMissing(
+                f"{path} is no safetensors file: {error!r}", "fetch the checkpoint again"
+            ) from error
+        if path.stat().st_size != end:
+            raise ModelMissing(
+                f"{path} is cut off: {path.stat().st_size:,} of {end:,} bytes", "fetch the checkpoint again"
+            )
+    if not sizes:
+        raise ModelMissing(f"the weights in {folder} are empty", "fetch the checkpoint again")
+    return sizes
+
+
+def _safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
+    """The JSON header and where the data starts (https://huggingface.co/docs/safetensors)."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > 100_000_000:
+            raise ValueError(f"a header of {length} bytes")
+        header = json.loads(file.read(length))
+    return header, 8 + length
+
+
+def fingerprint(folder: str | Path) -> str:
+    """16 hex digits that name these weights and this configuration.
+
+    SHA-256 over config.json, the tokenizer and each weight file: the whole of it below 64 MiB; above, its
+    size, its header (names, shapes, offsets) and 64 blocks of 64 KiB spread evenly over it.
+    """
+    folder = Path(folder)
+    digest = hashlib.sha256()
+    heads = [folder / "alignment_head.safetensors", folder / "world_gate.safetensors"]
+    small = [folder / name for name in ("config.json", "tokenizer.json", "vocab.json", "qvl.json")]
+    for path in [*small, *weight_files(folder), *heads]:
+        if path.is_file():
+            digest.update(f"{path.name}:{path.stat().st_size};".encode())
+            for block in _sampled(path):
+                digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def _sampled(path: Path, whole: int = 64 << 20, blocks: int = 64, block: int = 64 << 10) -> Iterator[bytes]:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size <= whole:
+            while data := file.read(1 << 20):
+                yield data
+            return
+        _, start = _safetensors_header(path)
+        yield file.read(start)
+        for index in range(blocks):
+            file.seek(start + (size - start - block) * index // (blocks - 1))
+            yield file.read(block)

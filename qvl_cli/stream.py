@@ -1,0 +1,203 @@
+"""StreamSession: a video is watched once, chunk by chunk, and forked for each question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qvl_cli.cache import ArenaCache
+from qvl_cli.chunks import FrameChunk
+from qvl_cli.errors import OverBudget
+from qvl_cli.generate import DecodeSettings, TokenStep, decode
+from qvl_cli.model.language import advance, last_logits
+from qvl_cli.model.load import LoadedModel
+from qvl_cli.model.memory import memory_errors
+from qvl_cli.model.preprocess import merged_grid, step_text, step_tokens, text_positions
+from qvl_cli.model.vision import encode_steps
+from qvl_cli.prompts import Prompt
+from qvl_cli.sampling import Step
+
+# Room for a question and its answer behind the video, so that a fork appends in place.
+_TURN_TOKENS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PromptStates:
+    """A prompt as the model reads it, before any answer.
+
+    query: float32 [tokens of prompt.query, hidden], final-norm hidden states; query_ids: their ids;
+    logits: float32 [vocabulary] of the last position.
+    """
+
+    query: Tensor
+    query_ids: tuple[int, ...]
+    logits: Tensor
+
+
+class StreamSession:
+    """A growing prefix of watched steps, and questions about it.
+
+    The logits equal one forward over the whole prompt, whatever the chunks were. `ask` and `read` run on a
+    fork of their own: they never change what was watched, and the session can go on watching afterwards.
+    """
+
+    def __init__(self, model: LoadedModel, reserve_tokens: int | None = None) -> None:
+        """reserve_tokens: tokens the whole video will take, where the plan knows; more still fits."""
+        reserve = 0 if reserve_tokens is None else reserve_tokens + _TURN_TOKENS
+        self.model = model
+        self.answer_ids: tuple[int, ...] = ()
+        self._cache = ArenaCache(model.spec.layers, reserve)
+        self._position = 0
+        self._steps: list[Step] = []
+        self._features: list[Tensor] = []
+        self._vision_means: list[Tensor] = []
+        self._answer: list[Tensor] = []
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps watched so far."""
+        return tuple(self._steps)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens watched so far, the template's prefix included."""
+        return self._cache.length
+
+    @property
+    def features(self) -> Tensor:
+        """float32 [steps, hidden]: final-norm hidden state at each step's `<|vision_end|>`."""
+        return self._stacked(self._features)
+
+    @property
+    def vision_means(self) -> Tensor:
+        """float32 [steps, hidden]: mean of each step's merged vision tokens, before the language model."""
+        return self._stacked(self._vision_means)
+
+    @property
+    def answer_states(self) -> Tensor:
+        """float32 [tokens, hidden]: final-norm hidden state at each token of the last `ask`'s answer
+        (`answer_ids`)."""
+        return self._stacked(self._answer)
+
+    def watch(self, chunk: FrameChunk) -> None:
+        """Append a chunk: vision, then one forward over its tokens. All or nothing: a failure leaves the
+        session as it was.
+
+        Raises OverBudget where memory or the checkpoint's positions run out.
+        """
+        if not chunk.steps:
+            return
+        model = self.model
+        _, _, height, width, _ = chunk.frames.shape
+        rows, columns = merged_grid(model.spec, width, height)
+        held = self._cache.length
+        try:
+            with memory_errors("watching the video"):
+                start = self._feed_prefix()
+                texts = [model.codec.encode_text(step_text(step)) for step in chunk.steps]
+                ids = (model.vision_start_id, model.video_token_id, model.vision_end_id)
+                prompt = step_tokens(texts, rows, columns, ids, start)
+                self._check_positions(prompt.next_position)
+                vision = encode_steps(model, chunk.frames)
+                hidden = advance(model, self._cache, prompt.ids, prompt.positions, vision)
+                features, means = (
+                    hidden[prompt.ends.to(hidden.device)].float(),
+                    vision.tokens.float().mean(dim=1),
+                )
+        except BaseException:  # Ctrl-C in the middle of a forward too
+            self._cache.shorten(held)
+            raise
+        self._position = prompt.next_position
+        self._steps += chunk.steps
+        self._features.append(features)
+        self._vision_means.append(means)
+
+    def fork(self) -> StreamSession:
+        """A session with the same past, sharing its memory; what either does next, the other never sees."""
+        twin = StreamSession(self.model)
+        twin._cache = self._cache.fork()
+        twin._position = self._position
+        twin._steps = list(self._steps)
+        twin._features = list(self._features)
+        twin._vision_means = list(self._vision_means)
+        return twin
+
+    def release(self) -> None:
+        """Let the cache go now (the garbage collector would later). The session must not be used after
+        this."""
+        self._cache.release()
+
+    def ask(self, prompt: Prompt, settings: DecodeSettings | None = None) -> Iterator[TokenStep]:
+        """Yield the answer to `prompt` token by token; `answer_states` grows with it.
+
+        Raises OverBudget where memory or positions run out.
+        """
+        self._answer, self.answer_ids = [], ()
+        fork = self.fork()
+        try:
+            logits = fork._prefill(prompt)[0]
+
+            def feed(token: int) -> Tensor:
+                hidden = fork._run_text([token])
+                self._answer.append(hidden.float())
+                self.answer_ids += (token,)
+                return last_logits(fork.model, hidden)
+
+            yield from decode(self.model, logits, feed, settings or DecodeSettings())
+        finally:
+            fork.release()
+
+    def read(self, prompt: Prompt) -> PromptStates:
+        """Prefill `prompt` without answering it."""
+        fork = self.fork()
+        try:
+            logits, query, ids = fork._prefill(prompt)
+            return PromptStates(query, tuple(ids), logits)
+        finally:
+            fork.release()
+
+    def _prefill(self, prompt: Prompt) -> tuple[Tensor, Tensor, list[int]]:
+        """Logits after the prompt, the query's hidden states and the query's ids."""
+        codec, template = self.model.codec, self.model.template
+        start = self._feed_prefix()
+        assert start == self._position
+        before = codec.encode_template(template.bridge) + codec.encode_text(prompt.before)
+        query = codec.encode_text(prompt.query)
+        after = codec.encode_text(prompt.after) + codec.encode_template(template.suffix)
+        hidden = self._run_text(before + query + after)
+        states = hidden[len(before) : len(before) + len(query)].float()
+        return last_logits(self.model, hidden), states, query
+
+    def _feed_prefix(self) -> int:
+        """Feed the template's prefix where nothing was fed yet; returns the next position."""
+        if self._cache.length == 0:
+            ids = self.model.codec.encode_template(self.model.prefix)
+            self._position = 0
+            self._run_text(ids)
+        return self._position
+
+    def _run_text(self, ids: list[int]) -> Tensor:
+        """Run text tokens behind everything so far; hidden states [n, hidden]."""
+        end = self._position + len(ids)
+        self._check_positions(end)
+        positions = text_positions(len(ids), self._position)
+        with memory_errors("reading the prompt"):
+            hidden = advance(self.model, self._cache, torch.tensor(ids), positions)
+        self._position = end
+        return hidden
+
+    def _check_positions(self, end: int) -> None:
+        limit = self.model.spec.max_positions
+        if end > limit:
+            raise OverBudget(
+                f"the prompt would reach position {end:,}, beyond the {limit:,} {self.model.spec.name} knows",
+                "lower --fps or --max-tokens",
+            )
+
+    def _stacked(self, parts: list[Tensor]) -> Tensor:
+        if not parts:
+            return torch.empty((0, self.model.spec.hidden_size), device=self.model.device)
+        return torch.cat(parts)
