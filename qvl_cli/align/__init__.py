@@ -32,7 +32,7 @@ class ScoredSpan:
 class Sentence:
     """One sentence of an answer.
 
-    tokens: [first, last) of the generated answer tokens, thinking left out, that spell it.
+    tokens: [first, last) among the generated tokens (`StreamSession.answer_ids`) that spell it.
     """
 
     text: str
@@ -47,12 +47,11 @@ class Aligner(Protocol):
         ...
 
     def evidence(
-        self, watched: StreamSession, asked: StreamSession, question: str, sentences: Sequence[Sentence]
+        self, session: StreamSession, question: str, sentences: Sequence[Sentence]
     ) -> list[list[ScoredSpan]]:
         """For each sentence of an answer the spans that prove it, best first.
 
-        watched: the session before the question, only forked. asked: its fork that has just answered; its
-        `answer_states` are those of `sentences`.
+        `session` has just answered `question`: its `answer_states` are those of `sentences`. Only forks it.
         """
         ...
 

@@ -12,7 +12,7 @@ import typer
 
 from qvl_cli import __version__
 from qvl_cli.cli import ask, locate, models, probe, summarize, version
-from qvl_cli.cli.console import say
+from qvl_cli.cli.console import put, say
 from qvl_cli.errors import EXIT_INTERRUPTED, EXIT_OK, QvlError
 
 EXIT_FAILURE = 1
@@ -28,15 +28,17 @@ def build_app() -> typer.Typer:
 
 
 def _root(
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True)
+    ] = False,
 ) -> None:
     if show_version:
-        print(f"qvl {__version__}")
+        put(f"qvl {__version__}\n")
         raise typer.Exit
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code. Every failure is one line on stderr, with a traceback only on --debug."""
+    """Run one command; returns its exit code. Every failure is one line; a traceback only on --debug."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
     debug = "--debug" in flags
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = EXIT_INTERRUPTED
         say("qvl: interrupted")
     except BrokenPipeError:
-        # The reader has had enough, as in `| head -1`. What is still buffered must not be tried again at exit.
+        # The reader has had enough, as in `| head -1`. What is buffered must not be tried again.
         code = EXIT_OK
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a line and a code, whatever happened
@@ -72,7 +74,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _report(error: Exception) -> int:
-    """The table: qvl's own tree carries its codes, Typer's usage errors are 2, memory is 5, the rest is a bug."""
+    """The table: qvl's own tree carries its codes, Typer's usage errors 2, memory 5, the rest is a bug."""
     if isinstance(error, QvlError):
         say(f"qvl: {_one_line(error)}")
         return error.exit_code
@@ -85,7 +87,7 @@ def _report(error: Exception) -> int:
     if isinstance(error, OSError) and error.strerror:
         say(f"qvl: {_one_line(error)}")
         return EXIT_FAILURE
-    say(f"qvl: unexpected {type(error).__name__}: {_one_line(error)} -- run again with --debug and report this")
+    say(f"qvl: unexpected {type(error).__name__}: {_one_line(error)} -- add --debug and report this")
     return EXIT_FAILURE
 
 
@@ -94,7 +96,7 @@ def _one_line(error: object) -> str:
 
 
 def _open_closed_streams() -> None:
-    """`qvl ... >&-` leaves descriptor 1 to the next file that is opened: give the missing ones to the null device."""
+    """`qvl ... >&-` leaves descriptor 1 to the next file opened: fill the gaps with the null device."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from qvl_cli.cli.options import Options, takes_options
+from qvl_cli.cli.options import Options, VideoFile, takes_options
 
 NAME = "ask"
 
 
 @takes_options
 def command(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The video. Write ./-x.mp4 for a name with a dash.")],
+    file: VideoFile,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="What you want to know.")],
     options: Options,
 ) -> int:

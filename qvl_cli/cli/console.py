@@ -1,6 +1,6 @@
-"""Stderr for people. The only module that imports rich, and only on a terminal where something is to be drawn.
+"""Results to stdout; notes and progress to stderr. The only module that imports rich, and only to draw.
 
-Model text never comes here, and what does is printed with markup off: a `[bold]` in a file name is a file name.
+Markup is off everywhere: a `[bold]` in a file name or in model text is just those letters.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 PLAIN_EVERY = 10.0  # seconds between progress lines off a terminal
+
+
+def put(text: str) -> None:
+    """Results, to stdout, as they are. Lone surrogates (odd bytes of a file name) become `?`."""
+    sys.stdout.write(text.encode("utf-8", "replace").decode())
 
 
 def say(line: str) -> None:
@@ -46,7 +51,7 @@ class Console:
             say(f"qvl: {line}")
 
     def progress(self, stage: str, done: float, total: float) -> None:
-        """`stage` has come to `done` of `total` (steps, or bytes for a stage that downloads); total 0 = unknown."""
+        """`stage` has come to `done` of `total` (steps, or bytes of a download); total 0 = unknown."""
         if self._quiet:
             return
         if self._terminal:
@@ -59,7 +64,7 @@ class Console:
         """A piece of the answer as it is generated."""
         if self._stream_text and (self._show_thinking or not thinking):
             self._hide_bar()
-            sys.stdout.write(piece)
+            put(piece)
             sys.stdout.flush()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The flags that `ask`, `locate` and `summarize` share: one dataclass, expanded into each command's signature.
+"""The flags that `ask`, `locate` and `summarize` share: one dataclass, expanded into each signature.
 
 Values stay text here: config.py parses a flag exactly as it parses the same setting from a file.
 """
@@ -13,6 +13,12 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from qvl_cli.config import Config, load_config
+
+
+VideoFile = Annotated[
+    str, typer.Argument(metavar="FILE", help="The video. Write ./-x.mp4 where the name starts with a dash.")
+]
+OutputPath = Annotated[str, typer.Option("--output", "-o", metavar="PATH", help="Write here; - is stdout.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +38,11 @@ class Options:
     ] = None
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="auto, an alias (`qvl models`), a hub id or a checkpoint folder. [auto]"),
+        typer.Option(metavar="NAME", help="auto, an alias (`qvl models`), a hub id or a folder. [auto]"),
     ] = None
-    device: Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps. [auto]")] = None
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:1. [auto]")] = (
+        None
+    )
     dtype: Annotated[
         str | None, typer.Option(metavar="NAME", help="auto, float32, bfloat16 or float16. [auto]")
     ] = None
@@ -47,7 +55,7 @@ class Options:
     format: Annotated[
         str | None, typer.Option("--format", "-f", metavar="FORMAT", help="txt, json, jsonl or srt. [txt]")
     ] = None
-    output: Annotated[str, typer.Option("--output", "-o", metavar="PATH", help="Write here; - is stdout.")] = "-"
+    output: OutputPath = "-"
     fail_empty: Annotated[bool, typer.Option("--fail-empty", help="Exit 10 where nothing is found.")] = False
     show_thinking: Annotated[
         bool, typer.Option("--show-thinking", help="Keep the thinking of Thinking models in the answer.")
@@ -64,16 +72,22 @@ class Options:
 
 
 def takes_options(command: Callable[..., int]) -> Callable[..., int]:
-    """`command(..., options: Options)` as Typer sees it: its own parameters, then one flag per field of Options."""
+    """`command(..., options: Options)` as Typer sees it: its own parameters, then the flags of Options."""
 
     def run(**given: Any) -> int:
         values = {each.name: given.pop(each.name) for each in fields(Options)}
         return command(**given, options=Options(**values))
 
-    own = [each for name, each in inspect.signature(command, eval_str=True).parameters.items() if name != "options"]
+    own = [
+        each
+        for name, each in inspect.signature(command, eval_str=True).parameters.items()
+        if name != "options"
+    ]
     hints = get_type_hints(Options, include_extras=True)
     shared = [
-        inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name])
+        inspect.Parameter(
+            each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name]
+        )
         for each in fields(Options)
     ]
     run.__signature__ = inspect.Signature([*own, *shared], return_annotation=int)  # type: ignore[attr-defined]

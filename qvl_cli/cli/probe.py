@@ -6,15 +6,16 @@ from typing import Annotated
 
 import typer
 
+from qvl_cli.cli.options import OutputPath, VideoFile
 from qvl_cli.errors import EXIT_OK, UsageError
 
 NAME = "probe"
 
 
 def command(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The video.")],
+    file: VideoFile,
     format: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json.")] = "txt",
-    output: Annotated[str, typer.Option("--output", "-o", metavar="PATH", help="Write here; - is stdout.")] = "-",
+    output: OutputPath = "-",
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")] = False,
 ) -> int:
     """Print what a file holds: duration, size, rate, codec, keyframes."""

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 
 from qvl_cli import __version__
+from qvl_cli.cli.console import put
 from qvl_cli.errors import EXIT_OK
 
 NAME = "version"
@@ -14,11 +15,11 @@ NAME = "version"
 
 def command() -> int:
     """Print the versions of qvl and of what its results depend on."""
-    print(f"qvl {__version__}")
-    print(f"python {platform.python_version()}")
+    put(f"qvl {__version__}\n")
+    put(f"python {platform.python_version()}\n")
     for package in ("torch", "transformers", "av"):
         try:
-            print(f"{package} {installed(package)}")
+            put(f"{package} {installed(package)}\n")
         except PackageNotFoundError:
-            print(f"{package} not installed")
+            put(f"{package} not installed\n")
     return EXIT_OK
