@@ -4,18 +4,24 @@ A model is a row of a table or a folder; nothing here or below branches on a nam
 
     table    alias -> hub id or the embedded folder
     spec     folder -> ModelSpec, complete or refused; fingerprint
+    hub      name -> folder: local, cached or downloaded; what `auto` means
 """
 
+from qvl_cli.registry.hub import DownloadProgress, cached_models, choose_model, resolve
 from qvl_cli.registry.spec import ModelSpec, fingerprint, read_chat_template, read_spec, weight_files
 from qvl_cli.registry.table import ALIASES, EMBEDDED, ModelRow
 
 __all__ = [
     "ALIASES",
     "EMBEDDED",
+    "DownloadProgress",
     "ModelRow",
     "ModelSpec",
+    "cached_models",
+    "choose_model",
     "fingerprint",
     "read_chat_template",
     "read_spec",
+    "resolve",
     "weight_files",
 ]

@@ -80,6 +80,8 @@ def read_spec(folder: str | Path, name: str | None = None) -> ModelSpec:
         )
     if "quantization_config" in config:
         raise ModelMissing(f"{folder} holds quantised weights", "use the unquantised checkpoint")
+    if not ((folder / "tokenizer.json").is_file() or (folder / "merges.txt").is_file()):
+        raise ModelMissing(f"{folder} has no tokenizer", "fetch tokenizer.json of the checkpoint")
     tensors = _tensor_sizes(folder)
     weight_bytes = sum(size for _, size in tensors)
     by_dtype: dict[str, int] = {}
