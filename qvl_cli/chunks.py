@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -38,7 +38,7 @@ def iter_chunks(
     steps_per_chunk: int,
     resize: Callable[[list[Pixels], int, int], Pixels],
     prefetch: int = 2,
-) -> Iterator[FrameChunk]:
+) -> Generator[FrameChunk, None, None]:
     """The plan's steps in order, `steps_per_chunk` at a time, the last chunk maybe shorter.
 
     resize(frames [h, w, 3], width, height) -> uint8 [n, height, width, 3] runs once a step, so that no
@@ -54,7 +54,7 @@ def iter_chunks(
 
 def _chunks(
     video: VideoSource, plan: SamplePlan, size: int, resize: Callable[[list[Pixels], int, int], Pixels]
-) -> Iterator[FrameChunk]:
+) -> Generator[FrameChunk, None, None]:
     import numpy as np
 
     watched = _watched(video, plan, resize)
@@ -95,7 +95,7 @@ class _Failure:
         self.error = error
 
 
-def _prefetched(chunks: Iterator[FrameChunk], ahead: int) -> Iterator[FrameChunk]:
+def _prefetched(chunks: Iterator[FrameChunk], ahead: int) -> Generator[FrameChunk, None, None]:
     """`chunks`, made on a thread that is at most `ahead` chunks in front."""
     ready: queue.Queue[FrameChunk | _Failure | None] = queue.Queue(ahead)
     stop = threading.Event()

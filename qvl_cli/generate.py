@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,12 +16,16 @@ from qvl_cli.model.tokens import Detokenizer
 @dataclass(frozen=True, slots=True)
 class DecodeSettings:
     """How tokens are chosen. temperature 0 is greedy; seed fixes the sampling; top_p keeps the likeliest
-    mass."""
+    mass.
+
+    allowed: from the ids generated so far to the only ids that may follow; None puts no constraint.
+    """
 
     max_new_tokens: int = 256
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    allowed: Callable[[Sequence[int]], Collection[int]] | None = None
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -62,8 +66,10 @@ def decode(
     pending: TokenStep | None = (
         None  # held back one token: bytes left open at a marker or the end belong to it
     )
+    written: list[int] = []
     for _ in range(settings.max_new_tokens):
-        token = _choose(logits, settings, generator)
+        token = _choose(logits, settings, generator, written)
+        written.append(token)
         ends, marker = token in model.eos_ids, token in (model.think_open, model.think_close)
         if pending is not None:
             yield replace(pending, text=pending.text + text.flush()) if ends or marker else pending
@@ -78,7 +84,13 @@ def decode(
         yield replace(pending, text=pending.text + text.flush())
 
 
-def _choose(logits: Tensor, settings: DecodeSettings, generator: torch.Generator) -> int:
+def _choose(
+    logits: Tensor, settings: DecodeSettings, generator: torch.Generator, written: Sequence[int]
+) -> int:
+    if settings.allowed is not None:
+        barred = torch.ones_like(logits, dtype=torch.bool)
+        barred[list(settings.allowed(written))] = False
+        logits = logits.masked_fill(barred, -torch.inf)
     if settings.temperature == 0:
         return int(logits.argmax())
     chances = torch.softmax(logits.double().cpu() / settings.temperature, dim=-1)

@@ -14,7 +14,7 @@ from qvl_cli.errors import UsageError
 from qvl_cli.timeline import TimeSpan
 
 if TYPE_CHECKING:
-    from qvl_cli.model import LoadedModel
+    from qvl_cli.model.load import LoadedModel
     from qvl_cli.stream import StreamSession
 
 CHOICES = ("auto", "head", "text")

@@ -20,7 +20,7 @@ EXIT_FAILURE = 1
 
 def build_app() -> typer.Typer:
     # Typer's own help formatter without rich markup: `--help` is wanted fast more than it is wanted pretty.
-    app = typer.Typer(name="qvl", add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+    app = typer.Typer(name="qvl", add_completion=False, rich_markup_mode=None, no_args_is_help=False)
     app.callback(help="Ask a long video, get an answer and the seconds that prove it.")(_root)
     for module in (ask, locate, summarize, probe, models, version):
         app.command(module.NAME)(module.command)
@@ -39,7 +39,7 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. Every failure is one line; a traceback only on --debug."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
     debug = "--debug" in flags
     _open_closed_streams()

@@ -14,7 +14,6 @@ import typer
 
 from qvl_cli.config import Config, load_config
 
-
 VideoFile = Annotated[
     str, typer.Argument(metavar="FILE", help="The video. Write ./-x.mp4 where the name starts with a dash.")
 ]

@@ -1,0 +1,135 @@
+"""Times in words, for checkpoints without a head: the model writes ranges and they are read tolerantly.
+
+The score of a span is the product of the probabilities of the tokens that spell its numbers: the chance that
+greedy decoding's words would be drawn at all. It is not calibrated, only ordered.
+
+Where the free answer is neither a range nor a `never`, the model must choose: decoding starts over, allowed
+to write nothing but `never` or `A - B` with A and B among the times of the watched steps. That is one more
+prefill and two numbers' worth of tokens at most.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from qvl_cli.align import ScoredSpan, Sentence
+from qvl_cli.align.written import WrittenSpan, read_spans
+from qvl_cli.generate import DecodeSettings, TokenStep
+from qvl_cli.prompts import locate_prompt
+from qvl_cli.sampling import Step
+from qvl_cli.timeline import TimeSpan, merge, prompt_seconds
+
+if TYPE_CHECKING:
+    from qvl_cli.model.load import LoadedModel
+    from qvl_cli.stream import StreamSession
+
+_ANSWER_TOKENS = 256
+_THINKING_TOKENS = 4096
+
+
+class TextualAligner:
+    """Asks the checkpoint itself."""
+
+    name = "text"
+
+    def locate(self, session: StreamSession, event: str) -> list[ScoredSpan]:
+        steps = session.steps
+        if not steps:
+            return []
+        fork = session.fork()
+        try:
+            budget = _THINKING_TOKENS if session.model.opens_thinking else _ANSWER_TOKENS
+            settings = DecodeSettings(max_new_tokens=budget)
+            said = [step for step in fork.ask(locate_prompt(event), settings) if not step.thinking]
+            written = read_spans("".join(step.text for step in said))
+            if written is None:
+                choice = TimeChoice(session.model, [prompt_seconds(step.t0, step.t1) for step in steps])
+                forced = replace(settings, max_new_tokens=choice.longest, allowed=choice.allowed)
+                said = [step for step in fork.ask(locate_prompt(event), forced) if not step.thinking]
+                written = read_spans("".join(step.text for step in said)) or []
+        finally:
+            fork.release()
+        return to_steps([(span, probability(span, said)) for span in written], steps)
+
+    def evidence(
+        self, session: StreamSession, question: str, sentences: Sequence[Sentence]
+    ) -> list[list[ScoredSpan]]:
+        return [self.locate(session, sentence.text) for sentence in sentences]
+
+
+def probability(span: WrittenSpan, tokens: Sequence[TokenStep]) -> float:
+    """Product of the probabilities of the tokens that spell the numbers of `span`."""
+    total, place = 0.0, 0
+    for token in tokens:
+        end = place + len(token.text)
+        if any(place < last and first < end for first, last in span.characters):
+            total += token.logprob
+        place = end
+    return math.exp(min(total, 0.0))
+
+
+def to_steps(written: Iterable[tuple[WrittenSpan, float]], steps: Sequence[Step]) -> list[ScoredSpan]:
+    """Written times -> spans of what was watched, best first.
+
+    A time that is printed in the prompt names its step: as a start it is the start of the step's interval, as
+    an end the interval's end. Other times stand as written. Spans are cut to the watched steps, and those
+    that touch become one, with the better score.
+    """
+    named = {Fraction(prompt_seconds(step.t0, step.t1)): step.interval for step in steps}
+    watched = merge(step.interval for step in steps)
+    starts = [step.interval.start for step in steps]
+    scored: list[ScoredSpan] = []
+    for span, score in written:
+        start = named[span.start].start if span.start in named else span.start
+        end = named[span.end].end if span.end in named else span.end
+        if end <= start:  # one moment of an unprinted time: the step that was on screen
+            at = steps[max(bisect_right(starts, start) - 1, 0)].interval
+            start, end = (at.start, at.end) if start in at else (start, start)
+        whole = TimeSpan(start, max(start, end))
+        scored += [ScoredSpan(part, score) for area in watched if (part := whole.intersection(area))]
+    joined = [
+        ScoredSpan(span, max(each.score for each in scored if each.span.intersection(span)))
+        for span in merge(each.span for each in scored)
+    ]
+    return sorted(joined, key=lambda each: (-each.score, each.span))
+
+
+class TimeChoice:
+    """The constraint `never | A - B`: which token may follow what has been written.
+
+    Token tries over whole texts; `A - ` ends in its dash and `B` in an end token, so no text is a prefix of
+    another. longest: the most tokens it can take.
+    """
+
+    def __init__(self, model: LoadedModel, times: Sequence[str]) -> None:
+        encode: Callable[[str], list[int]] = model.codec.encode_text
+        end = min(model.eos_ids)
+        # A model that would think first is told that it has: its choice is wanted, not its reasons.
+        opening = (model.think_close,) if model.opens_thinking and model.think_close is not None else ()
+        self._opening = opening
+        self._starts = {tuple(encode(f"{time} - ")): index for index, time in enumerate(times)}
+        self._never = (*encode("never"), end)
+        self._ends = [(*encode(time), end) for time in times]
+        longest_start = max(map(len, (*self._starts, self._never)))
+        self.longest = len(opening) + longest_start + max(map(len, self._ends))
+
+    def allowed(self, written: Sequence[int]) -> Collection[int]:
+        """The tokens that may follow `written`; never empty until an end token was written."""
+        done = len(self._opening)
+        if len(written) < done:
+            return {self._opening[len(written)]}
+        rest = tuple(written[done:])
+        for start, index in self._starts.items():
+            if rest[: len(start)] == start:
+                return _next(rest[len(start) :], self._ends[index:])
+        return _next(rest, [*self._starts, self._never])
+
+
+def _next(written: tuple[int, ...], texts: Iterable[tuple[int, ...]]) -> set[int]:
+    count = len(written)
+    return {text[count] for text in texts if len(text) > count and text[:count] == written}

@@ -1,0 +1,42 @@
+"""What ask, locate and summarize share: settings -> pipeline -> a written Answer and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+from qvl_cli.cli.console import Console, put
+from qvl_cli.cli.options import Options
+from qvl_cli.render import writer_for
+from qvl_cli.render.output import check_writable, write_file
+from qvl_cli.render.txt import write_evidence
+
+
+def answer(task: str, file: str, query: str, options: Options) -> int:
+    """Run one task and deliver its Answer. What can be refused at once is refused before watching."""
+    config = options.config()
+    name = config.text("format", "txt")
+    writer = writer_for(name)
+    check_writable(options.output)
+
+    from qvl_cli.pipeline import make_request, run
+
+    request = make_request(task, file, query, config, options.start, options.end)
+    streams = task == "ask" and name == "txt" and options.output == "-" and sys.stdout.isatty()
+    console = Console(config.switch("quiet"), streams, request.show_thinking)
+    try:
+        result = run(request, console)
+    finally:
+        console.close()
+    code = result.exit_code(config.switch("fail_empty"))
+    if streams:  # the text is on the screen already
+        put("\n" + write_evidence(result))
+    else:
+        deliver(writer(result, code), options.output)
+    return code
+
+
+def deliver(text: str, output: str) -> None:
+    if output == "-":
+        put(text)
+    else:
+        write_file(output, text)

@@ -1,0 +1,242 @@
+"""The one place that sees every stage: a video file and a request in, an Answer out."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from qvl_cli import registry
+from qvl_cli.answer import Answer, Coverage, Media, ModelUse, Sampling, Usage
+from qvl_cli.budget import check_budget, free_memory
+from qvl_cli.chunks import iter_chunks
+from qvl_cli.config import Config
+from qvl_cli.errors import MediaError, OutsideWorld, UsageError
+from qvl_cli.media import content_hash, open_video
+from qvl_cli.registry import ModelSpec
+from qvl_cli.sampling import DETAIL, SamplePlan, SamplingSettings, plan_samples
+from qvl_cli.timeline import TimeSpan, merge, parse_time, subtract
+
+if TYPE_CHECKING:
+    from qvl_cli.media.source import VideoSource
+    from qvl_cli.model.load import LoadedModel
+    from qvl_cli.stream import StreamSession
+    from qvl_cli.tasks import Findings
+
+
+class Listener(Protocol):
+    """Who wants to hear how it goes. Everything said here is said again in the Answer, where it matters."""
+
+    def note(self, line: str) -> None: ...
+    def progress(self, stage: str, done: float, total: float) -> None: ...
+    def text(self, piece: str, thinking: bool = False) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to do with which video. steps_per_chunk: None = the model's cache block; it changes no result."""
+
+    task: str
+    path: str
+    query: str
+    sampling: SamplingSettings
+    model: str = "auto"
+    device: str = "auto"
+    dtype: str = "auto"
+    aligner: str = "auto"
+    steps_per_chunk: int | None = None
+    show_thinking: bool = False
+
+
+def make_request(
+    task: str, path: str, query: str, config: Config, start: str | None = None, end: str | None = None
+) -> Request:
+    """Settings -> Request: a `--detail` preset, single settings over it. Raises UsageError."""
+    detail = config.text("detail", "default")
+    if detail not in DETAIL:
+        raise UsageError(f"unknown detail {detail!r}", f"choose from {', '.join(DETAIL)}")
+    preset = DETAIL[detail]
+    return Request(
+        task=task,
+        path=path,
+        query=query,
+        sampling=replace(
+            preset,
+            fps=config.rate("fps") or preset.fps,
+            max_frames=config.count("max_frames") or preset.max_frames,
+            max_tokens=config.count("max_tokens") or preset.max_tokens,
+            max_pixels=config.count("max_pixels") or preset.max_pixels,
+            start=None if start is None else parse_time(start),
+            end=None if end is None else parse_time(end),
+        ),
+        model=config.text("model", "auto"),
+        device=config.text("device", "auto"),
+        dtype=config.text("dtype", "auto"),
+        aligner=config.text("aligner", "auto"),
+        steps_per_chunk=config.count("chunk"),
+        show_thinking=config.switch("show_thinking"),
+    )
+
+
+def run(request: Request, listener: Listener) -> Answer:
+    """Open, plan, check, load, watch, answer. Raises the errors of every stage, all in qvl's own tree."""
+    if request.task != "summarize" and not request.query.strip():
+        raise UsageError(f"nothing to {request.task}", "give a text after the file")
+    with open_video(request.path) as video:
+        spec = choose_spec(request, listener)
+        plan = plan_samples(video.info, request.sampling, spec)
+        for note in plan.notes:
+            listener.note(note)
+        check_plan(plan, spec, request)
+        model, session = load(spec, plan, request)
+
+        began = time.monotonic()
+        watch(video, plan, session, request, listener)
+        watched = time.monotonic()
+        findings, aligner = answer(session, model, request, listener)
+        answered = time.monotonic()
+
+        coverage = cover(plan, session, video)
+        warnings = (*plan.notes, *hole_warnings(coverage), *findings.warnings)
+        for warning in warnings[len(plan.notes) :]:
+            listener.note(warning)
+        return Answer(
+            task=request.task,
+            media=Media(str(request.path), float(video.info.duration), content_hash(request.path)),
+            model=ModelUse(spec.name, registry.fingerprint(spec.folder), aligner),
+            query=request.query,
+            text=findings.text,
+            found=findings.found,
+            moments=findings.moments,
+            sections=findings.sections,
+            sampling=Sampling(
+                steps=len(session.steps),
+                considered=plan.considered,
+                fps=float(plan.fps),
+                frame=(plan.width, plan.height),
+                tokens=plan.tokens_per_step * len(session.steps),
+                coarsened=plan.coarsened,
+            ),
+            coverage=coverage,
+            usage=Usage(round(watched - began, 3), round(answered - watched, 3), peak_megabytes()),
+            thinking=findings.thinking if request.show_thinking else None,
+            warnings=warnings,
+        )
+
+
+def choose_spec(request: Request, listener: Listener) -> ModelSpec:
+    """The checkpoint that answers; says so where qvl had to fall back to the embedded one."""
+
+    def on_download(done: int, total: int) -> None:
+        listener.progress(f"downloading {request.model}", done, total)
+
+    name = registry.choose_model(request.model, free_memory())
+    spec = registry.read_spec(registry.resolve(name, progress=on_download), name)
+    if spec.has_world_gate and request.model == "auto":
+        listener.note(
+            f"no Qwen3-VL is cached: using the embedded model {name!r}, which only knows its world of drawn "
+            "shapes; --model 2b fetches a real one"
+        )
+    return spec
+
+
+def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> None:
+    """Refuse before any load what would not fit. Raises OverBudget."""
+    from qvl_cli.model.load import pick_device, pick_dtype
+    from qvl_cli.model.memory import free_bytes
+
+    device = pick_device(request.device)
+    free = free_memory() if device.type == "cpu" else free_bytes(device)
+    check_budget(plan, spec, free, pick_dtype(request.dtype, device, spec).itemsize)
+
+
+def load(spec: ModelSpec, plan: SamplePlan, request: Request) -> tuple[LoadedModel, StreamSession]:
+    from qvl_cli.budget import STEP_TEXT_TOKENS
+    from qvl_cli.model.load import load_model
+    from qvl_cli.stream import StreamSession
+
+    model = load_model(spec, request.device, request.dtype)
+    return model, StreamSession(model, plan.tokens + len(plan.steps) * STEP_TEXT_TOKENS)
+
+
+def watch(
+    video: VideoSource, plan: SamplePlan, session: StreamSession, request: Request, listener: Listener
+) -> None:
+    """Stream the plan's chunks through the session; stop early where the model does not know this world."""
+    from qvl_cli.model.preprocess import resize_frames
+
+    spec = session.model.spec
+    gate = None
+    if spec.has_world_gate and request.model == "auto":
+        from qvl_cli.model.world_gate import WorldGate
+
+        gate = WorldGate.load(spec.folder)
+    chunks = iter_chunks(video, plan, request.steps_per_chunk or spec.block_steps, resize_frames)
+    # Closed before the video is: the prefetch thread must not decode from a file that is gone.
+    with closing(chunks):
+        for chunk in chunks:
+            session.watch(chunk)
+            listener.progress("watching", len(session.steps), len(plan.steps))
+            if gate is not None and not gate.accepts(session.vision_means):
+                raise OutsideWorld(
+                    f"this video is not of the drawn world the embedded model {spec.name!r} knows",
+                    f"use a real model (--model 2b), or insist with --model {spec.name}",
+                )
+    if not session.steps:
+        raise MediaError(f"no frame of {request.path} could be decoded", "repair or convert the file")
+
+
+def answer(
+    session: StreamSession, model: LoadedModel, request: Request, listener: Listener
+) -> tuple[Findings, str]:
+    """Run the task on the watched session; also the name of the aligner that gave the times."""
+    from qvl_cli.align import load_aligner
+    from qvl_cli.generate import DecodeSettings
+    from qvl_cli.tasks.ask import ask
+    from qvl_cli.tasks.locate import locate
+    from qvl_cli.tasks.summarize import summarize
+
+    aligner = load_aligner(model, request.aligner)
+    # Thoughts come out of the same budget as the answer.
+    settings = DecodeSettings(max_new_tokens=4096 if model.opens_thinking else 512)
+    if request.task == "ask":
+        return ask(session, aligner, request.query, settings, listener.text), aligner.name
+    if request.task == "locate":
+        return locate(session, aligner, request.query), aligner.name
+    if request.task == "summarize":
+
+        def on_progress(done: int, total: int) -> None:
+            listener.progress("summarizing", done, total)
+
+        return summarize(session, settings, on_progress), aligner.name
+    raise ValueError(f"no task is called {request.task!r}")
+
+
+def cover(plan: SamplePlan, session: StreamSession, video: VideoSource) -> Coverage:
+    """Seen: the intervals of the watched steps without what was lost in them. Gaps: the rest of the range."""
+    holes = [part for hole in (*video.info.holes, *video.lost) if (part := hole.intersection(plan.range))]
+    watched = merge(step.interval for step in session.steps)
+    seen = [part for span in watched for part in subtract(span, holes)]
+    gaps = subtract(plan.range, seen)
+    return Coverage(_floats(seen), _floats(gaps))
+
+
+def hole_warnings(coverage: Coverage) -> tuple[str, ...]:
+    if not coverage.gaps:
+        return ()
+    shown = ", ".join(f"{start:.1f}-{end:.1f} s" for start, end in coverage.gaps[:5])
+    more = f" and {len(coverage.gaps) - 5} more" if len(coverage.gaps) > 5 else ""
+    return (f"parts of the video could not be read: {shown}{more}",)
+
+
+def _floats(spans: list[TimeSpan]) -> tuple[tuple[float, float], ...]:
+    return tuple((float(span.start), float(span.end)) for span in spans)
+
+
+def peak_megabytes() -> float:
+    """Most memory this process has held; Linux counts in KiB, macOS in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

@@ -1,0 +1,88 @@
+"""A question -> an answer in words, and for each of its sentences the spans that prove it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from qvl_cli.align import Aligner, Sentence
+from qvl_cli.generate import DecodeSettings
+from qvl_cli.prompts import ask_prompt
+from qvl_cli.stream import StreamSession
+from qvl_cli.tasks import Findings, to_moment
+
+OnText = Callable[[str, bool], None]
+
+# An end mark, what may close after it, then space; or a line's end. `12.5` has no space, so it ends nothing.
+_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+[”’」』）]*|\n")
+_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|approx|ca|Mr|Mrs|Ms|Dr|St|No)|^\s*\d{1,3}|\b[A-Z])\.$")
+
+
+def ask(
+    session: StreamSession,
+    aligner: Aligner,
+    question: str,
+    settings: DecodeSettings,
+    on_text: OnText,
+) -> Findings:
+    """Answer `question`. `on_text(piece, thinking)` hears every piece of text as it is generated."""
+    pieces: list[str] = []
+    spoken: list[bool] = []
+    for token in session.ask(ask_prompt(question), settings):
+        pieces.append(token.text)
+        spoken.append(not token.thinking)
+        if token.text:
+            on_text(token.text, token.thinking)
+    text = "".join(piece for piece, said in zip(pieces, spoken, strict=True) if said)
+    thoughts = "".join(piece for piece, said in zip(pieces, spoken, strict=True) if not said)
+    warnings: list[str] = []
+    if len(pieces) >= settings.max_new_tokens:
+        warnings.append(f"the answer was cut off after {settings.max_new_tokens} tokens")
+    sentences = split_sentences(pieces, spoken)
+    proofs = aligner.evidence(session, question, sentences) if sentences else []
+    moments = [
+        to_moment(span, sentence.text)
+        for sentence, spans in zip(sentences, proofs, strict=True)
+        for span in spans
+    ]
+    return Findings(
+        text=text.strip(),
+        found=bool(text.strip()),
+        moments=tuple(moments),
+        thinking=thoughts.strip() or None,
+        warnings=tuple(warnings),
+    )
+
+
+def split_sentences(pieces: Sequence[str], spoken: Sequence[bool]) -> list[Sentence]:
+    """Sentences of the spoken pieces (one piece a token), each with its exact range of tokens.
+
+    A token belongs to the sentence that its first visible character belongs to; ranges do not overlap.
+    """
+    text = "".join(piece for piece, said in zip(pieces, spoken, strict=True) if said)
+    bounds = _bounds(text)
+    # First visible character of every spoken token that has one, and the token's index.
+    places: list[tuple[int, int]] = []
+    place = 0
+    for index, (piece, said) in enumerate(zip(pieces, spoken, strict=True)):
+        if said:
+            if piece.strip():
+                places.append((place + len(piece) - len(piece.lstrip()), index))
+            place += len(piece)
+    sentences: list[Sentence] = []
+    for start, end in bounds:
+        inside = [index for at, index in places if start <= at < end]
+        if inside:
+            sentences.append(Sentence(text[start:end].strip(), (inside[0], inside[-1] + 1)))
+    return sentences
+
+
+def _bounds(text: str) -> list[tuple[int, int]]:
+    """[start, end) of every sentence; together they tile the text."""
+    cuts = [0]
+    for match in _END.finditer(text):
+        if not _ABBREVIATION.search(text[cuts[-1] : match.end()]) or match[0] == "\n":
+            cuts.append(match.end())
+    cuts.append(len(text))
+    return [(start, end) for start, end in pairwise(cuts) if text[start:end].strip()]

@@ -1,0 +1,22 @@
+"""An event in words -> every span where it happens, best first, or an honest `not found`."""
+
+from __future__ import annotations
+
+from qvl_cli.align import Aligner
+from qvl_cli.stream import StreamSession
+from qvl_cli.tasks import Findings, to_moment
+
+
+def locate(session: StreamSession, aligner: Aligner, event: str) -> Findings:
+    """`A red circle appears: 12.5-20.0 s, 33.0-41.5 s`, ranges in the order of time."""
+    event = event.strip()
+    spans = aligner.locate(session, event)
+    if not spans:
+        return Findings(f"Not found: {event}", found=False)
+    ranges = sorted((float(each.span.start), float(each.span.end)) for each in spans)
+    shown = ", ".join(f"{start:.1f}-{end:.1f} s" for start, end in ranges)
+    name = event.rstrip(".")
+    return Findings(
+        f"{name[:1].upper()}{name[1:]}: {shown}",
+        moments=tuple(to_moment(each, event) for each in spans),
+    )

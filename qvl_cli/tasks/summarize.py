@@ -1,0 +1,115 @@
+"""A video -> timed sections, each with a sentence, and one sentence for the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from qvl_cli.answer import Section
+from qvl_cli.generate import DecodeSettings
+from qvl_cli.prompts import Prompt, overview_prompt, section_prompt
+from qvl_cli.sampling import Step
+from qvl_cli.stream import StreamSession
+from qvl_cli.tasks import Findings
+
+Floats = npt.NDArray[np.float64]
+
+
+def summarize(
+    session: StreamSession, settings: DecodeSettings, on_progress: Callable[[int, int], None]
+) -> Findings:
+    """`on_progress(done, total)` hears of every sentence written."""
+    steps = session.steps
+    cuts = section_starts(session.features.cpu().double().numpy(), steps)
+    ranges = list(zip(cuts, [*cuts[1:], len(steps)], strict=True))
+    sections: list[Section] = []
+    for number, (first, last) in enumerate(ranges):
+        on_progress(number, len(ranges) + 1)
+        shown = section_prompt(_shown(steps[first]), _shown(steps[last - 1]))
+        span = (float(steps[first].interval.start), float(steps[last - 1].interval.end))
+        sections.append(Section(*span, _say(session, shown, settings)))
+    on_progress(len(ranges), len(ranges) + 1)
+    text = _say(session, overview_prompt(), settings)
+    return Findings(text, found=bool(sections), sections=tuple(sections))
+
+
+def _shown(step: Step) -> float:
+    """The time the model has read in front of this step."""
+    return float((step.t0 + step.t1) / 2)
+
+
+def _say(session: StreamSession, prompt: Prompt, settings: DecodeSettings) -> str:
+    fork = session.fork()
+    try:
+        said = [token.text for token in fork.ask(prompt, settings) if not token.thinking]
+    finally:
+        fork.release()
+    return " ".join("".join(said).split())
+
+
+def section_starts(features: Floats, steps: Sequence[Step]) -> list[int]:
+    """Where sections begin, as indices into `steps`; the first is 0. Pure and deterministic.
+
+    features [n, d]: one vector per step. A boundary lies where the mean feature of the seconds behind differs
+    most from that of the seconds ahead (TextTiling's valleys, by cosine on standardised features), strongest
+    first, as long as both neighbours stay at least the shortest section away; then sections longer than the
+    longest are cut at their strongest inner boundary. The lengths follow the duration: see `section_lengths`.
+    """
+    if not steps:
+        return []
+    begins = [step.interval.start for step in steps]
+    ends = [step.interval.end for step in steps]
+    shortest, longest = section_lengths(sum((step.interval.duration for step in steps), Fraction(0)))
+    change = novelty(features, max(1, _steps_within(steps, shortest) // 2))
+    order = sorted(range(1, len(steps)), key=lambda at: (-change[at], at))
+    threshold = float(change[1:].mean() + change[1:].std()) if len(steps) > 1 else 0.0
+    cuts = [0]
+
+    def room(at: int) -> bool:
+        return ends[-1] - begins[at] >= shortest and all(
+            abs(begins[at] - begins[cut]) >= shortest for cut in cuts
+        )
+
+    # Strictly above: where nothing ever changes no place is better than another, and there is no boundary.
+    for at in order:
+        if change[at] > threshold and room(at):
+            cuts.append(at)
+    while True:
+        cuts.sort()
+        stops = [*cuts[1:], len(steps)]
+        long = [(a, b) for a, b in zip(cuts, stops, strict=True) if ends[b - 1] - begins[a] > longest]
+        inner = next(([at for at in order if a < at < b and room(at)] for a, b in long), None)
+        if not inner:
+            return cuts
+        cuts.append(inner[0])
+
+
+def section_lengths(duration: Fraction) -> tuple[Fraction, Fraction]:
+    """(shortest, longest) section for a video: 1/16 and 1/4 of it, within 3 s to 3 min and 15 s to 15 min."""
+    shortest = min(max(duration / 16, Fraction(3)), Fraction(180))
+    return shortest, min(max(duration / 4, Fraction(15)), Fraction(900))
+
+
+def novelty(features: Floats, width: int) -> Floats:
+    """[n, d] -> [n]: cosine distance between the means of `width` steps before each step and from it on."""
+    count = len(features)
+    change = np.zeros(count)
+    spread = features.std(axis=0)
+    scaled = (features - features.mean(axis=0)) / np.where(spread > 1e-9, spread, 1.0)
+    total = np.vstack([np.zeros((1, features.shape[1])), scaled.cumsum(axis=0)])
+    for at in range(1, count):
+        before, after = max(0, at - width), min(count, at + width)
+        left = (total[at] - total[before]) / (at - before)
+        right = (total[after] - total[at]) / (after - at)
+        size = float(np.linalg.norm(left) * np.linalg.norm(right))
+        change[at] = 1 - float(left @ right) / size if size > 1e-12 else 0.0
+    return change
+
+
+def _steps_within(steps: Sequence[Step], seconds: Fraction) -> int:
+    """How many steps a stretch of `seconds` has on average."""
+    covered = sum((step.interval.duration for step in steps), Fraction(0))
+    return int(seconds * len(steps) / covered) if covered else 1
