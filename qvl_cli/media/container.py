@@ -65,13 +65,18 @@ def mapped(path: Path) -> Iterator[None]:
         ) from error
 
 
+def url(path: Path) -> str:
+    """What libav takes for this very file, never for a protocol, a pattern or an option."""
+    return "file:" + str(path.absolute())
+
+
 def open_container(path: Path) -> InputContainer:
-    """An open container; the caller closes it. `file:` and the whitelist keep names and playlists from
-    being taken for protocols, options or other files. `genpts` fills times that AVI leaves out."""
+    """An open container; the caller closes it. The whitelist keeps playlists from opening anything else;
+    `genpts` fills in times a container leaves out."""
     av.logging.set_level(None)  # libav writes to stderr past Python otherwise
     with mapped(path):
         container = av.open(
-            "file:" + str(path.absolute()),
+            url(path),
             mode="r",
             options={"protocol_whitelist": "file", "fflags": "+genpts"},
             metadata_errors="replace",
@@ -91,11 +96,12 @@ def main_stream(container: InputContainer, path: Path) -> VideoStream:
         what = f"only {', '.join(others)}" if others else "no stream at all"
         cover = " and cover art" if container.streams.video else ""
         raise MediaError(f"{shown(path)} holds no video, {what}{cover}", "name a file with a video track")
+    films = [stream for stream in films if stream.codec_context is not None] or films
     best = container.streams.best("video")
     for stream in films:
         if best is not None and stream.index == best.index:
             return stream
-    return max(films, key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height))
+    return max(films, key=lambda stream: bool(stream.disposition & Disposition.default))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _SEEK_WORTH = 12  # frames: decoding on over fewer is cheaper than a seek and refilling the decoder
 _ERROR_REACH = 64  # packets: reordering and frame threads report an error at most this far from its frame
+# After this many failures, pictures up to the next keyframe are drawn over older ones that nobody should see
+# again; after one or two they carry a few wrong blocks at most.
+_BURST = 3
 
 
 class Decoder:
@@ -114,11 +117,13 @@ class Decoder:
         self._count = 0
         self._packets_read = 0
         self._failed_at: int | None = None
+        self._failed: list[int] = []  # pts that failed since the last keyframe
         self._packets: Iterator[Packet[VideoStream]] = self._container.demux(self._stream)
 
     def _fill(self) -> bool:
         """Make sure a frame is ready; False at the end."""
         while not self._ready and not self.drained:
+            packet: Packet[VideoStream] | None = None
             try:
                 packet = next(self._packets, None)
                 self._packets_read += 1
@@ -127,15 +132,29 @@ class Decoder:
                 if packet is not None and packet.is_corrupt:
                     self._failed_at = self._packets_read
             except FFmpegError as error:
-                self._failed_at = self._packets_read
+                self._fail(packet.pts if packet is not None else None)
                 self.drained = isinstance(error, av.error.EOFError)
                 continue
             for frame in frames:
-                if frame.is_corrupt:  # concealed: parts of it are invented
-                    self._failed_at = self._packets_read
-                elif self._scan.counted:
-                    self._ready.append((self._count, frame))
-                elif frame.pts is not None:
-                    self._ready.append((frame.pts, frame))
-                self._count += 1
+                self._take(frame)
         return bool(self._ready)
+
+    def _take(self, frame: VideoFrame) -> None:
+        """Queue a decoded frame, unless what it shows cannot be trusted."""
+        pts = frame.pts
+        if self._scan.counted:
+            pts = self._scan.pts[self._count] if self._count < len(self._scan.pts) else None
+            self._count += 1
+        if pts is None:
+            return
+        if frame.key_frame:
+            self._failed = [failed for failed in self._failed if failed > pts]
+        if frame.is_corrupt:  # concealed: parts of it are invented
+            self._fail(pts)
+        elif sum(failed < pts for failed in self._failed) < _BURST:
+            self._ready.append((pts, frame))
+
+    def _fail(self, pts: int | None) -> None:
+        self._failed_at = self._packets_read
+        if pts is not None and not self._scan.counted:
+            self._failed.append(pts)

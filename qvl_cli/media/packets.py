@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from statistics import median_low
 from typing import TYPE_CHECKING, Any
 
 from av.error import FFmpegError
@@ -32,7 +31,7 @@ class PacketScan:
 
     pts: of every shown frame, ascending. keyframes: (pts, earliest of pts and dts) of every frame decoding
     can start from, ascending, also those an edit list hides. end: end of the last frame. holes: (from, to)
-    promised or damaged away. counted: the stream has no times at all; pts are 0, 1, 2 ... in shown order.
+    promised or damaged away. counted: decoded frames carry no usable times; the n-th one is shown at pts[n].
     """
 
     time_base: Fraction
@@ -60,6 +59,8 @@ def scan_packets(container: InputContainer, stream: VideoStream, path: Path) -> 
     keyframes: dict[int, int] = {}
     broken: set[int] = set()
     untimed, others_end = 0, Fraction(0)
+    # AVI stores no presentation times, and what libav derives is wrong for reordered pictures.
+    counted = container.format.name == "avi" and stream.codec_context.has_b_frames
     tail: int | None = None  # the last packet, if only a part of it was there
 
     if "enc_key_id" in stream.metadata:
@@ -71,17 +72,17 @@ def scan_packets(container: InputContainer, stream: VideoStream, path: Path) -> 
             continue
         if packet.has_sidedata("encryption_info"):
             raise _encrypted(path)
-        if packet.pts is None:
+        pts = packet.dts if counted else packet.pts
+        if pts is None:
             untimed += 1
             continue
-        tail = packet.pts if packet.is_corrupt else None
+        tail = pts if packet.is_corrupt else None
         if packet.is_corrupt:
-            broken.add(packet.pts)
+            broken.add(pts)
         if packet.is_keyframe:
-            start = packet.pts if packet.dts is None else min(packet.pts, packet.dts)
-            keyframes[packet.pts] = min(start, keyframes.get(packet.pts, start))
+            keyframes[pts] = min(pts, pts if packet.dts is None else packet.dts)
         if not packet.is_discard and _is_shown(packet, stream.codec_context.name):
-            shown_at[packet.pts] = max(packet.duration or 0, shown_at.get(packet.pts, 0))
+            shown_at[pts] = max(packet.duration or 0, shown_at.get(pts, 0))
     if tail is not None:
         shown_at.pop(tail, None)
     if untimed > len(shown_at):
@@ -89,24 +90,28 @@ def scan_packets(container: InputContainer, stream: VideoStream, path: Path) -> 
     if not shown_at:
         raise MediaError(f"{shown(path)} has a video track without a single frame", "copy it again")
 
-    pts = sorted(shown_at)
-    gaps = [b - a for a, b in pairwise(pts)]
+    times = sorted(shown_at)
+    gaps = [b - a for a, b in pairwise(times)]
+    first, last = times[0], times[-1]
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    typical = median_low(gaps) if gaps else shown_at[pts[-1]] or max(round(1 / (rate * time_base)), 1)
-    end = pts[-1] + _last_duration(shown_at[pts[-1]], [shown_at[p] for p in pts[:-1]], gaps, typical)
-    promised = _promised_end(container, stream, time_base, pts[0], end, others_end)
+    typical = shown_at[last] or max(round(1 / (rate * time_base)), 1)
+    if gaps:
+        typical = sorted(gaps)[len(gaps) // 2]
+    end = last + _last_duration(shown_at[last], [shown_at[time] for time in times[:-1]], gaps, typical)
+    promised = _promised_end(container, stream, time_base, first, end, others_end)
     holes = [
         (a + typical, b)
-        for a, b in pairwise(pts)
+        for a, b in pairwise(times)
         if (a in broken or b in broken) and (b - a) * time_base > max(3 * typical * time_base, _NOTICEABLE)
     ]
-    if promised is not None and promised - end > max(2 * typical, _NOTICEABLE / time_base):
+    if promised is not None and (promised - end) * time_base > max(2 * typical * time_base, _NOTICEABLE):
         # Reordered pictures: the tail of a cut-off file may lack some before its last one.
-        tail_pairs = pairwise(pts[-33:])
+        tail_pairs = pairwise(times[-33:])
         holes += [(a + shown_at[a], b) for a, b in tail_pairs if b - a >= 2 * shown_at[a] > 0]
         holes.append((end, promised))
+    starts = () if counted else tuple(sorted(keyframes.items()))
     return PacketScan(
-        time_base, tuple(pts), tuple(sorted(keyframes.items())), end, typical, tuple(sorted(set(holes)))
+        time_base, tuple(times), starts, end, typical, tuple(sorted(set(holes))), counted=counted
     )
 
 
@@ -205,4 +210,4 @@ def _promised_end(
     if container.duration is None or container.format.name not in _STATES_DURATION:
         return None
     promised = Fraction(container.duration, 1_000_000)
-    return int(promised / time_base) if promised - max(others_end, end * time_base) > 1 else None
+    return int(promised / time_base) if promised - max(others_end, end * time_base) > Fraction(1, 2) else None

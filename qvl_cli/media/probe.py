@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
+import av.logging
 from av.error import FFmpegError
 
 from qvl_cli.errors import MediaError
@@ -22,6 +24,7 @@ from qvl_cli.media.container import (
     open_container,
     orientation,
     shown,
+    url,
 )
 from qvl_cli.media.info import MediaInfo
 from qvl_cli.media.packets import PacketScan, UntimedStream, count_frames, scan_packets
@@ -145,9 +148,23 @@ def _codec(stream: VideoStream, path: Path) -> str:
     """The codec's own name (not its decoder's); MediaError where no decoder is built in."""
     context: CodecContext | None = stream.codec_context  # None where libav has no decoder
     if context is None:
-        tag = (stream.codec_tag or "").strip() or "unknown"
-        raise MediaError(f"{shown(path)} has {tag} video, which cannot be decoded here", CONVERT)
+        raise MediaError(
+            f"{shown(path)} is {_name_in_log(path)} video, which cannot be decoded here", CONVERT
+        )
     return str(context.codec.canonical_name)
+
+
+def _name_in_log(path: Path) -> str:
+    """`vvc vvc1`: libav names a codec it cannot decode in its log alone."""
+    av.logging.set_level(av.logging.WARNING)
+    try:
+        with av.logging.Capture() as logs, av.open(url(path), metadata_errors="replace"):
+            text = " ".join(message for _, _, message in logs)
+    finally:
+        av.logging.set_level(None)
+    found = re.search(r"Video: (\w+)[^,]*\((\w+) / ", text)
+    names = [name for name in found.groups() if name != "none"] if found else []
+    return " ".join(dict.fromkeys(names)) or "unknown"
 
 
 def _first_frame(path: Path, index: int) -> VideoFrame:

@@ -1,0 +1,173 @@
+"""What a plan costs in positions and memory, checked before anything is loaded. No torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from qvl_cli.errors import OverBudget
+from qvl_cli.registry import ModelSpec
+from qvl_cli.sampling import MIN_STEP_TOKENS, SamplePlan
+
+# `<12345.6 seconds>` and the two vision brackets: 12 tokens in the released vocabulary, 19 in bytes.
+STEP_TEXT_TOKENS = 20
+ANSWER_TOKENS = 2_048  # system text, question and answer
+_OVERHEAD = 512 * 2**20  # interpreter, torch and the decoder's own frames
+_PREFETCHED = 4  # chunks of frames alive at once: being made, two waiting, being watched
+_ROUND = 256  # tokens: remedies are round numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """positions: of the whole prompt and answer. weights, cache, work: bytes."""
+
+    positions: int
+    weights: int
+    cache: int
+    work: int
+
+    @property
+    def bytes(self) -> int:
+        return self.weights + self.cache + self.work
+
+
+def estimate(plan: SamplePlan, spec: ModelSpec, dtype_bytes: int) -> Need:
+    """What watching all of `plan` with the full cache takes, rounded up.
+
+    A step advances positions by its text and the longer side of its merged grid (interleaved MRoPE), not by
+    its tokens.
+    """
+    factor = spec.patch_size * spec.merge_size
+    return _need(
+        spec,
+        dtype_bytes,
+        len(plan.steps),
+        plan.tokens,
+        max(plan.width, plan.height) // factor,
+        plan.tokens_per_step,
+    )
+
+
+def check_budget(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int) -> Need:
+    """The plan's Need, if it fits the checkpoint's positions and `free_bytes` of memory for all of it.
+
+    Raises OverBudget, naming a `--max-tokens` that fits, or a smaller model where none does.
+    """
+    need = estimate(plan, spec, dtype_bytes)
+    if need.positions > spec.max_positions:
+        raise OverBudget(
+            f"{len(plan.steps)} steps take {need.positions} positions, {spec.name} has {spec.max_positions}",
+            _remedy(plan, spec, free_bytes, dtype_bytes),
+        )
+    if need.bytes > free_bytes:
+        raise OverBudget(
+            f"{spec.name} needs {_gib(need.bytes)} for this plan (weights {_gib(need.weights)}, cache "
+            f"{_gib(need.cache)}, work {_gib(need.work)}) and {_gib(free_bytes)} are free",
+            _remedy(plan, spec, free_bytes, dtype_bytes),
+        )
+    return need
+
+
+def free_memory(root: Path = Path("/")) -> int:
+    """Bytes a process may still take: what the machine has available, less where a cgroup allows less.
+
+    root: where /proc and /sys are looked for.
+    """
+    free = [_available(root)]
+    for line in _lines(root / "proc/self/cgroup"):
+        _, controllers, group = line.split(":", 2)
+        mount = "sys/fs/cgroup/memory" if controllers else "sys/fs/cgroup"
+        names = (
+            ("memory.limit_in_bytes", "memory.usage_in_bytes")
+            if controllers
+            else ("memory.max", "memory.current")
+        )
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        parts = [part for part in group.split("/") if part]
+        for depth in range(len(parts) + 1):  # a parent's limit binds too
+            folder = root.joinpath(mount, *parts[:depth])
+            limit, used = (_number(folder / name) for name in names)
+            if limit is not None and used is not None:
+                free.append(max(limit - used + _reclaimable(folder), 0))
+    return min(free)
+
+
+def _need(spec: ModelSpec, dtype_bytes: int, steps: int, tokens: int, longest: int, step_tokens: int) -> Need:
+    length = tokens + steps * STEP_TEXT_TOKENS + ANSWER_TOKENS
+    chunk_steps = min(spec.block_steps, steps)
+    chunk = chunk_steps * (step_tokens + STEP_TEXT_TOKENS)
+    kv = spec.kv_bytes_per_token(dtype_bytes)
+    work = (
+        # language model: residual, norms, queries, gate and up of one layer at a time
+        chunk * (8 * spec.hidden_size + 3 * spec.intermediate_size) * dtype_bytes
+        # vision tower: 4 patches a token, MLP four times as wide
+        + chunk_steps * step_tokens * 4 * 16 * spec.vision_hidden * dtype_bytes
+        # one layer's keys and values, copied while they grow and repeated for grouped heads; the chunk's mask
+        + length * (kv // spec.layers) * (1 + spec.heads // spec.kv_heads)
+        + chunk * length * dtype_bytes
+        + spec.vocab_size * 4
+        + _PREFETCHED * chunk_steps * step_tokens * 2 * (spec.patch_size * spec.merge_size) ** 2 * 3
+        + _OVERHEAD
+    )
+    return Need(
+        positions=steps * (longest + STEP_TEXT_TOKENS) + ANSWER_TOKENS,
+        weights=spec.parameters * dtype_bytes,
+        cache=length * kv,
+        work=work,
+    )
+
+
+def _remedy(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int) -> str:
+    """The most tokens that surely fit: a plan made with them has no more steps, and none larger."""
+    factor = spec.patch_size * spec.merge_size
+    longest = max(plan.width, plan.height) // factor + 1
+    fixed = spec.frame_pixels is not None
+    smallest = plan.tokens_per_step if fixed else MIN_STEP_TOKENS
+
+    def fits(tokens: int) -> bool:
+        steps = min(len(plan.steps), max(tokens // smallest, 1))
+        need = _need(spec, dtype_bytes, steps, tokens, longest, max(plan.tokens_per_step, smallest))
+        return need.positions <= spec.max_positions and need.bytes <= free_bytes
+
+    low, high = 0, plan.tokens
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    low -= low % _ROUND if low >= 4 * _ROUND else 0
+    if low >= smallest:
+        return f"try --max-tokens {low}"
+    return "use a smaller model (--model 2b, --model tiny) or a machine with more memory"
+
+
+def _available(root: Path) -> int:
+    for line in _lines(root / "proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # no /proc: all there is
+
+
+def _reclaimable(folder: Path) -> int:
+    """Page cache a cgroup would give back before it runs out."""
+    for line in _lines(folder / "memory.stat"):
+        key, _, value = line.partition(" ")
+        if key in ("inactive_file", "total_inactive_file"):
+            return int(value)
+    return 0
+
+
+def _number(path: Path) -> int | None:
+    text = "".join(_lines(path))
+    return int(text) if text.isdigit() else None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"

@@ -1,0 +1,17 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+_SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real clips, released configs and goldens that are not part of this repository."""
+    if not _SHARED.is_dir():
+        pytest.skip("no shared/ folder beside the repository")
+    return _SHARED
