@@ -3,7 +3,7 @@
     info        MediaInfo and Frame: what a probe knows, what a decoder yields
     container   opening files, choosing the stream, foreign errors -> MediaError (PyAV starts here)
     packets     every shown frame's time and every keyframe, from the packets alone
-    probe       path -> MediaInfo
+    examine     probe: path -> MediaInfo
     source      open_video: frames for a list of times, in bounded memory
 
 Names are loaded on first use, so that planning and printing never pay for the decoder.
@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qvl_cli.media.info import Frame, MediaInfo
-    from qvl_cli.media.probe import content_hash, info_dict, probe
+    from qvl_cli.media.examine import content_hash, info_dict, probe
     from qvl_cli.media.source import VideoSource, open_video
 
 _HOME = {
     "Frame": "info",
     "MediaInfo": "info",
     "VideoSource": "source",
-    "content_hash": "probe",
-    "info_dict": "probe",
+    "content_hash": "examine",
+    "info_dict": "examine",
     "open_video": "source",
-    "probe": "probe",
+    "probe": "examine",
 }
 
 __all__ = ["Frame", "MediaInfo", "VideoSource", "content_hash", "info_dict", "open_video", "probe"]
