@@ -22,7 +22,7 @@ def command(
     import json
 
     from qvl_cli.cli.answering import deliver
-    from qvl_cli.media.probe import info_dict, probe
+    from qvl_cli.media import info_dict, probe
     from qvl_cli.render.output import check_writable
 
     if format not in ("txt", "json"):
