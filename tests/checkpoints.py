@@ -1,12 +1,16 @@
-"""Small random Qwen3-VL checkpoints with the released shapes' ratios, written as real folders."""
+"""Small random Qwen3-VL checkpoints with the released shapes' ratios, as real folders; clips of noise."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
@@ -15,6 +19,11 @@ from transformers import (
     Qwen3VLMoeConfig,
     Qwen3VLMoeForConditionalGeneration,
 )
+from transformers.utils.logging import disable_progress_bar
+
+from qvl_cli.chunks import FrameChunk
+from qvl_cli.sampling import Step
+from qvl_cli.timeline import TimeSpan
 
 SPECIALS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>",
@@ -93,7 +102,9 @@ def scatter(network: Any, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     for name, weight in network.named_parameters():
         noise = torch.randn(weight.shape, generator=generator)
-        if "norm" in name and name.endswith("weight"):
+        if "q_norm" in name:  # attention that chooses, so that what is seen matters
+            weight.data = 3 + 0.3 * noise
+        elif "norm" in name and name.endswith("weight"):
             weight.data = 1 + 0.1 * noise
         elif weight.dim() == 1:
             weight.data = 0.1 * noise
@@ -150,6 +161,7 @@ def _write_network(
     network = kind(config)
     scatter(network, seed)
     network.generation_config.eos_token_id = [eos]
+    disable_progress_bar()
     network.save_pretrained(folder, max_shard_size=shard)
 
 
@@ -157,3 +169,17 @@ def _write_processor(folder: Path) -> None:
     size = {"shortest_edge": 4096, "longest_edge": 25_165_824}
     video = {"size": size, "patch_size": 16, "temporal_patch_size": 2, "merge_size": 2}
     (folder / "video_preprocessor_config.json").write_text(json.dumps(video))
+
+
+def noise_clip(steps: int, width: int, height: int, seed: int = 0) -> FrameChunk:
+    """Random pixels at uneven times."""
+    frames = np.random.default_rng(seed).integers(0, 256, (steps, 2, height, width, 3), dtype=np.uint8)
+    times = [Fraction(7 * i, 4) + Fraction(i % 3, 10) for i in range(steps + 1)]
+    plan = tuple(Step(start, start + Fraction(1, 3), TimeSpan(start, end)) for start, end in pairwise(times))
+    return FrameChunk(plan, frames)
+
+
+def cut(clip: FrameChunk, size: int) -> Iterator[FrameChunk]:
+    """The clip in chunks of `size` steps."""
+    for start in range(0, len(clip.steps), size):
+        yield FrameChunk(clip.steps[start : start + size], clip.frames[start : start + size])

@@ -96,9 +96,10 @@ def _complete_snapshot(repo: Path) -> Path | None:
 
 def _download(hub_id: str, progress: DownloadProgress | None) -> Path:
     from huggingface_hub import errors, snapshot_download
-    from huggingface_hub.utils import disable_progress_bars, logging
+    from huggingface_hub.utils import logging
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    logging.set_verbosity_error()  # its warnings are mapped below; retries need no words
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # its warnings are mapped below; retries need no words
     disable_progress_bars()
 
     def fetch(force: bool) -> Path:
