@@ -38,7 +38,6 @@ def write_clip(
     container: str | None = None,
     turned: tuple[float, bool, bool] | None = None,
     aspect: Fraction | None = None,
-    metadata_only: bool = False,
 ) -> Path:
     """A video whose frame n says n and is shown at pts[n] * time_base.
 
@@ -66,10 +65,18 @@ def write_clip(
 
 
 def stored(number: int, turned: tuple[float, bool, bool] | None) -> npt.NDArray[np.uint8]:
-    """The picture as a camera held that way stores it."""
+    """The numbered picture as a camera held that way stores it."""
     picture = numbered(number)
     if turned is None:
         return picture
     degrees, hflip, vflip = turned
-    picture = np.rot90(picture, -round(degrees / 90))
-    return picture
+    picture = picture[:: -1 if vflip else 1, :: -1 if hflip else 1]
+    return np.rot90(picture, -round(degrees / 90))
+
+
+def x264(bframes: int = 3, keyint: int = 12, extra: str = "") -> dict[str, str]:
+    """Options that fix the order of pictures: a keyframe every `keyint`, `bframes` between the others."""
+    parameters = (
+        f"bframes={bframes}:keyint={keyint}:min-keyint={keyint}:scenecut=0:b-adapt=0:threads=1{extra}"
+    )
+    return {"preset": "ultrafast", "bf": str(bframes), "x264-params": parameters}

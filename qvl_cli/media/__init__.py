@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qvl_cli.media.info import Frame, MediaInfo
     from qvl_cli.media.examine import content_hash, info_dict, probe
+    from qvl_cli.media.info import Frame, MediaInfo
     from qvl_cli.media.source import VideoSource, open_video
 
 _HOME = {

@@ -99,6 +99,8 @@ class Decoder:
 
     def run_to(self, wanted: int) -> VideoFrame | None:
         """Decode up to `wanted`; its frame, or None where the next one is later or nothing is left."""
+        if self.last is not None and self.last[0] == wanted:
+            return self.last[1]
         while self._fill():
             pts, frame = self._ready[0]
             if pts > wanted:

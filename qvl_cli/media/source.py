@@ -13,8 +13,8 @@ from av.video.reformatter import VideoReformatter
 
 from qvl_cli.media.container import mapped
 from qvl_cli.media.decoder import Decoder
-from qvl_cli.media.info import Frame
 from qvl_cli.media.examine import examine
+from qvl_cli.media.info import Frame
 from qvl_cli.timeline import TimeSpan, merge
 
 if TYPE_CHECKING:
