@@ -1,0 +1,104 @@
+"""The trained aligner: step features and query states through the head's network to scored spans."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from qvl_cli.align import ScoredSpan, Sentence
+from qvl_cli.align.network import HeadNetwork, HeadShape
+from qvl_cli.align.spans import StepScores, decode_runs, run_evidence, run_span
+from qvl_cli.errors import ModelMissing
+from qvl_cli.prompts import locate_prompt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from qvl_cli.model.load import LoadedModel
+    from qvl_cli.stream import StreamSession
+    from qvl_cli.timeline import TimeSpan
+
+HEAD_FILE = "alignment_head.safetensors"
+
+
+def load_network(file: Path) -> tuple[HeadNetwork, float]:
+    """The network and its not-found threshold. Raises ModelMissing where the file is not a whole head."""
+    try:
+        with safe_open(file, "pt") as stored:  # type: ignore[no-untyped-call]
+            described = dict(stored.metadata() or {})
+            weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        threshold = float(described.pop("threshold"))
+        network = HeadNetwork(HeadShape(**{key: int(value) for key, value in described.items()}))
+        network.load_state_dict(weights)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelMissing(
+            f"{file} is not a whole alignment head ({error})", "restore it or use --aligner text"
+        ) from error
+    return network.eval(), threshold
+
+
+@torch.inference_mode()
+def step_scores(
+    network: HeadNetwork, steps: Tensor, query: Tensor, intervals: Sequence[TimeSpan]
+) -> StepScores:
+    """steps [n, hidden], query [l, hidden], the intervals of the n steps -> the head's figures."""
+    durations = torch.tensor([[float(i.duration) for i in intervals]], device=steps.device)
+    present = torch.ones(1, 1, len(query), dtype=torch.bool, device=steps.device)
+    scores = network(steps[None], query[None, None], present, durations)[0, 0]
+    return StepScores(*scores.double().cpu().numpy().T)
+
+
+def score_runs(network: HeadNetwork, scores: StepScores, intervals: Sequence[TimeSpan]) -> list[ScoredSpan]:
+    """Decoded runs as spans, best first; the score estimates P(IoU >= 0.5)."""
+    weight, bias = network.score_weight.double().cpu().numpy(), float(network.score_bias)
+    found = [
+        ScoredSpan(
+            run_span(run, scores, intervals),
+            1 / (1 + math.exp(-float(np.dot(weight, run_evidence(run, scores))) - bias)),
+        )
+        for run in decode_runs(scores)
+    ]
+    return sorted(found, key=lambda s: (-s.score, s.span.start))
+
+
+class HeadAligner:
+    """Aligner over a checkpoint's own `alignment_head.safetensors`."""
+
+    name = "head"
+
+    def __init__(self, network: HeadNetwork, threshold: float) -> None:
+        self.network = network
+        self.threshold = threshold
+
+    @classmethod
+    def load(cls, model: LoadedModel) -> HeadAligner:
+        network, threshold = load_network(model.spec.folder / HEAD_FILE)
+        if network.shape.hidden != model.spec.hidden_size:
+            raise ModelMissing(
+                f"the alignment head of {model.spec.name} is for hidden size {network.shape.hidden}, "
+                f"the model has {model.spec.hidden_size}",
+                "train a head for this checkpoint or use --aligner text",
+            )
+        return cls(network.to(model.device), threshold)
+
+    def locate(self, session: StreamSession, event: str) -> list[ScoredSpan]:
+        return self._spans(session, session.read(locate_prompt(event)).query)
+
+    def evidence(
+        self, session: StreamSession, question: str, sentences: Sequence[Sentence]
+    ) -> list[list[ScoredSpan]]:
+        states = session.answer_states
+        return [self._spans(session, states[slice(*sentence.tokens)]) for sentence in sentences]
+
+    def _spans(self, session: StreamSession, query: Tensor) -> list[ScoredSpan]:
+        if not len(query) or not session.steps:
+            return []
+        intervals = [step.interval for step in session.steps]
+        scores = step_scores(self.network, session.features, query, intervals)
+        return [s for s in score_runs(self.network, scores, intervals) if s.score >= self.threshold]

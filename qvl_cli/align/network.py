@@ -1,0 +1,71 @@
+"""The alignment head's network: step features x query states -> per-step scores."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True, slots=True)
+class HeadShape:
+    """hidden: width of the language model; width: of the shared space; channels, kernel: of the time mixing."""
+
+    hidden: int
+    width: int = 96
+    channels: int = 64
+    kernel: int = 5
+    mixers: int = 2
+
+    def to_strings(self) -> dict[str, str]:
+        return {key: str(value) for key, value in asdict(self).items()}
+
+
+class HeadNetwork(nn.Module):
+    """Relevance by matching, boundaries by looking along time.
+
+    A step and a query meet as an elementwise product in a shared space; a small convolution over steps turns
+    the products into inside, first and last logits and the two sub-step offsets. The design follows moment
+    retrieval heads such as Moment-DETR's saliency and ActionFormer's boundary branches, cut to one scale.
+    """
+
+    def __init__(self, shape: HeadShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.step_norm = nn.LayerNorm(shape.hidden)
+        self.query_norm = nn.LayerNorm(shape.hidden)
+        self.step_key = nn.Linear(shape.hidden, shape.width)
+        self.query_value = nn.Linear(shape.hidden, shape.width)
+        self.query_weight = nn.Linear(shape.hidden, 1)
+        self.enter = nn.Linear(shape.width + 2, shape.channels)
+        self.mixers = nn.ModuleList(
+            nn.Conv1d(shape.channels, shape.channels, shape.kernel, padding=shape.kernel // 2)
+            for _ in range(shape.mixers)
+        )
+        self.leave = nn.Linear(shape.channels, 5)
+        # score of a span, fitted after training: logistic in the six figures of spans.run_evidence
+        self.score_weight = nn.Parameter(torch.zeros(6), requires_grad=False)
+        self.score_bias = nn.Parameter(torch.zeros(()), requires_grad=False)
+
+    def forward(self, steps: Tensor, query: Tensor, query_mask: Tensor, durations: Tensor) -> Tensor:
+        """steps [b, n, hidden], query [b, m, l, hidden] with query_mask [b, m, l] (True = a token), durations
+        [b, n] seconds of each step's interval -> [b, m, n, 5]: inside, first, last logits, start_at, end_at.
+        """
+        keys = self.step_key(self.step_norm(steps))
+        states = self.query_norm(query)
+        weight = self.query_weight(states).squeeze(-1).masked_fill(~query_mask, -1e4).softmax(-1)
+        wanted = torch.einsum("bml,bmlw->bmw", weight, self.query_value(states))
+        product = keys[:, None] * wanted[:, :, None]
+        match = product.mean(-1, keepdim=True) * product.shape[-1] ** 0.5
+        spacing = durations.clamp_min(1e-3).log()[:, None, :, None].expand_as(match)
+        mixed = self.enter(torch.cat([product, match, spacing], -1))
+        batch, queries, count, _ = mixed.shape
+        mixed = mixed.flatten(0, 1).transpose(1, 2)
+        for mixer in self.mixers:
+            mixed = mixed + F.gelu(mixer(F.gelu(mixed)))
+        scores = self.leave(mixed.transpose(1, 2)).view(batch, queries, count, 5)
+        # the match also reaches the inside logit directly: relevance learns before the mixing does
+        inside = scores[..., :1] + match
+        return torch.cat([inside, scores[..., 1:3], scores[..., 3:].sigmoid()], -1)

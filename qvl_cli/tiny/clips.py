@@ -1,0 +1,225 @@
+"""Scripts -> training clips: the tokens qvl itself would stream, many questions packed behind one video.
+
+Every question sees the video and itself only (a block mask): one question's text would give away another's
+answer. Positions of each question start where the video ends, as in a fork.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from qvl_cli.prompts import section_prompt
+from qvl_cli.tiny.draw import draw
+from qvl_cli.tiny.perception import COLS, FRAME_GAP, ROWS, film_look
+from qvl_cli.tiny.questions import (
+    LEAST_VISIBLE,
+    Query,
+    Span,
+    ask_query,
+    locate_query,
+    overview_query,
+    section_query,
+    spans_text,
+)
+from qvl_cli.tiny.recipe import CLIPS_FROM, TIME, clip_steps
+from qvl_cli.tiny.vocabulary import special_ids, world_tokenizer
+from qvl_cli.tiny.world import (
+    ACTIONS,
+    COLOUR_NAMES,
+    SHAPES,
+    Script,
+    check_training_seed,
+    rng_for,
+    write_script,
+)
+
+PREFIX, SUFFIX = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
+LOCATES = 8
+FAMILIES = ("what", "colour", "which", "count", "count")
+IGNORE = -100
+
+
+@dataclass(slots=True)
+class Sequence3D:
+    """Tokens with their three MRoPE positions, grown piece by piece. block 0 is the video, 1.. the questions."""
+
+    ids: list[int] = field(default_factory=list)
+    positions: list[tuple[int, int, int]] = field(default_factory=list)
+    targets: list[int] = field(default_factory=list)
+    block: list[int] = field(default_factory=list)
+
+    def text(self, ids: Sequence[int], cursor: int, block: int, learn: bool = False) -> int:
+        """Append text; with `learn` each token is a target of the one before it. Returns the next position."""
+        for i, token in enumerate(ids):
+            if learn:
+                self.targets[-1] = token
+            self.ids.append(token)
+            self.positions.append((cursor + i,) * 3)
+            self.targets.append(IGNORE)
+            self.block.append(block)
+        return cursor + len(ids)
+
+    def vision(self, pad: int, cursor: int) -> int:
+        for row in range(ROWS):
+            for col in range(COLS):
+                self.ids.append(pad)
+                self.positions.append((cursor, cursor + row, cursor + col))
+                self.targets.append(IGNORE)
+                self.block.append(0)
+        return cursor + max(ROWS, COLS)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadTarget:
+    """What the alignment head should say of one query. tokens: places of the query's states in the sequence;
+    inside [steps] share of each interval in the spans; first, last [steps] 0/1; start_at, end_at [steps]."""
+
+    tokens: tuple[int, ...]
+    inside: npt.NDArray[np.float32]
+    first: npt.NDArray[np.float32]
+    last: npt.NDArray[np.float32]
+    start_at: npt.NDArray[np.float32]
+    end_at: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One watched video with its questions. frames uint8 [steps, 2, H, W, 3]; ends: place of each step's last
+    token; durations [steps] seconds; present [steps, 64 + 7]: which kinds show and which actions happen."""
+
+    frames: npt.NDArray[np.uint8]
+    sequence: Sequence3D
+    ends: tuple[int, ...]
+    durations: npt.NDArray[np.float32]
+    present: npt.NDArray[np.float32]
+    targets: tuple[HeadTarget, ...]
+
+
+def encode(text: str) -> list[int]:
+    return list(world_tokenizer().encode(text, add_special_tokens=False).ids)
+
+
+def head_target(
+    spans: tuple[Span, ...],
+    tokens: Sequence[int],
+    starts: npt.NDArray[np.float64],
+    ends: npt.NDArray[np.float64],
+) -> HeadTarget:
+    """Spans against the steps' intervals [starts, ends)."""
+    long = ends - starts
+    inside, first, last = (np.zeros(len(starts), np.float32) for _ in range(3))
+    start_at, end_at = np.zeros(len(starts), np.float32), np.zeros(len(starts), np.float32)
+    for begin, end in spans:
+        inside += np.clip((np.minimum(ends, end) - np.maximum(starts, begin)) / long, 0, 1)
+        a = int(np.clip(np.searchsorted(ends, begin, side="right"), 0, len(starts) - 1))
+        b = int(np.clip(np.searchsorted(starts, end, side="left") - 1, 0, len(starts) - 1))
+        first[a], start_at[a] = 1, np.clip((begin - starts[a]) / long[a], 0, 1)
+        last[b], end_at[b] = 1, np.clip((end - starts[b]) / long[b], 0, 1)
+    return HeadTarget(tuple(tokens), np.clip(inside, 0, 1), first, last, start_at, end_at)
+
+
+def present_targets(script: Script, starts: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Multi-hot [steps, 64 + 7] of what the two frames of each step show."""
+    found = np.zeros((len(starts), len(COLOUR_NAMES) * len(SHAPES) + len(ACTIONS)), np.float32)
+    for actor in script.actors:
+        shown = (starts + FRAME_GAP >= actor.start) & (starts < actor.end)
+        found[shown, COLOUR_NAMES.index(actor.colour) * len(SHAPES) + SHAPES.index(actor.shape)] = 1
+        if actor.action:
+            doing = shown & (starts + FRAME_GAP >= actor.action.start) & (starts < actor.action.end)
+            found[doing, len(COLOUR_NAMES) * len(SHAPES) + ACTIONS.index(actor.action.kind)] = 1
+    return found
+
+
+def draw_queries(script: Script, rng: np.random.Generator, window: Span) -> list[Query]:
+    """The questions of one clip: locate first, then one of each ask family, then a section or the overview."""
+    locates = [locate_query(script, rng) for _ in range(LOCATES + 4)]
+    asks = [next(filter(None, (ask_query(script, rng, f) for _ in range(4))), None) for f in FAMILIES]
+    queries = [q for q in locates if q][:LOCATES] + [q for q in asks if q]
+    if rng.random() < 0.5:
+        queries.append(overview_query(script))
+    else:
+        start, end = sorted(rng.uniform(*window, 2))
+        if end - start > 4.0:
+            queries.append(section_query(script, round(start, 1), round(end, 1)))
+    return queries
+
+
+def make_clip(seed: int, steps: int) -> Clip:
+    """A clip of `steps` steps cut out of a longer script; sometimes coarser than a step a second, and often
+    far from time zero, so that long videos are nothing new."""
+    check_training_seed(seed)
+    rng = rng_for(seed, "clip")
+    spacing = 1.0 if rng.random() < 0.75 else float(rng.uniform(1.0, 2.5))
+    length = steps * spacing
+    whole = write_script(seed, length + float(rng.uniform(0, 20)), density=float(rng.uniform(0.8, 1.6)))
+    begin = float(rng.uniform(0, whole.duration - length))
+    rate = float(rng.choice([10.0, 12.5, 25.0, 30.0]))
+    starts = np.floor((begin + spacing * np.arange(steps)) * rate) / rate
+    script = whole.window(float(starts[0]), float(starts[-1]) + spacing)
+    script = _without_glimpses(script)
+    offset = 0.0 if rng.random() < 0.4 else float(rng.uniform(0, 120 if rng.random() < 0.7 else 900))
+    offset -= float(starts[0])
+    times = np.stack([starts, np.floor((starts + FRAME_GAP) * rate) / rate], 1)
+    frames = film_look(draw(script, times.ravel().tolist()), rng)
+    intervals = starts, np.append(starts[1:], starts[-1] + spacing)
+
+    sequence, ids = Sequence3D(), special_ids()
+    cursor = sequence.text(encode(PREFIX), int(rng.integers(0, 4)) * int(rng.integers(0, 2000)), 0)
+    ends = []
+    for t0, t1 in times:
+        cursor = sequence.text(encode(f"<{(t0 + t1) / 2 + offset:.1f} seconds>"), cursor, 0)
+        cursor = sequence.text([ids["<|vision_start|>"]], cursor, 0)
+        cursor = sequence.vision(ids["<|video_pad|>"], cursor)
+        cursor = sequence.text([ids["<|vision_end|>"]], cursor, 0)
+        ends.append(len(sequence.ids) - 1)
+    targets = []
+    window = (float(intervals[0][0]), float(intervals[1][-1]))
+    for block, query in enumerate(draw_queries(script, rng, window), start=1):
+        tokens = _append_query(sequence, cursor, block, query, offset, rng)
+        if tokens:
+            targets.append(head_target(query.spans, tokens, *intervals))
+    return Clip(
+        frames.reshape(steps, 2, *frames.shape[1:]),
+        sequence,
+        tuple(ends),
+        (intervals[1] - intervals[0]).astype(np.float32),
+        present_targets(script, starts),
+        tuple(targets),
+    )
+
+
+def _without_glimpses(script: Script) -> Script:
+    """Actors a window cut to less than what may be asked about are gone from picture and truth alike."""
+    return replace(script, actors=tuple(a for a in script.actors if a.end - a.start >= LEAST_VISIBLE))
+
+
+def _append_query(
+    sequence: Sequence3D, cursor: int, block: int, query: Query, offset: float, rng: np.random.Generator
+) -> list[int]:
+    """Append one question; returns the places whose states the head reads: the event of a locate, the answer
+    of an ask, nothing for sections."""
+    prompt = query.prompt if query.window is None else section_prompt(*(t + offset for t in query.window))
+    cursor = sequence.text(encode(prompt.before), cursor, block)
+    first = len(sequence.ids)
+    cursor = sequence.text(encode(prompt.query), cursor, block)
+    tokens = list(range(first, len(sequence.ids)))
+    if query.family == "locate" and rng.random() > 0.15:
+        return tokens
+    cursor = sequence.text(encode(prompt.after) + encode(SUFFIX), cursor, block)
+    first = len(sequence.ids)
+    shifted = tuple((a + offset, b + offset) for a, b in query.spans)
+    answer = spans_text(shifted) if query.family == "locate" else query.answer
+    sequence.text([*encode(answer), special_ids()["<|im_end|>"]], cursor, block, learn=True)
+    if query.family in ("locate", "section", "overview"):
+        return tokens if query.family == "locate" else []
+    return list(range(first, len(sequence.ids) - 1))
+
+
+def clip_batch(update: int) -> list[Clip]:
+    """The clips of one update; longer as the stage goes on."""
+    steps, count = clip_steps(update)
+    return [make_clip(TIME.first_seed + update * CLIPS_FROM + i, steps) for i in range(count)]

@@ -1,0 +1,164 @@
+"""Stage 2: the language model and the alignment head learn what happens when, many questions a clip."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qvl_cli.align.network import HeadNetwork, HeadShape
+from qvl_cli.tiny.clips import IGNORE, Clip
+from qvl_cli.tiny.network import encode_steps, patchify
+from qvl_cli.tiny.perception import COLS, ROWS
+from qvl_cli.tiny.world import ACTIONS, COLOUR_NAMES, SHAPES
+
+
+class StepSummary(nn.Module):
+    """Which kinds and actions each step shows, read off its last token; used in training only. It makes the
+    step's state say everything a later query may ask for."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden)
+        self.output = nn.Linear(hidden, len(COLOUR_NAMES) * len(SHAPES) + len(ACTIONS))
+
+    def loss(self, states: Tensor, present: Tensor) -> tuple[Tensor, float]:
+        """states [n, hidden], present [n, kinds + actions] -> loss, recall of what is present at 0.5."""
+        logits = self.output(self.norm(states))
+        weight = 1.0 + 3.0 * present
+        loss = F.binary_cross_entropy_with_logits(logits, present, weight=weight, reduction="sum") / len(
+            states
+        )
+        kinds = len(COLOUR_NAMES) * len(SHAPES)
+        shown = present[:, :kinds] > 0
+        return loss, (logits[:, :kinds][shown] > 0).float().mean().item()
+
+
+class TimeStage(nn.Module):
+    """The language model with everything that is trained beside it."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        hidden = network.config.text_config.hidden_size
+        self.language = network.model.language_model
+        self.taps = network.model.visual.deepstack_merger_list
+        self.head = HeadNetwork(HeadShape(hidden))
+        self.summary = StepSummary(hidden)
+
+    def modules_by_name(self) -> dict[str, nn.Module]:
+        return {"language": self.language, "taps": self.taps, "head": self.head, "summary": self.summary}
+
+
+def block_mask(blocks: Tensor) -> Tensor:
+    """blocks [b, t] (0 video, 1.. questions, -1 padding) -> additive mask [b, 1, t, t]: causal, and a question
+    sees the video and itself."""
+    query, key = blocks[:, :, None], blocks[:, None, :]
+    count = blocks.shape[1]
+    causal = torch.ones(count, count, dtype=torch.bool, device=blocks.device).tril()
+    seen = causal & ((key == 0) | (key == query)) & (key >= 0)
+    seen |= torch.eye(count, dtype=torch.bool, device=blocks.device)  # padding sees itself: no empty rows
+    return torch.zeros(seen.shape, device=blocks.device).masked_fill(~seen, -1e9)[:, None]
+
+
+def time_loss(network: Any, stage: TimeStage, clips: list[Clip]) -> tuple[Tensor, dict[str, float]]:
+    """Answer tokens + alignment head + step summary on one batch of clips with equally many steps."""
+    device = next(stage.parameters()).device
+    longest = max(len(c.sequence.ids) for c in clips)
+    pad = network.config.text_config.pad_token_id
+
+    def padded(rows: list[list[int]], fill: int) -> Tensor:
+        return torch.tensor([row + [fill] * (longest - len(row)) for row in rows], device=device)
+
+    ids = padded([c.sequence.ids for c in clips], pad)
+    targets = padded([c.sequence.targets for c in clips], IGNORE)
+    blocks = padded([c.sequence.block for c in clips], -1)
+    positions = torch.stack(
+        [padded([[p[axis] for p in c.sequence.positions] for c in clips], 0) for axis in range(3)]
+    )
+    frames = torch.from_numpy(np.concatenate([c.frames for c in clips])).to(device)
+    grid = (2 * ROWS, 2 * COLS)
+    tokens, taps = encode_steps(network.model.visual, patchify(frames), grid, tower_learns=False)
+    visual = ids == network.config.video_token_id
+    embedded = stage.language.embed_tokens(ids)
+    embedded = embedded.masked_scatter(visual[..., None], tokens.flatten(0, 1))
+    hidden = stage.language(
+        inputs_embeds=embedded,
+        attention_mask=block_mask(blocks),
+        position_ids=positions,
+        visual_pos_masks=visual,
+        deepstack_visual_embeds=[tap.flatten(0, 1) for tap in taps],
+        use_cache=False,
+    ).last_hidden_state
+
+    learn = targets != IGNORE
+    logits = F.linear(hidden[learn], stage.language.embed_tokens.weight)
+    answer_loss = F.cross_entropy(logits, targets[learn])
+    figures = {"token": (logits.argmax(-1) == targets[learn]).float().mean().item()}
+
+    ends = torch.tensor([c.ends for c in clips], device=device)
+    steps = hidden[torch.arange(len(clips), device=device)[:, None], ends]
+    present = torch.from_numpy(np.concatenate([c.present for c in clips])).to(device)
+    summary_loss, figures["kinds"] = stage.summary.loss(steps.flatten(0, 1), present)
+    head_loss, head_figures = _head_loss(stage.head, hidden, steps, clips)
+    return answer_loss + head_loss + 0.3 * summary_loss, {
+        "answer_loss": answer_loss.item(),
+        "head_loss": head_loss.item(),
+        **figures,
+        **head_figures,
+    }
+
+
+def _head_loss(
+    head: HeadNetwork, hidden: Tensor, steps: Tensor, clips: list[Clip]
+) -> tuple[Tensor, dict[str, float]]:
+    device, count = hidden.device, steps.shape[1]
+    most = max(len(c.targets) for c in clips)
+    longest = max(len(t.tokens) for c in clips for t in c.targets)
+    places = torch.zeros(len(clips), most, longest, dtype=torch.long)
+    given = torch.zeros(len(clips), most, longest, dtype=torch.bool)
+    truth = torch.zeros(len(clips), most, count, 5)
+    for i, clip in enumerate(clips):
+        for j, target in enumerate(clip.targets):
+            places[i, j, : len(target.tokens)] = torch.tensor(target.tokens)
+            given[i, j, : len(target.tokens)] = True
+            columns = (target.inside, target.first, target.last, target.start_at, target.end_at)
+            truth[i, j] = torch.from_numpy(np.stack(columns, 1))
+    places, given, truth = places.to(device), given.to(device), truth.to(device)
+    query = hidden[torch.arange(len(clips), device=device)[:, None, None], places]
+    durations = torch.from_numpy(np.stack([c.durations for c in clips])).to(device)
+    asked = given.any(-1)
+    given = given | ~asked[..., None]
+    scores, truth = head(steps, query, given, durations)[asked], truth[asked]
+    inside, first, last = truth[..., 0], truth[..., 1], truth[..., 2]
+    loss = F.binary_cross_entropy_with_logits(scores[..., 0], inside, weight=1 + 2 * inside)
+    weights = 1 + 6 * truth[..., 1:3]
+    loss = loss + 2 * F.binary_cross_entropy_with_logits(scores[..., 1:3], truth[..., 1:3], weight=weights)
+    offsets = (
+        (scores[..., 3] - truth[..., 3]).abs()[first > 0],
+        (scores[..., 4] - truth[..., 4]).abs()[last > 0],
+    )
+    loss = loss + 0.5 * torch.cat(offsets).mean()
+    chosen, wanted = scores[..., 0] > 0, inside > 0.5
+    some = wanted.any(-1)
+    overlap = (chosen & wanted).sum(-1) / (chosen | wanted).sum(-1).clamp_min(1)
+    return loss, {
+        "iou": overlap[some].mean().item(),
+        "absent": (~chosen.any(-1))[~some].float().mean().item(),
+        "offset": torch.cat(offsets).mean().item(),
+    }
+
+
+def scale_vision(network: Any, frames: Tensor) -> None:
+    """Bring merged tokens and taps to an RMS the language model can work with: perception alone leaves
+    their scale arbitrary, and a residual stream far above its layers' outputs hardly learns."""
+    visual = network.model.visual
+    with torch.no_grad():
+        tokens, taps = encode_steps(visual, patchify(frames), (2 * ROWS, 2 * COLS))
+        mergers = [visual.merger, *visual.deepstack_merger_list]
+        for merger, output, rms in zip(mergers, [tokens, *taps], [0.5, *[0.2] * len(taps)], strict=True):
+            factor = rms / output.square().mean().sqrt()
+            merger.linear_fc2.weight *= factor
+            merger.linear_fc2.bias *= factor

@@ -1,0 +1,74 @@
+"""`python -m qvl_cli.tiny.train RUN`: the whole recipe, stage by stage, resumable at any moment."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qvl_cli.tiny import recipe
+from qvl_cli.tiny.clips import clip_batch
+from qvl_cli.tiny.network import encode_steps, patchify
+from qvl_cli.tiny.perception import COLS, ROWS, DenseHeads, PerceptionBatch, perception_batch
+from qvl_cli.tiny.timing import TimeStage, scale_vision, time_loss
+from qvl_cli.tiny.trainer import run_stage
+
+
+def new_network() -> Any:
+    """The embedded network with the recipe's seeded initial weights."""
+    from transformers import Qwen3VLForConditionalGeneration
+
+    torch.manual_seed(recipe.SEED)
+    return Qwen3VLForConditionalGeneration(recipe.network_config()).train()
+
+
+def train_perception(run: Path, network: Any, device: torch.device) -> None:
+    visual = network.model.visual
+    heads = DenseHeads(network.config.text_config.hidden_size).to(device)
+
+    def loss_of(batch: PerceptionBatch) -> tuple[Tensor, dict[str, float]]:
+        patches = patchify(torch.from_numpy(batch.frames).to(device))
+        tokens, _ = encode_steps(visual, patches, (2 * ROWS, 2 * COLS))
+        labels = torch.from_numpy(batch.labels).to(device)
+        loss, right = heads.loss(tokens, labels)
+        return loss, dict(zip(("shape", "colour", "action"), right, strict=True))
+
+    stage = recipe.PERCEPTION
+    run_stage(
+        stage, run, {"visual": visual, "heads": heads}, lambda u: perception_batch(u, stage.batch), loss_of
+    )
+
+
+def train_time(run: Path, network: Any, device: torch.device) -> TimeStage:
+    """The language model and the head, on a tower that perception has taught."""
+    torch.manual_seed(recipe.SEED + 1)
+    parts = TimeStage(network).to(device)
+    still = perception_batch(0, 32).frames
+    scale_vision(network, torch.from_numpy(still).to(device))
+    stage = recipe.TIME
+    run_stage(
+        stage,
+        run,
+        parts.modules_by_name(),
+        clip_batch,
+        lambda clips: time_loss(network, parts, clips),
+    )
+    return parts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="folder for checkpoints and the log; resumes what it finds")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    network = new_network().to(device)
+    train_perception(arguments.run, network, device)
+    train_time(arguments.run, network, device)
+
+
+if __name__ == "__main__":
+    main()
