@@ -30,7 +30,7 @@ def resolve(model: str, *, offline: bool = False, progress: DownloadProgress | N
     broken copy.
     """
     row = ALIASES.get(model.lower())
-    if row is None and Path(model).expanduser().is_dir():
+    if row is None and model and Path(model).expanduser().is_dir():
         return Path(model).expanduser()
     if row is not None and row.hub_id is None:
         if not (EMBEDDED / "config.json").is_file():

@@ -1,0 +1,207 @@
+"""Checkpoint folders: what they say of themselves, and how broken ones are refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from qvl_cli.errors import ModelMissing, UsageError
+from qvl_cli.model import load
+from qvl_cli.model.load import load_model, pick_dtype
+from qvl_cli.registry import fingerprint, read_spec
+from tests.checkpoints import write_checkpoint
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In several shards with an index, as big checkpoints come."""
+    return write_checkpoint(tmp_path_factory.mktemp("whole"), shard="8MB")
+
+
+@pytest.fixture
+def folder(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "copy"))
+
+
+def test_a_spec_is_read_from_the_files(whole: Path, shared: Path) -> None:
+    spec = read_spec(whole, "mine")
+    weights = [tensor for path in whole.glob("*.safetensors") for tensor in load_file(path).values()]
+    assert spec.name == "mine"
+    assert spec.parameters == sum(tensor.numel() for tensor in weights)
+    assert spec.weight_bytes == sum(tensor.numel() * tensor.element_size() for tensor in weights)
+    assert (spec.dtype, spec.heads, spec.kv_heads, spec.head_dim) == ("float32", 4, 2, 128)
+    assert spec.kv_bytes_per_token(2) == 2 * 4 * 2 * 128 * 2
+    assert (spec.clip_pixels, spec.frame_pixels) == ((4096, 25_165_824), None)
+    assert not (spec.thinking or spec.has_alignment_head or spec.has_world_gate)
+
+
+def test_a_folder_may_fix_its_frame_size(folder: Path) -> None:
+    (folder / "qvl.json").write_text(json.dumps({"frame_pixels": [24576, 24576], "block_steps": 4}))
+    (folder / "alignment_head.safetensors").write_bytes(b"")
+    spec = read_spec(folder)
+    assert (spec.frame_pixels, spec.block_steps, spec.has_alignment_head) == ((24576, 24576), 4, True)
+
+
+def test_released_configs_are_understood(folder: Path, shared: Path) -> None:
+    for name in ("config.json", "video_preprocessor_config.json"):
+        shutil.copy(shared / "qwen3vl" / "4B" / name, folder / name)
+    spec = read_spec(folder)
+    assert (spec.hidden_size, spec.layers, spec.heads, spec.kv_heads) == (2560, 36, 32, 8)
+    assert (spec.max_positions, spec.vocab_size) == (262_144, 151_936)
+    assert spec.kv_bytes_per_token(2) == 144 * 1024
+
+
+def first_shard(folder: Path) -> Path:
+    return min(folder.glob("*.safetensors"))
+
+
+def rewrite(path: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def edit(folder: Path, name: str, **values: object) -> None:
+    path = folder / name
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+UNREADABLE: dict[str, Callable[[Path], object]] = {
+    "missing shard": lambda folder: first_shard(folder).unlink(),
+    "truncated shard": lambda folder: os.truncate(
+        first_shard(folder), first_shard(folder).stat().st_size - 7
+    ),
+    "empty shard": lambda folder: first_shard(folder).write_bytes(b""),
+    "not safetensors": lambda folder: first_shard(folder).write_bytes(b"\x80\x04pickle" * 100),
+    "no config": lambda folder: (folder / "config.json").unlink(),
+    "broken config": lambda folder: (folder / "config.json").write_text("{"),
+    "config is a list": lambda folder: (folder / "config.json").write_text("[]"),
+    "half a config": lambda folder: edit(folder, "config.json", text_config={}),
+    "other model": lambda folder: edit(folder, "config.json", model_type="llama"),
+    "quantised": lambda folder: edit(folder, "config.json", quantization_config={"bits": 4}),
+    "no tokenizer": lambda folder: (folder / "tokenizer.json").unlink(),
+    "no template": lambda folder: (folder / "chat_template.jinja").unlink(),
+    "escaping index": lambda folder: edit(
+        folder, "model.safetensors.index.json", weight_map={"a": "../model.safetensors"}
+    ),
+    "pickle only": lambda folder: [
+        path.unlink() for path in folder.glob("model*") if (folder / "pytorch_model.bin").write_bytes(b"x")
+    ],
+}
+
+
+@pytest.mark.parametrize("damage", UNREADABLE)
+def test_a_broken_folder_is_refused_before_loading(folder: Path, damage: str) -> None:
+    UNREADABLE[damage](folder)
+    with pytest.raises(ModelMissing) as caught:
+        read_spec(folder)
+    assert caught.value.exit_code == 4
+    assert caught.value.remedy
+    assert "\n" not in str(caught.value)
+
+
+def test_no_such_folder(tmp_path: Path) -> None:
+    with pytest.raises(ModelMissing, match="no model folder"):
+        read_spec(tmp_path / "nowhere")
+
+
+def test_length_dependent_positions_are_refused(folder: Path) -> None:
+    text = json.loads((folder / "config.json").read_text())["text_config"]
+    text["rope_parameters"]["rope_type"] = "dynamic"
+    edit(folder, "config.json", text_config=text)
+    with pytest.raises(ModelMissing, match="dynamic"):
+        read_spec(folder)
+
+
+def missing(tensors: dict[str, torch.Tensor]) -> None:
+    del tensors[min(tensors)]
+
+
+def reshaped(tensors: dict[str, torch.Tensor]) -> None:
+    name = next(name for name in sorted(tensors) if tensors[name].dim() == 2)
+    tensors[name] = torch.zeros(3, 5)
+
+
+@pytest.mark.parametrize("damage", [missing, reshaped])
+def test_weights_that_do_not_fit_are_never_made_up(
+    folder: Path, damage: Callable[[dict[str, torch.Tensor]], None]
+) -> None:
+    rewrite(first_shard(folder), damage)
+    spec = read_spec(folder)
+    with pytest.raises(ModelMissing) as caught:
+        load_model(spec, "cpu")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_tokenizer_without_the_vision_tokens_is_refused(folder: Path) -> None:
+    edit(folder, "config.json", video_token_id=9999)
+    with pytest.raises(ModelMissing, match="vision tokens"):
+        load_model(read_spec(folder), "cpu")
+
+
+def test_no_end_token_is_refused(folder: Path) -> None:
+    text = json.loads((folder / "config.json").read_text())["text_config"]
+    edit(folder, "config.json", text_config={**text, "eos_token_id": None})
+    (folder / "generation_config.json").write_text("{}")
+    (folder / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(ModelMissing, match="end-of-answer"):
+        load_model(read_spec(folder), "cpu")
+
+
+def test_impossible_devices_and_dtypes(whole: Path) -> None:
+    spec = read_spec(whole)
+    wrong = [("nonsense", "auto"), ("meta", "auto"), ("cpu", "int3")]
+    wrong += [("cuda", "auto")] * (not torch.cuda.is_available())
+    for device, dtype in wrong:
+        with pytest.raises(UsageError):
+            load_model(spec, device, dtype)
+
+
+def test_auto_dtype_follows_the_processor(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    small = replace(read_spec(whole), dtype="bfloat16")
+    big = replace(small, weight_bytes=4 << 30)
+    monkeypatch.setattr(load, "_fast_bfloat16", lambda: True)
+    assert pick_dtype("auto", CPU, big) == torch.bfloat16
+    assert pick_dtype("auto", CPU, small) == torch.float32
+    assert pick_dtype("auto", CPU, replace(big, dtype="float32")) == torch.float32
+    assert pick_dtype("bfloat16", CPU, small) == torch.bfloat16
+    monkeypatch.setattr(load, "_fast_bfloat16", lambda: False)
+    assert pick_dtype("auto", CPU, big) == torch.float32
+    assert pick_dtype("auto", torch.device("cuda"), big) == torch.bfloat16
+
+
+def test_a_fingerprint_names_the_weights(folder: Path) -> None:
+    first = fingerprint(folder)
+    assert len(first) == 16
+    assert fingerprint(folder) == first
+    shard = first_shard(folder)
+    data = bytearray(shard.read_bytes())
+    data[-1] ^= 1
+    shard.write_bytes(data)
+    changed = fingerprint(folder)
+    assert changed != first
+    (folder / "alignment_head.safetensors").write_bytes(b"head")
+    assert fingerprint(folder) != changed
+
+
+def test_a_big_files_fingerprint_samples_all_of_it(tmp_path: Path) -> None:
+    from qvl_cli.registry.spec import _sampled
+
+    path = tmp_path / "big.safetensors"
+    save_file({"w": torch.arange(200_000, dtype=torch.float32)}, path)
+    size = path.stat().st_size
+    blocks = list(_sampled(path, whole=1000, blocks=8, block=512))
+    assert sum(map(len, blocks[1:])) == 8 * 512
+    assert path.read_bytes()[size - 512 :] == blocks[-1]
