@@ -1,7 +1,8 @@
 """The commands: they parse and print, nothing else.
 
-app       main(): the Typer app, and the one table from errors to exit codes
-options   the flags all video commands share, in one place
-console   stderr for people: notes, progress; the only module that imports rich
-ask, locate, summarize, probe, models, version   one command each
+app        main(): the Typer app, and the one table from errors to exit codes
+options    the flags all video commands share, in one place
+console    results to stdout, notes and progress to stderr; the only module that imports rich
+answering  what ask, locate and summarize share
+ask, locate, summarize, probe, models, eval, version   one command each
 """

@@ -11,7 +11,9 @@ from typing import Annotated
 import typer
 
 from qvl_cli import __version__
-from qvl_cli.cli import ask, locate, models, probe, summarize, version
+from qvl_cli.cli import ask, locate, models, probe, summarize
+from qvl_cli.cli import eval as eval_command
+from qvl_cli.cli import version as version_command
 from qvl_cli.cli.console import put, say
 from qvl_cli.errors import EXIT_INTERRUPTED, EXIT_OK, QvlError
 
@@ -22,19 +24,23 @@ def build_app() -> typer.Typer:
     # Typer's own help formatter without rich markup: `--help` is wanted fast more than it is wanted pretty.
     app = typer.Typer(name="qvl", add_completion=False, rich_markup_mode=None, no_args_is_help=False)
     app.callback(help="Ask a long video, get an answer and the seconds that prove it.")(_root)
-    for module in (ask, locate, summarize, probe, models, version):
+    for module in (ask, locate, summarize, probe, models, eval_command, version_command):
         app.command(module.NAME)(module.command)
     return app
 
 
-def _root(
-    show_version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", is_eager=True)
-    ] = False,
-) -> None:
-    if show_version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         put(f"qvl {__version__}\n")
         raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Nothing of its own: the commands do the work."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,6 +76,12 @@ def _run(arguments: Sequence[str]) -> int:
         return stop.exit_code
     except typer.Abort:
         raise KeyboardInterrupt from None
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # Typer's way with a reader that is gone
+            raise stop.__context__ from None
+        raise
+    if result == EXIT_INTERRUPTED:  # Typer's way with Ctrl-C
+        raise KeyboardInterrupt
     return result if isinstance(result, int) else EXIT_OK
 
 

@@ -24,7 +24,7 @@ def command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")] = False,
 ) -> int:
-    """Measure a model on a suite; every figure with its n, its 95 % interval and what trivial answers score."""
+    """Measure a model on a suite: every figure with n, a 95 % interval and what trivial answers score."""
     if suite not in SUITES:
         raise UsageError(f"no suite is called {suite!r}", f"choose from {', '.join(SUITES)}")
     if format not in ("txt", "json"):

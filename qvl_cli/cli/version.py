@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed
-
 from qvl_cli import __version__
 from qvl_cli.cli.console import put
 from qvl_cli.errors import EXIT_OK
@@ -15,6 +11,10 @@ NAME = "version"
 
 def command() -> int:
     """Print the versions of qvl and of what its results depend on."""
+    import platform
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
     put(f"qvl {__version__}\n")
     put(f"python {platform.python_version()}\n")
     for package in ("torch", "transformers", "av"):
