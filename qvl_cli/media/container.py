@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 CONVERT = "convert it first: ffmpeg -i IN -c:v libx264 OUT.mp4"
-# Text and character-art demuxers take almost any file for a "video" of its own bytes.
-_NOT_VIDEO = {"tty", "bin", "xbin", "adf", "idf", "ansi"}
+_TEXT = frozenset({*range(9, 14), 27, *range(32, 256)})
 
 
 def shown(path: Path) -> str:
@@ -48,6 +47,10 @@ def check_file(path: Path) -> None:
             raise MediaError(f"{shown(path)} is empty (0 bytes)", "copy or download it again")
         if not os.access(path, os.R_OK):
             raise MediaError(f"{shown(path)} may not be read", "check its permissions")
+        # libav would draw text as a film, or wait for ever on the live playlist it describes.
+        with path.open("rb") as file:
+            if _TEXT.issuperset(file.read(4096)):
+                raise MediaError(f"{shown(path)} is text, not a video", "name the video file itself")
     except (OSError, ValueError) as error:
         raise MediaError(f"{shown(path)} cannot be reached: {error}", "check the path") from error
 
@@ -75,16 +78,12 @@ def open_container(path: Path) -> InputContainer:
     `genpts` fills in times a container leaves out."""
     av.logging.set_level(None)  # libav writes to stderr past Python otherwise
     with mapped(path):
-        container = av.open(
+        return av.open(
             url(path),
             mode="r",
             options={"protocol_whitelist": "file", "fflags": "+genpts"},
             metadata_errors="replace",
         )
-    if container.format.name in _NOT_VIDEO:
-        container.close()
-        raise MediaError(f"{shown(path)} is text, not a video", "name a video file")
-    return container
 
 
 def main_stream(container: InputContainer, path: Path) -> VideoStream:

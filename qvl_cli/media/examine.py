@@ -157,6 +157,7 @@ def _codec(stream: VideoStream, path: Path) -> str:
 def _name_in_log(path: Path) -> str:
     """`vvc vvc1`: libav names a codec it cannot decode in its log alone."""
     av.logging.set_level(av.logging.WARNING)
+    av.logging.set_skip_repeated(False)  # the second file of a codec is told like the first
     try:
         with av.logging.Capture() as logs, av.open(url(path), metadata_errors="replace"):
             text = " ".join(message for _, _, message in logs)

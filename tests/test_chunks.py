@@ -1,0 +1,132 @@
+"""Chunks are only a way of carrying the same steps: neither size nor prefetch may change anything."""
+
+from __future__ import annotations
+
+import threading
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from qvl_cli.chunks import FrameChunk, iter_chunks
+from qvl_cli.media import open_video
+from qvl_cli.sampling import SamplePlan, SamplingSettings, plan_samples
+from tests.clips import read_number, write_clip, x264
+from tests.test_sampling import FIXED
+
+Pixels = npt.NDArray[np.uint8]
+FIT = SamplingSettings(Fraction(5))
+
+
+def crop(frames: list[Pixels], width: int, height: int) -> Pixels:
+    """Stands in for the resize: any function of the pixels shows what arrives."""
+    return np.stack([np.resize(frame, (height, width, 3)) for frame in frames])
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("chunks") / "clip.mp4"
+    return write_clip(path, [40 * n for n in range(200)], options=x264())
+
+
+def watch(path: Path, size: int, prefetch: int) -> tuple[SamplePlan, list[FrameChunk]]:
+    with open_video(path) as video:
+        plan = plan_samples(video.info, FIT, FIXED)
+        return plan, list(iter_chunks(video, plan, size, crop, prefetch))
+
+
+def prefetching() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "qvl-prefetch"]
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 1000])
+@pytest.mark.parametrize("prefetch", [0, 1, 4])
+def test_no_size_and_no_prefetch_changes_a_bit(clip: Path, size: int, prefetch: int) -> None:
+    plan, whole = watch(clip, len(plan_of(clip).steps), 0)
+    _, parts = watch(clip, size, prefetch)
+    assert [len(chunk.steps) for chunk in parts[:-1]] == [size] * (len(parts) - 1)
+    assert tuple(step for chunk in parts for step in chunk.steps) == plan.steps
+    np.testing.assert_array_equal(np.concatenate([chunk.frames for chunk in parts]), whole[0].frames)
+    assert prefetching() == []
+
+
+def plan_of(path: Path) -> SamplePlan:
+    with open_video(path) as video:
+        return plan_samples(video.info, FIT, FIXED)
+
+
+def test_each_step_carries_its_own_two_frames(clip: Path) -> None:
+    seen: list[int] = []
+
+    def note(frames: list[Pixels], width: int, height: int) -> Pixels:
+        seen.extend(read_number(frame) for frame in frames)
+        return crop(frames, width, height)
+
+    with open_video(clip) as video:
+        plan = plan_samples(video.info, FIT, FIXED)
+        for chunk in iter_chunks(video, plan, 4, note):
+            assert chunk.frames.shape == (len(chunk.steps), 2, plan.height, plan.width, 3)
+            assert chunk.frames.dtype == np.uint8
+    assert seen == [int(time * 25) for step in plan.steps for time in (step.t0, step.t1)]
+
+
+def test_a_lone_frame_is_doubled(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "one.mp4", [0], options=x264())
+    _, chunks = watch(path, 8, 2)
+    assert len(chunks) == 1
+    np.testing.assert_array_equal(chunks[0].frames[0, 0], chunks[0].frames[0, 1])
+
+
+def test_steps_of_lost_frames_are_left_out_and_told(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "hurt.mp4", [40 * n for n in range(200)], options=x264())
+    data = bytearray(path.read_bytes())
+    third, half = len(data) // 3, len(data) // 2
+    data[third:half] = bytes(half - third)
+    path.write_bytes(data)
+    with open_video(path) as video:
+        plan = plan_samples(video.info, FIT, FIXED)
+        steps = [step for chunk in iter_chunks(video, plan, 3, crop) for step in chunk.steps]
+        assert 0 < len(steps) < len(plan.steps)
+        lost = [step for step in plan.steps if step not in steps]
+        assert all(any(t in span for span in video.lost for t in (step.t0, step.t1)) for step in lost)
+
+
+class Broken(Exception):
+    pass
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_errors_cross_the_thread(clip: Path, prefetch: int) -> None:
+    def fail(frames: list[Pixels], width: int, height: int) -> Pixels:
+        raise Broken
+
+    with open_video(clip) as video, pytest.raises(Broken):
+        list(iter_chunks(video, plan_samples(video.info, FIT, FIXED), 2, fail, prefetch))
+    assert prefetching() == []
+
+
+def test_closing_early_stops_the_thread_and_leaves_the_video_open(clip: Path) -> None:
+    with open_video(clip) as video:
+        plan = plan_samples(video.info, FIT, FIXED)
+        chunks: Any = iter_chunks(video, plan, 1, crop)
+        first = next(chunks)
+        assert len(prefetching()) == 1
+        chunks.close()
+        assert prefetching() == []
+        again = next(iter(video.frames([plan.steps[0].t0])))
+        assert read_number(again.pixels) == 0
+        assert len(list(iter_chunks(video, plan, 5, crop))) == -(-len(plan.steps) // 5)
+    assert first.steps == plan.steps[:1]
+
+
+def test_an_interrupt_while_waiting_leaves_no_thread(clip: Path) -> None:
+    with open_video(clip) as video, pytest.raises(KeyboardInterrupt):
+        for _ in iter_chunks(video, plan_samples(video.info, FIT, FIXED), 1, crop):
+            raise KeyboardInterrupt
+    import gc
+
+    gc.collect()
+    assert prefetching() == []
