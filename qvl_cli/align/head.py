@@ -30,7 +30,7 @@ HEAD_FILE = "alignment_head.safetensors"
 def load_network(file: Path) -> tuple[HeadNetwork, float]:
     """The network and its not-found threshold. Raises ModelMissing where the file is not a whole head."""
     try:
-        with safe_open(file, "pt") as stored:  # type: ignore[no-untyped-call]
+        with safe_open(file, "pt") as stored:
             described = dict(stored.metadata() or {})
             weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
         threshold = float(described.pop("threshold"))

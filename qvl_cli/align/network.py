@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True, slots=True)
 class HeadShape:
-    """hidden: width of the language model; width: of the shared space; channels, kernel: of the time mixing."""
+    """hidden: width of the language model; width: of the shared space; channels, kernel: of time mixing."""
 
     hidden: int
     width: int = 96

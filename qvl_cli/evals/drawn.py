@@ -1,4 +1,4 @@
-"""The `drawn` suite: fresh videos of the drawn world, encoded, then read, watched and asked as any user's file."""
+"""The `drawn` suite: fresh videos of the drawn world, encoded, then read and asked as any user's file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from qvl_cli.evals.interval import bootstrap, mean
 from qvl_cli.evals.spans import random_ious, top_iou, whole_iou
 from qvl_cli.evals.texts import is_right
 from qvl_cli.media import open_video
-from qvl_cli.sampling import plan_samples
+from qvl_cli.sampling import DETAIL, plan_samples
 from qvl_cli.tiny.film import film
 from qvl_cli.tiny.questions import Query, ask_query, locate_query
 from qvl_cli.tiny.world import TRAINING_SEEDS, Script, rng_for, write_script
@@ -132,7 +132,7 @@ def run(
 def _watch(path: Path, loaded: LoadedModel, tally: Tally) -> StreamSession:
     from qvl_cli.stream import StreamSession
 
-    request = pipeline.Request("locate", str(path), "anything", pipeline.DETAIL["default"])
+    request = pipeline.Request("locate", str(path), "anything", DETAIL["default"])
     with open_video(path) as video:
         plan = plan_samples(video.info, request.sampling, loaded.spec)
         session = StreamSession(loaded)

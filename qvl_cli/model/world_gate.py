@@ -33,7 +33,8 @@ class WorldGate(nn.Module):
 
     def distances(self, vision_means: Tensor) -> Tensor:
         """Mahalanobis distance of each step, [steps, hidden] -> [steps], 1.0 = the reach of the world."""
-        return ((vision_means - self.mean) @ self.whiten).norm(dim=-1) / self.reach
+        white = (vision_means - self.mean) @ self.whiten
+        return torch.as_tensor(torch.linalg.vector_norm(white, dim=-1) / self.reach)
 
     def forward(self, vision_means: Tensor) -> Tensor:
         """In-world logit of each step, [steps, hidden] -> [steps]."""

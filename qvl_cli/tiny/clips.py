@@ -45,7 +45,7 @@ IGNORE = -100
 
 @dataclass(slots=True)
 class Sequence3D:
-    """Tokens with their three MRoPE positions, grown piece by piece. block 0 is the video, 1.. the questions."""
+    """Tokens with their three MRoPE positions, grown piece by piece. Block 0 is the video, 1.. questions."""
 
     ids: list[int] = field(default_factory=list)
     positions: list[tuple[int, int, int]] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Sequence3D:
     block: list[int] = field(default_factory=list)
 
     def text(self, ids: Sequence[int], cursor: int, block: int, learn: bool = False) -> int:
-        """Append text; with `learn` each token is a target of the one before it. Returns the next position."""
+        """Append text; with `learn` each token is the target of the one before. Returns the next position."""
         for i, token in enumerate(ids):
             if learn:
                 self.targets[-1] = token
@@ -89,11 +89,13 @@ class HeadTarget:
 @dataclass(frozen=True, slots=True)
 class Clip:
     """One watched video with its questions. frames uint8 [steps, 2, H, W, 3]; ends: place of each step's last
-    token; durations [steps] seconds; present [steps, 64 + 7]: which kinds show and which actions happen."""
+    token; times [steps, 2] seconds as written; durations [steps] seconds; present [steps, 64 + 7]:
+    which kinds show and which actions happen."""
 
     frames: npt.NDArray[np.uint8]
     sequence: Sequence3D
     ends: tuple[int, ...]
+    times: npt.NDArray[np.float64]
     durations: npt.NDArray[np.float32]
     present: npt.NDArray[np.float32]
     targets: tuple[HeadTarget, ...]
@@ -135,7 +137,7 @@ def present_targets(script: Script, starts: npt.NDArray[np.float64]) -> npt.NDAr
 
 
 def draw_queries(script: Script, rng: np.random.Generator, window: Span) -> list[Query]:
-    """The questions of one clip: locate first, then one of each ask family, then a section or the overview."""
+    """The questions of one clip: locate, then one of each ask family, then a section or the overview."""
     locates = [locate_query(script, rng) for _ in range(LOCATES + 4)]
     asks = [next(filter(None, (ask_query(script, rng, f) for _ in range(4))), None) for f in FAMILIES]
     queries = [q for q in locates if q][:LOCATES] + [q for q in asks if q]
@@ -186,6 +188,7 @@ def make_clip(seed: int, steps: int) -> Clip:
         frames.reshape(steps, 2, *frames.shape[1:]),
         sequence,
         tuple(ends),
+        times + offset,
         (intervals[1] - intervals[0]).astype(np.float32),
         present_targets(script, starts),
         tuple(targets),

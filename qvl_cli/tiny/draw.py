@@ -1,4 +1,4 @@
-"""Script -> frames. Shapes are pasted from signed distance tables, so every size and position is antialiased."""
+"""Script -> frames. Shapes come from signed distance tables, antialiased at every size and position."""
 
 from __future__ import annotations
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 
 from qvl_cli.align.head import HEAD_FILE
@@ -40,8 +40,8 @@ _PIXELS = {
 def export_checkpoint(network: Any, folder: Path) -> None:
     """Weights (float16), configs, tokenizer and chat template of the embedded network."""
     folder.mkdir(parents=True, exist_ok=True)
-    network.to(torch.float16).save_pretrained(folder, safe_serialization=True)
-    network.to(torch.float32)
+    # A copy: half() would also round the rotary frequencies of the network it is called on.
+    copy.deepcopy(network).half().save_pretrained(folder)
     world_tokenizer().save(str(folder / "tokenizer.json"))
     end, pad = "<|im_end|>", "<|endoftext|>"
     _write(folder, "tokenizer_config.json", {"eos_token": end, "pad_token": pad, "model_max_length": 65_536})
@@ -54,6 +54,8 @@ def export_checkpoint(network: Any, folder: Path) -> None:
     _write(folder, "preprocessor_config.json", image)
     _write(folder, "qvl.json", {"frame_pixels": [FRAME_PIXELS, FRAME_PIXELS]})
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+    for file in folder.iterdir():
+        file.chmod(0o644)
 
 
 def export_head(head: HeadNetwork, threshold: float, folder: Path) -> None:

@@ -20,7 +20,7 @@ def encode_steps(
     """Vision tower over equal steps in one batch.
 
     patches: float [steps, patches, 1536]; grid: rows, columns of patches. Without `tower_learns` gradients
-    reach the DeepStack mergers only. Returns merged tokens [steps, cells, hidden] and one such tensor per tap.
+    reach the DeepStack mergers only. Returns merged tokens [steps, cells, hidden] and one such per tap.
     """
     steps, count, _ = patches.shape
     merge = visual.config.spatial_merge_size
@@ -61,7 +61,7 @@ def _run_blocks(visual: Any, patches: Tensor, grid_thw: Tensor) -> tuple[Tensor,
 
 
 def patchify(frames: Tensor) -> Tensor:
-    """uint8 RGB [steps, 2, height, width, 3] -> normalised patches [steps, patches, 1536] in upstream's order."""
+    """uint8 RGB [steps, 2, height, width, 3] -> normalised patches [steps, patches, 1536], upstream order."""
     steps, pair, height, width, channels = frames.shape
     blocks = frames.view(steps, pair, height // 32, 2, 16, width // 32, 2, 16, channels)
     ordered = blocks.permute(0, 2, 5, 3, 6, 8, 1, 4, 7)

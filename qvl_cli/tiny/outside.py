@@ -28,7 +28,9 @@ def spectrum(rng: Rng, power: float) -> Picture:
     """Noise whose amplitude falls as 1/f^power, [H, W]; power 1 looks natural, 0 is white."""
     fy, fx = np.fft.fftfreq(HEIGHT)[:, None], np.fft.rfftfreq(WIDTH)[None]
     size = np.maximum(np.hypot(fy, fx), 1 / WIDTH) ** -power
-    return np.fft.irfft2(size * np.exp(2j * np.pi * rng.random(size.shape)), (HEIGHT, WIDTH)).astype(np.float32)
+    return np.fft.irfft2(size * np.exp(2j * np.pi * rng.random(size.shape)), (HEIGHT, WIDTH)).astype(
+        np.float32
+    )
 
 
 def noise(rng: Rng) -> Picture:
@@ -39,7 +41,9 @@ def noise(rng: Rng) -> Picture:
 def texture(rng: Rng) -> Picture:
     grey = spectrum(rng, float(rng.uniform(0.6, 1.6)))
     tint = rng.normal(1, rng.uniform(0, 0.3), 3).astype(np.float32)
-    wave = np.sin((_X * rng.normal() + _Y * rng.normal()) * rng.uniform(0.05, 1.2)) if rng.random() < 0.4 else 0
+    wave = (
+        np.sin((_X * rng.normal() + _Y * rng.normal()) * rng.uniform(0.05, 1.2)) if rng.random() < 0.4 else 0
+    )
     return _scale(grey / grey.std() + wave, rng)[..., None] * tint
 
 
@@ -48,11 +52,13 @@ def landscape(rng: Rng) -> Picture:
     horizon = rng.uniform(0.2, 0.8) * HEIGHT + 12 * spectrum(rng, 1.5)[0] / 0.05 * rng.uniform(0, 0.01)
     sky = _colour(rng) * 0.5 + 100 + (_Y[..., None] - HEIGHT / 2) * rng.normal(0, 0.8, 3).astype(np.float32)
     ground = _colour(rng) * 0.6 + _scale(spectrum(rng, 1.0), rng)[..., None] * 0.5 - 30
-    picture = np.where((_Y > horizon)[..., None], ground, sky)
+    picture = np.where((horizon < _Y)[..., None], ground, sky)
     for _ in range(int(rng.integers(0, 9))):
         x, width, top = rng.uniform(0, WIDTH), rng.uniform(1, 25), rng.uniform(0, HEIGHT)
-        inside = (abs(_X - x + spectrum(rng, 1.5) * 20) < width) & (_Y > top)
-        picture = np.where(inside[..., None], _colour(rng) * 0.5 + 20 * spectrum(rng, 0.8)[..., None], picture)
+        inside = (abs(_X - x + spectrum(rng, 1.5) * 20) < width) & (top < _Y)
+        picture = np.where(
+            inside[..., None], _colour(rng) * 0.5 + 20 * spectrum(rng, 0.8)[..., None], picture
+        )
     return np.asarray(picture * (0.7 + 0.6 * _X[..., None] / WIDTH), np.float32)
 
 
@@ -121,7 +127,7 @@ def pattern(rng: Rng) -> Picture:
     if rng.random() < 0.25:
         ramp = (np.asarray(place, np.float32) / max(float(place.max()), 1))[..., None]
         return np.asarray(ramp * palette[0] + (1 - ramp) * palette[1], np.float32)
-    return palette[place.astype(int) % count]
+    return np.asarray(palette[place.astype(int) % count], np.float32)
 
 
 def flat(rng: Rng) -> Picture:
@@ -157,7 +163,9 @@ def outside_step(rng: Rng) -> npt.NDArray[np.uint8]:
         share = np.clip((_X - rng.uniform(0, WIDTH)) / rng.uniform(1, 60) + 0.5, 0, 1)[..., None]
         picture = picture * share + other * (1 - share)
     for _ in range(int(rng.integers(0, 3))):
-        picture = (picture + np.roll(picture, 1, 0) + np.roll(picture, 1, 1) + np.roll(picture, -1, 1)) / 4
+        picture = np.float32(0.25) * (
+            picture + np.roll(picture, 1, 0) + np.roll(picture, 1, 1) + np.roll(picture, -1, 1)
+        )
     if rng.random() < 0.3:
         grey = picture.mean(-1, keepdims=True)
         picture = grey + (picture - grey) * rng.uniform(0, 1)

@@ -66,7 +66,7 @@ def step_labels(script: Script, times: tuple[float, float]) -> npt.NDArray[np.in
 
 
 def crowd(seed: int) -> Script:
-    """A packed script around time zero: many actors in the midst of their actions, for much to learn a frame."""
+    """A packed script around time zero: many actors in the midst of their actions, much to learn a frame."""
     rng = rng_for(seed, "crowd")
     actors: list[Actor] = []
     for _ in range(40):
@@ -130,7 +130,7 @@ class DenseHeads(nn.Module):
         )
 
     def loss(self, tokens: Tensor, labels: Tensor) -> tuple[Tensor, list[float]]:
-        """tokens [steps, cells, hidden], labels [steps, cells, 3] -> loss, accuracy on covered cells per kind."""
+        """tokens [steps, cells, hidden], labels [steps, cells, 3] -> loss, accuracies on covered cells."""
         normal, total, right = self.norm(tokens).flatten(0, 1), tokens.new_zeros(()), []
         for output, truth, weight in zip(
             self.outputs, labels.flatten(0, 1).unbind(1), (1.0, 1.0, 0.5), strict=True

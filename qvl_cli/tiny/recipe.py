@@ -31,21 +31,21 @@ class Stage:
 
 
 PERCEPTION = Stage("perception", 1200, batch=64, lr=2.5e-3, first_seed=0, horizon=2200, cooldown=300)
-TIME = Stage("time", 3600, batch=8, lr=1.2e-3, first_seed=300_000, horizon=5000, cooldown=600)
+TIME = Stage("time", 2200, batch=8, lr=1.2e-3, first_seed=300_000, horizon=5000, cooldown=400)
 
 CLIPS_FROM = 8  # training seeds kept for each update of the time stage
 STEPS_AN_UPDATE = 96
 
 
 def clip_steps(update: int) -> tuple[int, int]:
-    """(steps a clip, clips) of an update: short clips first, then all lengths up to a minute."""
+    """(steps a clip, clips) of an update: short clips first, then all lengths up to a minute and a half."""
     done = update / TIME.updates
     if done < 0.15:
         steps = 12
     elif done < 0.6:
         steps = (16, 20, 24, 32)[update % 4]
     else:
-        steps = (16, 24, 32, 48, 64)[update % 5]
+        steps = (16, 24, 32, 48, 96)[update % 5]
     return steps, max(1, min(CLIPS_FROM, STEPS_AN_UPDATE // steps))
 
 

@@ -53,8 +53,8 @@ class TimeStage(nn.Module):
 
 
 def block_mask(blocks: Tensor) -> Tensor:
-    """blocks [b, t] (0 video, 1.. questions, -1 padding) -> additive mask [b, 1, t, t]: causal, and a question
-    sees the video and itself."""
+    """blocks [b, t] (0 video, 1.. questions, -1 padding) -> additive mask [b, 1, t, t]: causal, and a
+    question sees the video and itself."""
     query, key = blocks[:, :, None], blocks[:, None, :]
     count = blocks.shape[1]
     causal = torch.ones(count, count, dtype=torch.bool, device=blocks.device).tril()
@@ -63,36 +63,39 @@ def block_mask(blocks: Tensor) -> Tensor:
     return torch.zeros(seen.shape, device=blocks.device).masked_fill(~seen, -1e9)[:, None]
 
 
-def time_loss(network: Any, stage: TimeStage, clips: list[Clip]) -> tuple[Tensor, dict[str, float]]:
-    """Answer tokens + alignment head + step summary on one batch of clips with equally many steps."""
+def run_language(network: Any, stage: TimeStage, clips: list[Clip]) -> Tensor:
+    """Final-norm hidden states of a batch of clips with equally many steps: [clips, longest, hidden]."""
     device = next(stage.parameters()).device
-    longest = max(len(c.sequence.ids) for c in clips)
-    pad = network.config.text_config.pad_token_id
-
-    def padded(rows: list[list[int]], fill: int) -> Tensor:
-        return torch.tensor([row + [fill] * (longest - len(row)) for row in rows], device=device)
-
-    ids = padded([c.sequence.ids for c in clips], pad)
-    targets = padded([c.sequence.targets for c in clips], IGNORE)
-    blocks = padded([c.sequence.block for c in clips], -1)
-    positions = torch.stack(
-        [padded([[p[axis] for p in c.sequence.positions] for c in clips], 0) for axis in range(3)]
-    )
+    ids = _padded([c.sequence.ids for c in clips], network.config.text_config.pad_token_id, device)
+    blocks = _padded([c.sequence.block for c in clips], -1, device)
+    axes = ([[p[axis] for p in c.sequence.positions] for c in clips] for axis in range(3))
+    positions = torch.stack([_padded(rows, 0, device) for rows in axes])
     frames = torch.from_numpy(np.concatenate([c.frames for c in clips])).to(device)
     grid = (2 * ROWS, 2 * COLS)
     tokens, taps = encode_steps(network.model.visual, patchify(frames), grid, tower_learns=False)
     visual = ids == network.config.video_token_id
     embedded = stage.language.embed_tokens(ids)
-    embedded = embedded.masked_scatter(visual[..., None], tokens.flatten(0, 1))
-    hidden = stage.language(
-        inputs_embeds=embedded,
+    hidden: Tensor = stage.language(
+        inputs_embeds=embedded.masked_scatter(visual[..., None], tokens.flatten(0, 1)),
         attention_mask=block_mask(blocks),
         position_ids=positions,
         visual_pos_masks=visual,
         deepstack_visual_embeds=[tap.flatten(0, 1) for tap in taps],
         use_cache=False,
     ).last_hidden_state
+    return hidden
 
+
+def _padded(rows: list[list[int]], fill: int, device: torch.device) -> Tensor:
+    longest = max(map(len, rows))
+    return torch.tensor([row + [fill] * (longest - len(row)) for row in rows], device=device)
+
+
+def time_loss(network: Any, stage: TimeStage, clips: list[Clip]) -> tuple[Tensor, dict[str, float]]:
+    """Answer tokens + alignment head + step summary on one batch of clips with equally many steps."""
+    hidden = run_language(network, stage, clips)
+    device = hidden.device
+    targets = _padded([c.sequence.targets for c in clips], IGNORE, device)
     learn = targets != IGNORE
     logits = F.linear(hidden[learn], stage.language.embed_tokens.weight)
     answer_loss = F.cross_entropy(logits, targets[learn])

@@ -1,8 +1,12 @@
-"""`python -m qvl_cli.tiny.train RUN`: the whole recipe, stage by stage, resumable at any moment."""
+"""`python -m qvl_cli.tiny.train RUN`: the whole recipe, stage by stage, resumable at any moment.
+
+Perception, time, then the gate and the calibration of the head; the result lands in `checkpoint/`.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +14,16 @@ import torch
 from torch import Tensor
 
 from qvl_cli.tiny import recipe
+from qvl_cli.tiny.calibrate import calibrate
 from qvl_cli.tiny.clips import clip_batch
+from qvl_cli.tiny.export import export_checkpoint, export_head
+from qvl_cli.tiny.gate import train_gate
 from qvl_cli.tiny.network import encode_steps, patchify
 from qvl_cli.tiny.perception import COLS, ROWS, DenseHeads, PerceptionBatch, perception_batch
 from qvl_cli.tiny.timing import TimeStage, scale_vision, time_loss
 from qvl_cli.tiny.trainer import run_stage
+
+CHECKPOINT = Path(__file__).parent / "checkpoint"
 
 
 def new_network() -> Any:
@@ -62,12 +71,21 @@ def train_time(run: Path, network: Any, device: torch.device) -> TimeStage:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="folder for checkpoints and the log; resumes what it finds")
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="where the result goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     network = new_network().to(device)
     train_perception(arguments.run, network, device)
-    train_time(arguments.run, network, device)
+    parts = train_time(arguments.run, network, device)
+    gate, seen = train_gate(network, device)
+    threshold, judged = calibrate(network, parts)
+    export_checkpoint(network, arguments.checkpoint)
+    export_head(parts.head, threshold, arguments.checkpoint)
+    gate.save(arguments.checkpoint)
+    with (arguments.run / "log.jsonl").open("a") as log:
+        log.write(json.dumps({"stage": "gate", **seen}) + "\n")
+        log.write(json.dumps({"stage": "calibration", "threshold": threshold, **judged}) + "\n")
 
 
 if __name__ == "__main__":

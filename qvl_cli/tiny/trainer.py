@@ -39,7 +39,7 @@ def run_stage(
     the same run. Modules named in `slow` learn at a tenth of the rate. Writes RUN/STAGE.pt and RUN/log.jsonl.
     """
     run.mkdir(parents=True, exist_ok=True)
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in m.parameters() if p.requires_grad], "scale": 0.1 if n in slow else 1.0}
         for n, m in modules.items()
     ]

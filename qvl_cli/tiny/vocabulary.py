@@ -60,4 +60,5 @@ def world_tokenizer() -> Tokenizer:
 
 def special_ids() -> dict[str, int]:
     """Ids of the specials; they follow the text tokens."""
-    return {name: world_tokenizer().token_to_id(name) for name in SPECIALS}
+    vocabulary = world_tokenizer().get_vocab(with_added_tokens=True)
+    return {name: vocabulary[name] for name in SPECIALS}

@@ -1,0 +1,86 @@
+"""Span decoding against brute force, and planted spans recovered."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from qvl_cli.align.spans import (
+    BOUNDARY_WEIGHT,
+    OPEN_COST,
+    Run,
+    StepScores,
+    decode_runs,
+    run_evidence,
+    run_span,
+)
+from qvl_cli.timeline import TimeSpan
+
+
+def worth(scores: StepScores, runs: list[Run]) -> float:
+    return sum(
+        float(scores.inside[r.begin : r.stop].sum())
+        + BOUNDARY_WEIGHT * float(scores.first[r.begin] + scores.last[r.stop - 1])
+        - OPEN_COST
+        for r in runs
+    )
+
+
+def best_by_search(scores: StepScores, begin: int = 0) -> float:
+    count = len(scores.inside)
+    best = 0.0
+    for a in range(begin, count):
+        for b in range(a + 1, count + 1):
+            best = max(best, worth(scores, [Run(a, b)]) + best_by_search(scores, b))
+    return best
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_decoded_runs_are_the_best_of_all(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(1, 8))
+    scores = StepScores(*rng.normal(0, 3, (3, count)), *rng.random((2, count)))
+    runs = decode_runs(scores)
+    assert worth(scores, runs) == pytest.approx(best_by_search(scores))
+    assert all(a.stop <= b.begin for a, b in pairwise(runs))
+
+
+def planted(count: int, runs: list[Run], rng: np.random.Generator) -> StepScores:
+    inside, first, last = -4 + rng.normal(0, 1, (3, count))
+    for run in runs:
+        inside[run.begin : run.stop] += 8
+        first[run.begin] += 8
+        last[run.stop - 1] += 8
+    return StepScores(inside, first, last, np.full(count, 0.25), np.full(count, 0.5))
+
+
+def test_planted_runs_are_recovered_with_exact_times() -> None:
+    rng = np.random.default_rng(0)
+    runs = [Run(2, 5), Run(9, 10), Run(20, 31)]
+    scores = planted(40, runs, rng)
+    assert decode_runs(scores) == runs
+    intervals = [TimeSpan(Fraction(i, 2), Fraction(i + 1, 2)) for i in range(40)]
+    assert run_span(runs[0], scores, intervals) == TimeSpan(Fraction(9, 8), Fraction(9, 4))
+
+
+def test_nothing_found_where_nothing_is() -> None:
+    quiet = np.full(30, -4.0)
+    assert decode_runs(StepScores(quiet, quiet, quiet, quiet, quiet)) == []
+    nothing = np.empty(0)
+    assert decode_runs(StepScores(nothing, nothing, nothing, nothing, nothing)) == []
+
+
+def test_crossed_offsets_never_turn_a_span_around() -> None:
+    one = np.array([3.0])
+    scores = StepScores(one, one, one, np.array([0.9]), np.array([0.1]))
+    whole = TimeSpan(Fraction(4), Fraction(5))
+    assert run_span(Run(0, 1), scores, [whole]) == whole
+
+
+def test_evidence_is_finite_for_a_run_over_everything() -> None:
+    wild = np.array([1e9, 2e9])
+    figures = run_evidence(Run(0, 2), StepScores(wild, wild, wild, wild, wild))
+    assert np.isfinite(figures).all() and np.abs(figures).max() <= 10

@@ -1,0 +1,169 @@
+"""What the recipe trains is what the engine runs: same tokens, same states, same spans."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from qvl_cli.align.head import HeadAligner
+from qvl_cli.chunks import FrameChunk
+from qvl_cli.model.load import LoadedModel, load_model
+from qvl_cli.model.world_gate import WorldGate
+from qvl_cli.prompts import Prompt
+from qvl_cli.registry import read_spec
+from qvl_cli.sampling import Step
+from qvl_cli.stream import StreamSession
+from qvl_cli.timeline import TimeSpan
+from qvl_cli.tiny import recipe
+from qvl_cli.tiny.clips import Clip, make_clip
+from qvl_cli.tiny.export import export_checkpoint, export_head
+from qvl_cli.tiny.timing import TimeStage, block_mask, run_language, time_loss
+from qvl_cli.tiny.train import new_network
+from qvl_cli.tiny.trainer import learning_rate, run_stage
+from qvl_cli.tiny.vocabulary import world_tokenizer
+
+
+@pytest.fixture(scope="module")
+def stage() -> tuple[object, TimeStage]:
+    network = new_network()
+    with torch.no_grad():  # far from the small initial weights, so that a wrong position or row would show
+        for name, weight in network.named_parameters():
+            if weight.dim() > 1 and "embed" not in name:
+                weight.mul_(1.5)
+                weight.copy_(weight.half().float())  # the checkpoint stores float16
+            else:
+                weight.copy_(weight.half().float())
+    return network, TimeStage(network).eval()
+
+
+@pytest.fixture(scope="module")
+def exported(stage: tuple[object, TimeStage], tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    folder = tmp_path_factory.mktemp("tiny")
+    export_checkpoint(stage[0], folder)
+    export_head(stage[1].head, 0.25, folder)
+    return load_model(read_spec(folder, "exported"), "cpu", "float32")
+
+
+def watch(model: LoadedModel, clip: Clip, chunk: int) -> StreamSession:
+    times = [tuple(Fraction(round(float(t) * 1000), 1000) for t in pair) for pair in clip.times]
+    edges = [t0 for t0, _ in times] + [times[-1][1] + 1]
+    steps = [
+        Step(t0, t1, TimeSpan(a, b))
+        for (t0, t1), (a, b) in zip(times, pairwise(edges), strict=True)
+    ]  # fmt: skip
+    session = StreamSession(model)
+    for first in range(0, len(steps), chunk):
+        part = slice(first, first + chunk)
+        session.watch(FrameChunk(tuple(steps[part]), clip.frames[part]))
+    return session
+
+
+def test_packed_training_states_equal_the_streamed_ones(
+    stage: tuple[object, TimeStage], exported: LoadedModel
+) -> None:
+    clip = make_clip(33, 10)  # drawn at position zero: far from it float32 angles alone differ by 1e-3
+    with torch.no_grad():
+        hidden = run_language(stage[0], stage[1], [clip])[0]
+    session = watch(exported, clip, chunk=4)
+    trained = hidden[list(clip.ends)]
+    assert trained.std() > 0.3
+    torch.testing.assert_close(session.features, trained, atol=2e-4, rtol=0)
+
+    blocks = np.array(clip.sequence.block)
+    for block in (1, int(blocks.max())):
+        places = np.nonzero(blocks == block)[0]
+        ids = [clip.sequence.ids[i] for i in places]
+        marker = world_tokenizer().token_to_id("<|im_end|>")
+        text = world_tokenizer().decode(ids[: ids.index(marker)] if marker in ids else ids)
+        read = session.read(Prompt("", text)).query
+        if len(read) == len(ids):  # one piece: tokenised alike
+            torch.testing.assert_close(read, hidden[places], atol=2e-4, rtol=0)
+
+
+def test_padding_and_batching_change_nothing(stage: tuple[object, TimeStage]) -> None:
+    clips = [make_clip(seed, 6) for seed in (40, 41, 42)]
+    with torch.no_grad():
+        together = run_language(stage[0], stage[1], clips)
+        for i, clip in enumerate(clips):
+            alone = run_language(stage[0], stage[1], [clip])[0]
+            torch.testing.assert_close(together[i, : len(alone)], alone, atol=2e-4, rtol=0)
+
+
+def test_questions_cannot_see_each_other() -> None:
+    blocks = torch.tensor([[0, 0, 1, 1, 2, 2, -1]])
+    seen = block_mask(blocks)[0, 0] == 0
+    assert seen[3].tolist() == [True, True, True, True, False, False, False]
+    assert seen[5].tolist() == [True, True, False, False, True, True, False]
+    assert seen[1].tolist() == [True, True] + [False] * 5
+
+
+def test_a_few_updates_lower_the_loss_and_resuming_changes_nothing(tmp_path: Path) -> None:
+    def train(run: Path, stops: list[int]) -> dict[str, torch.Tensor]:
+        for updates in stops:
+            network = new_network()
+            torch.manual_seed(1)
+            parts = TimeStage(network)
+            settings = recipe.Stage(
+                "time", updates, batch=2, lr=1e-3, first_seed=0, horizon=20, cooldown=1, warmup=2
+            )
+            run_stage(
+                settings,
+                run,
+                parts.modules_by_name(),
+                lambda update: [make_clip(update * 2 + i, 4) for i in range(2)],
+                lambda clips: time_loss(network, parts, clips),  # noqa: B023
+            )
+        return {k: v.clone() for k, v in parts.head.state_dict().items()}
+
+    clips = [make_clip(i, 4) for i in range(2)]
+    network = new_network()
+    torch.manual_seed(1)
+    before = time_loss(network, TimeStage(network), clips)[0].item()
+    whole = train(tmp_path / "a", [6])
+    state = torch.load(tmp_path / "a" / "time.pt", weights_only=True)["modules"]
+    parts = TimeStage(network)
+    for name, module in parts.modules_by_name().items():
+        module.load_state_dict(state[name])
+    assert time_loss(network, parts, clips)[0].item() < before
+    resumed = train(tmp_path / "b", [6, 6])
+    for name, value in whole.items():
+        torch.testing.assert_close(resumed[name], value)
+
+
+def test_the_schedule_warms_up_decays_and_cools_down() -> None:
+    stage = recipe.Stage("x", 100, batch=1, lr=1.0, first_seed=0, horizon=200, cooldown=20, warmup=10)
+    rates = [learning_rate(stage, update) for update in range(100)]
+    assert rates[0] == 0.1 and max(rates) == pytest.approx(1.0)
+    assert rates[50] > rates[70] > rates[80] > rates[99] > 0
+
+
+def test_a_broken_head_is_refused(exported: LoadedModel, tmp_path: Path) -> None:
+    assert HeadAligner.load(exported).threshold == 0.25
+    from qvl_cli.align.head import HEAD_FILE, load_network
+    from qvl_cli.errors import ModelMissing
+
+    broken = tmp_path / HEAD_FILE
+    broken.write_bytes((exported.spec.folder / HEAD_FILE).read_bytes()[:1000])
+    with pytest.raises(ModelMissing, match="not a whole alignment head"):
+        load_network(broken)
+
+
+def test_a_gate_saves_and_loads_and_judges_by_both_opinions(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    gate = WorldGate(8)
+    with torch.no_grad():
+        gate.reach.fill_(4.0)
+        gate.outer.weight.zero_()
+        gate.outer.bias.fill_(1.0)
+    gate.save(tmp_path)
+    again = WorldGate.load(tmp_path)
+    near, far = torch.zeros(3, 8), torch.full((3, 8), 5.0)
+    assert again.accepts(near) and not again.accepts(far)
+    with torch.no_grad():
+        again.outer.bias.fill_(-1.0)
+    assert not again.accepts(near)

@@ -1,0 +1,102 @@
+"""The drawn world: what the script says is what the frames show, and training never sees evaluation seeds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qvl_cli.media import open_video
+from qvl_cli.tiny.clips import make_clip
+from qvl_cli.tiny.draw import distance_table, draw
+from qvl_cli.tiny.film import film
+from qvl_cli.tiny.gate import inside_window, outside_window
+from qvl_cli.tiny.perception import crowd, perception_batch, step_labels
+from qvl_cli.tiny.recipe import CLIPS_FROM, GATE, PERCEPTION, TIME
+from qvl_cli.tiny.world import (
+    COLOURS,
+    SHAPES,
+    TRAINING_SEEDS,
+    Action,
+    Actor,
+    Script,
+    write_script,
+)
+
+
+def still(actor: Actor) -> Script:
+    return Script(1, 20.0, "plain", (actor,), 0.0)
+
+
+def test_same_seed_same_video_other_seed_other_video() -> None:
+    times = [1.0, 7.5]
+    assert write_script(5, 40.0) == write_script(5, 40.0)
+    assert write_script(5, 40.0) != write_script(6, 40.0)
+    assert np.array_equal(draw(write_script(5, 40.0), times), draw(write_script(5, 40.0), times))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_fills_a_part_of_its_circle(shape: str) -> None:
+    inside = (distance_table(shape) < 0).mean()
+    assert 0.15 < inside < 0.55
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_an_actor_is_on_screen_exactly_while_the_script_says(colour: str) -> None:
+    script = still(Actor("circle", colour, 3.0, 8.0, 80.0, 48.0, 15.0))
+    before, first, last, after = draw(script, [2.99, 3.0, 7.99, 8.0])[:, 48, 80].astype(int)
+    wanted = np.array(COLOURS[colour])
+    assert abs(first - wanted).max() <= 11 and abs(last - wanted).max() <= 11
+    assert np.array_equal(before, after) and abs(before - wanted).max() > 30
+
+
+def test_motion_growth_and_blinking_follow_the_script() -> None:
+    move = Actor("square", "red", 0.0, 9.0, 40.0, 48.0, 12.0, Action("right", 2.0, 6.0, 60.0))
+    assert [move.at(t) for t in (1.0, 4.0, 7.0)] == [(40, 48, 12), (70, 48, 12), (100, 48, 12)]
+    grow = replace(move, action=Action("grows", 2.0, 6.0))
+    radii = [place[2] for t in (1.0, 4.0, 8.0) if (place := grow.at(t))]
+    assert radii == sorted(radii) and radii[2] / radii[0] == pytest.approx(1.8)
+    blink = replace(move, action=Action("blinks", 2.0, 6.0))
+    assert [blink.at(t) is None for t in (2.2, 2.7, 3.2, 3.7, 6.7)] == [False, True, False, True, False]
+
+
+def test_labels_name_what_covers_a_cell() -> None:
+    script = still(Actor("star", "blue", 0.0, 9.0, 80.0, 48.0, 16.0, Action("left", 0.0, 5.0, 10.0)))
+    labels = step_labels(script, (1.0, 1.5)).reshape(3, 5, 3)
+    assert labels[1, 2].tolist() == [1 + SHAPES.index("star"), 1 + list(COLOURS).index("blue"), 1]
+    assert not labels[0].any() and not labels[2].any()
+
+
+def test_a_crowd_is_where_it_should_be_at_time_zero() -> None:
+    for seed in range(20):
+        for actor in crowd(seed).actors:
+            place = actor.at(0.0)
+            if place:
+                assert -12 < place[0] < 172 and -12 < place[1] < 108 and 10 < place[2] < 21
+
+
+@pytest.mark.parametrize("make", [lambda s: make_clip(s, 12), inside_window, outside_window])
+def test_training_refuses_evaluation_seeds(make: object) -> None:
+    assert callable(make)
+    with pytest.raises(ValueError, match="kept for evaluation"):
+        make(TRAINING_SEEDS)
+
+
+def test_no_stage_can_reach_an_evaluation_seed_or_another_stage() -> None:
+    last_perception = PERCEPTION.first_seed + PERCEPTION.updates * PERCEPTION.batch
+    assert last_perception <= TIME.first_seed
+    assert TIME.first_seed + TIME.updates * CLIPS_FROM <= 800_000 < GATE.first_seed < TRAINING_SEEDS
+    assert perception_batch(0, 2).frames.shape == (2, 2, 96, 160, 3)
+
+
+def test_a_filmed_script_reads_back_as_drawn(tmp_path: Path) -> None:
+    script = Script(3, 4.0, "clouds", (Actor("heart", "pink", 1.0, 3.0, 60.0, 50.0, 16.0),), 0.0)
+    film(script, tmp_path / "x.mp4", rate=10, crf=18)
+    with open_video(tmp_path / "x.mp4") as video:
+        assert (video.info.width, video.info.height, len(video.info.frame_times)) == (320, 192, 40)
+        assert video.info.duration == 4
+        for frame in video.frames(video.info.frame_times[::7]):
+            drawn = draw(script, [float(frame.time)], scale=2)[0]
+            assert np.abs(drawn.astype(int) - frame.pixels).mean() < 3
