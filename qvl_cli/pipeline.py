@@ -133,7 +133,12 @@ def choose_spec(request: Request, listener: Listener) -> ModelSpec:
     def on_download(done: int, total: int) -> None:
         listener.progress(f"downloading {request.model}", done, total)
 
-    name = registry.choose_model(request.model, free_memory())
+    name = request.model
+    if name == "auto":
+        # Asking a device what it has means starting torch: only where there is something to choose from.
+        choice = next(registry.cached_models(), None)
+        free, size = free_on_device(request) if choice else (free_memory(), 4)
+        name = registry.choose_model(None, free, size)
     spec = registry.read_spec(registry.resolve(name, progress=on_download), name)
     if spec.has_world_gate and request.model == "auto":
         listener.note(
@@ -146,11 +151,20 @@ def choose_spec(request: Request, listener: Listener) -> ModelSpec:
 def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> None:
     """Refuse before any load what would not fit. Raises OverBudget."""
     from qvl_cli.model.load import pick_device, pick_dtype
+
+    free, _ = free_on_device(request)
+    check_budget(plan, spec, free, pick_dtype(request.dtype, pick_device(request.device), spec).itemsize)
+
+
+def free_on_device(request: Request) -> tuple[int, int]:
+    """Free bytes where the model will run, and the bytes one of its weights will take at most."""
+    from qvl_cli.model.load import pick_device
     from qvl_cli.model.memory import free_bytes
 
     device = pick_device(request.device)
-    free = free_memory() if device.type == "cpu" else free_bytes(device)
-    check_budget(plan, spec, free, pick_dtype(request.dtype, device, spec).itemsize)
+    if device.type == "cpu":
+        return free_memory(), 4
+    return free_bytes(device), 4 if request.dtype == "float32" else 2
 
 
 def load(spec: ModelSpec, plan: SamplePlan, request: Request) -> tuple[LoadedModel, StreamSession]:

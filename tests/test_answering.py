@@ -22,7 +22,6 @@ from tests.checkpoints import write_checkpoint
 from tests.clips import write_clip, x264
 from tests.test_cli import QVL, environment
 
-
 END = 5.84
 
 

@@ -29,7 +29,8 @@ def answer(task: str, file: str, query: str, options: Options) -> int:
         console.close()
     code = result.exit_code(config.switch("fail_empty"))
     if streams:  # the text is on the screen already
-        put("\n" + write_evidence(result))
+        console.end_line()
+        put(write_evidence(result))
     else:
         deliver(writer(result, code), options.output)
     return code

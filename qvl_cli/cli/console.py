@@ -43,12 +43,14 @@ class Console:
         self._task: TaskID | None = None
         self._stage = ""
         self._last_line = time.monotonic()
+        self._mid_line = False
 
     def note(self, line: str) -> None:
         """Something the user should know; not an error."""
         if not self._quiet:
             self._hide_bar()
-            say(f"qvl: {line}")
+            say(f"\nqvl: {line}" if self._mid_line else f"qvl: {line}")
+            self._mid_line = False
 
     def progress(self, stage: str, done: float, total: float) -> None:
         """`stage` has come to `done` of `total` (steps, or bytes of a download); total 0 = unknown."""
@@ -66,6 +68,13 @@ class Console:
             self._hide_bar()
             put(piece)
             sys.stdout.flush()
+            self._mid_line = not piece.endswith("\n") if piece else self._mid_line
+
+    def end_line(self) -> None:
+        """What comes next on the terminal starts on a line of its own."""
+        if self._mid_line:
+            put("\n")
+            self._mid_line = False
 
     def close(self) -> None:
         self._hide_bar()

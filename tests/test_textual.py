@@ -1,0 +1,152 @@
+"""The textual aligner: scores from token probabilities, steps from written times, and the constraint."""
+
+import math
+import random
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qvl_cli.align import ScoredSpan, load_aligner
+from qvl_cli.align.textual import TextualAligner, TimeChoice, probability, to_steps
+from qvl_cli.align.written import WrittenSpan, read_spans
+from qvl_cli.chunks import FrameChunk
+from qvl_cli.errors import UsageError
+from qvl_cli.generate import DecodeSettings, TokenStep
+from qvl_cli.model.load import LoadedModel, load_model
+from qvl_cli.prompts import locate_prompt
+from qvl_cli.registry import read_spec
+from qvl_cli.sampling import Step
+from qvl_cli.stream import StreamSession
+from qvl_cli.timeline import TimeSpan, prompt_seconds
+from tests.checkpoints import write_checkpoint
+
+F = Fraction
+
+
+def span(start: str, end: str) -> TimeSpan:
+    return TimeSpan(F(start), F(end))
+
+
+def steps(count: int) -> list[Step]:
+    """One a second, printed as 0.2, 1.2, ...; step n stands for [n, n + 1)."""
+    return [Step(F(n), F(n) + F(1, 2), TimeSpan(F(n), F(n + 1))) for n in range(count)]
+
+
+def written(start: str, end: str) -> WrittenSpan:
+    return WrittenSpan(F(start), F(end), ((0, 1),))
+
+
+def test_the_score_is_the_probability_of_the_numbers() -> None:
+    pieces = [
+        ("it is ", 0.1),
+        ("12", 0.5),
+        (".5", 0.5),
+        (" - ", 0.1),
+        ("20", 0.8),
+        (".", 0.9),
+        ("0", 1.0),
+        (".", 0.1),
+    ]
+    tokens = [TokenStep(0, text, math.log(chance), False) for text, chance in pieces]
+    (found,) = read_spans("".join(text for text, _ in pieces)) or []
+    assert probability(found, tokens) == pytest.approx(0.5 * 0.5 * 0.8 * 0.9 * 1.0)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ([("1.2", "3.2", 0.5)], [("1", "4", 0.5)]),  # printed times stand for their whole steps
+        ([("1", "3.5", 0.5)], [("1", "3.5", 0.5)]),  # others for themselves
+        ([("1.2", "1.2", 0.5)], [("1", "2", 0.5)]),
+        ([("1.7", "1.7", 0.5)], [("1", "2", 0.5)]),  # a lone time is the step on screen
+        ([("8", "99", 0.5)], [("8", "10", 0.5)]),  # cut to what was watched
+        ([("11", "12", 0.5)], []),
+        ([("99", "99", 0.5)], []),
+        ([("1", "3", 0.2), ("2", "4", 0.7)], [("1", "4", 0.7)]),  # merged, the better score
+        ([("1", "2", 0.2), ("5", "6", 0.7)], [("5", "6", 0.7), ("1", "2", 0.2)]),  # best first
+    ],
+)
+def test_written_times_become_steps(
+    said: list[tuple[str, str, float]], expected: list[tuple[str, str, float]]
+) -> None:
+    found = to_steps([(written(a, b), score) for a, b, score in said], steps(10))
+    assert found == [ScoredSpan(span(a, b), score) for a, b, score in expected]
+
+
+def test_a_hole_in_what_was_watched_splits_a_span() -> None:
+    watched = [step for step in steps(10) if not 4 <= step.t0 < 6]
+    found = to_steps([(written("2", "8"), 0.5)], watched)
+    assert sorted(each.span for each in found) == [span("2", "4"), span("6", "8")]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    return load_model(read_spec(write_checkpoint(tmp_path_factory.mktemp("model"))), "cpu")
+
+
+@pytest.fixture(scope="module")
+def session(model: LoadedModel) -> StreamSession:
+    pixels = np.random.default_rng(3).integers(0, 256, (6, 2, 64, 96, 3), np.uint8)
+    watched = StreamSession(model)
+    watched.watch(FrameChunk(tuple(steps(6)), pixels))
+    return watched
+
+
+def test_every_text_the_constraint_allows_is_a_range_of_steps_or_never(model: LoadedModel) -> None:
+    times = [prompt_seconds(step.t0, step.t1) for step in steps(120)]
+    choice = TimeChoice(model, times)
+    dice = random.Random(5)
+    outcomes = set()
+    for _ in range(300):
+        ids: list[int] = []
+        while not ids or ids[-1] not in model.eos_ids:
+            allowed = choice.allowed(ids)
+            assert allowed, model.codec.decode(ids)
+            ids.append(dice.choice(sorted(allowed)))
+            assert len(ids) <= choice.longest
+        text = model.codec.decode([token for token in ids if token not in model.eos_ids])
+        spans = read_spans(text)
+        assert spans is not None, text
+        for found in spans:
+            assert text == f"{float(found.start)} - {float(found.end)}"
+            assert {f"{float(found.start)}", f"{float(found.end)}"} <= set(times)
+        outcomes.add(len(spans))
+    assert outcomes == {0, 1}
+
+
+def test_decoding_keeps_to_the_constraint(session: StreamSession) -> None:
+    only = [65, 66]
+
+    def allowed(ids: Sequence[int]) -> list[int]:
+        return only if len(ids) < 5 else sorted(session.model.eos_ids)
+
+    said = list(session.ask(locate_prompt("x"), DecodeSettings(allowed=allowed)))
+    assert [token.token in only for token in said] == [True] * 5
+    # The probability is the model's own, not the one that the constraint leaves.
+    assert all(token.logprob < math.log(0.9) for token in said)
+
+
+def test_a_model_that_writes_no_range_is_made_to_choose(session: StreamSession) -> None:
+    aligner = TextualAligner()
+    found = aligner.locate(session, "a block turns white")
+    for each in found:
+        assert 0 <= each.span.start < each.span.end <= 6
+        assert 0 <= each.score <= 1
+    assert aligner.locate(session, "a block turns white") == found  # forks leave no trace
+    assert len(session.steps) == 6
+
+
+def test_nothing_watched_is_nothing_found(model: LoadedModel) -> None:
+    assert TextualAligner().locate(StreamSession(model), "x") == []
+
+
+def test_the_aligner_is_chosen_by_what_the_checkpoint_has(model: LoadedModel, tmp_path: Path) -> None:
+    assert load_aligner(model, "auto").name == "text"
+    assert load_aligner(model, "text").name == "text"
+    with pytest.raises(UsageError, match="no alignment head"):
+        load_aligner(model, "head")
+    with pytest.raises(UsageError, match="auto, head, text"):
+        load_aligner(model, "best")
