@@ -94,7 +94,7 @@ class Decoder:
         assert isinstance(stream, av.VideoStream)
         self._stream: VideoStream = stream
         stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = min(len(os.sched_getaffinity(0)), 8)
+        stream.codec_context.thread_count = min(os.cpu_count() or 1, 8)
         self._begin(sought=False)
 
     def run_to(self, wanted: int) -> VideoFrame | None:
