@@ -63,9 +63,8 @@ def decode(
     generator = torch.Generator().manual_seed(settings.seed)
     text = Detokenizer(model.codec)
     thinking = model.opens_thinking
-    pending: TokenStep | None = (
-        None  # held back one token: bytes left open at a marker or the end belong to it
-    )
+    # Held back one token: bytes left open at a marker or at the end belong to it.
+    pending: TokenStep | None = None
     written: list[int] = []
     for _ in range(settings.max_new_tokens):
         token = _choose(logits, settings, generator, written)

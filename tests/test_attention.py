@@ -54,13 +54,14 @@ def test_past_and_present_merge_exactly(
     assert float((plain - wanted).abs().max()) < 5e-6 * sharpness
 
 
-def test_bfloat16_stays_close() -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_stays_close(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     query, key, value = torch.randn(1, 4, 20, 64), torch.randn(1, 2, 200, 64), torch.randn(1, 2, 200, 64)
     wanted = textbook(query, key, value, 0.125)
-    low = [t.bfloat16() for t in (query, key, value)]
+    low = [t.to(dtype) for t in (query, key, value)]
     got, _ = attend(Module(True), *low, None, scaling=0.125)
-    assert got.dtype == torch.bfloat16
+    assert got.dtype == dtype
     assert float((got.transpose(1, 2) - wanted).abs().max()) < 0.05
 
 

@@ -148,3 +148,12 @@ def test_no_text_becomes_a_special_token(codec: Codec, fast_codec: Codec, text: 
         assert not added & set(ids)
         assert max(ids) < 151_643
         assert one.decode(ids) == text
+
+
+def test_read_only_frames_are_welcome() -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    frozen = frame.copy()
+    frozen.flags.writeable = False
+    assert np.array_equal(resize_frames([frozen], 32, 32), resize_frames([frame], 32, 32))
+    pair = np.broadcast_to(frozen[None, None], (1, 2, 64, 96, 3))
+    assert torch.equal(patchify(pair), patchify(np.ascontiguousarray(pair)))

@@ -17,6 +17,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
 NAME = "qvl"
+_CPU_FLASH = "_scaled_dot_product_flash_attention_for_cpu"  # the one that tells its logsumexp
 
 
 def register() -> None:
@@ -49,7 +50,7 @@ def attend(
         raise ValueError("qvl's attention takes no mask: sequences are never padded")
     if not getattr(module, "is_causal", True):
         return _by_step(query, key, value, qvl_steps, scaling), None
-    if query.shape[0] == 1 and query.device.type == "cpu":
+    if query.shape[0] == 1 and query.device.type == "cpu" and hasattr(torch.ops.aten, _CPU_FLASH):
         return _merged(query[0], key[0], value[0], scaling).transpose(0, 1)[None], None
     return _exact(query, key, value, scaling).transpose(1, 2), None
 
@@ -64,31 +65,26 @@ def _by_step(query: Tensor, key: Tensor, value: Tensor, steps: int, scaling: flo
 
 
 def _merged(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
-    """Past without mask + present causally: query [heads, q, d], key, value [kv_heads, kv, d] -> [heads, q,
-    d]."""
+    """Past without mask + present causally.
+
+    query [heads, q, d], key, value [kv_heads, kv, d] -> [heads, q, d].
+    """
     heads, count, width = query.shape
     kv_heads, total, _ = key.shape
     group, past = heads // kv_heads, total - count
-    present: Tensor | None = None
-    present_lse = past_lse = query.new_empty(0)
-    if count > 1 or past == 0:
-        # [kv_heads, group, ...]: batch and heads of the kernel; keys are expanded, not copied
-        own_k, own_v = (
-            tensor[:, None, past:].expand(kv_heads, group, count, width) for tensor in (key, value)
-        )
-        present, present_lse = _flash(query.view(kv_heads, group, count, width), own_k, own_v, True, scaling)
-        if past == 0:
-            return present.reshape(heads, count, width)
-    else:
-        past = total  # one query sees everything: no causality left
     folded = query.reshape(1, kv_heads, group * count, width)
-    before, past_lse = _flash(folded, key[None, :, :past], value[None, :, :past], False, scaling)
-    before = before.reshape(heads, count, width)
-    if present is None:
-        return before
+    if count == 1:  # one query sees everything: no causality left
+        return _flash(folded, key[None], value[None], False, scaling)[0].reshape(heads, 1, width)
+    # [kv_heads, group, ...]: batch and heads of the kernel; keys are expanded, not copied
+    own_k, own_v = (t[:, None, past:].expand(kv_heads, group, count, width) for t in (key, value))
+    present, present_lse = _flash(query.view(kv_heads, group, count, width), own_k, own_v, True, scaling)
     present = present.reshape(heads, count, width)
+    if past == 0:
+        return present
+    before, before_lse = _flash(folded, key[None, :, :past], value[None, :, :past], False, scaling)
+    before = before.reshape(heads, count, width)
     # softmax over both parts: weights exp(lse) normalised; sigmoid of the difference cannot overflow
-    share = torch.sigmoid(past_lse.reshape(heads, count) - present_lse.reshape(heads, count))
+    share = torch.sigmoid(before_lse.reshape(heads, count) - present_lse.reshape(heads, count))
     return torch.lerp(present.float(), before.float(), share[..., None].float()).to(query.dtype)
 
 
@@ -96,9 +92,7 @@ def _flash(
     query: Tensor, key: Tensor, value: Tensor, causal: bool, scaling: float | None
 ) -> tuple[Tensor, Tensor]:
     """Output and logsumexp [batch, heads, q] of torch's CPU flash attention."""
-    output, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        query, key, value, 0.0, causal, scale=scaling
-    )
+    output, lse = getattr(torch.ops.aten, _CPU_FLASH)(query, key, value, 0.0, causal, scale=scaling)
     return output, lse
 
 
@@ -112,5 +106,9 @@ def _exact(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> 
         return scaled_dot_product_attention(
             query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped
         )
+    if grouped and query.dtype == torch.float32:
+        # only the half-precision kernels know groups; without this float32 would hold all scores at once
+        key, value = (t.repeat_interleave(query.shape[1] // t.shape[1], dim=1) for t in (key, value))
+        grouped = False
     bias: Any = causal_lower_right(count, total)
     return scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scaling, enable_gqa=grouped)

@@ -29,11 +29,17 @@ def resize_frames(frames: Sequence[npt.NDArray[np.uint8]], width: int, height: i
         if frame.shape[:2] == (height, width):
             resized[index] = frame
             continue
-        # copied: decoders hand out read-only buffers, which torch warns about
-        picture = torch.from_numpy(np.array(frame, order="C")).permute(2, 0, 1)[None].contiguous()
+        picture = as_tensor(frame).permute(2, 0, 1)[None].contiguous()
         scaled = torch.nn.functional.interpolate(picture, (height, width), mode="bicubic", antialias=True)
         resized[index] = scaled[0].permute(1, 2, 0).numpy()
     return resized
+
+
+def as_tensor(frames: npt.NDArray[np.uint8] | Tensor) -> Tensor:
+    """The same pixels for torch; a read-only array is copied, which torch would warn about."""
+    if isinstance(frames, Tensor):
+        return frames
+    return torch.from_numpy(frames if frames.flags.writeable else frames.copy())
 
 
 def patchify(frames: npt.NDArray[np.uint8] | Tensor, patch_size: int = 16, merge_size: int = 2) -> Tensor:
@@ -43,7 +49,7 @@ def patchify(frames: npt.NDArray[np.uint8] | Tensor, patch_size: int = 16, merge
     Order, slowest first: step, merged row, merged column, row and column within the merge, channel, frame,
     pixel row, pixel column. Values (x - 127.5) / 127.5, the released mean and deviation of 0.5.
     """
-    pixels = torch.as_tensor(np.ascontiguousarray(frames)) if isinstance(frames, np.ndarray) else frames
+    pixels = as_tensor(frames)
     steps, pair, height, width, channels = pixels.shape
     rows, columns = height // patch_size, width // patch_size
     blocks = pixels.reshape(

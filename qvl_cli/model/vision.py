@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from qvl_cli.model.load import LoadedModel
-from qvl_cli.model.preprocess import patchify
+from qvl_cli.model.preprocess import as_tensor, patchify
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def encode_steps(model: LoadedModel, frames: npt.NDArray[np.uint8] | Tensor) -> 
     """
     spec = model.spec
     steps, _, height, width, _ = frames.shape
-    pixels = torch.as_tensor(frames).to(model.device)
+    pixels = as_tensor(frames).to(model.device)
     patches = patchify(pixels, spec.patch_size, spec.merge_size)
     rows, columns = height // spec.patch_size, width // spec.patch_size
     output = model.network.model.visual(

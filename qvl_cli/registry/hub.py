@@ -99,7 +99,8 @@ def _download(hub_id: str, progress: DownloadProgress | None) -> Path:
     from huggingface_hub.utils import logging
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # its warnings are mapped below; retries need no words
+    # its warnings are mapped below; retries need no words
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     disable_progress_bars()
 
     def fetch(force: bool) -> Path:
