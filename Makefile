@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-DEMO ?= sample_media/short.mp4
+DEMO ?= sample_media/shapes-30s.mp4
 
 .PHONY: install demo test check clean
 
@@ -18,8 +18,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 demo: install
-	$(BIN)/qvl ask $(DEMO) "What appears first?"
-	$(BIN)/qvl locate $(DEMO) "a red circle appears" -f srt
+	$(BIN)/qvl ask $(DEMO) "What colour is the moon?"
+	$(BIN)/qvl locate $(DEMO) "a purple cross appears" -f srt
 	$(BIN)/qvl summarize $(DEMO)
 
 # One thread a worker: the tests are many and small.

@@ -1,4 +1,4 @@
-"""Every sentence qvl itself says to a model. One wording for all checkpoints; the embedded one is trained on these."""
+"""Every sentence qvl itself says to a model: one wording for all, the embedded model is trained on it."""
 
 from __future__ import annotations
 

@@ -92,7 +92,11 @@ def parse_time(text: str) -> Fraction:
                 return int(hours or 0) * 3600 + int(minutes) * 60 + rest
     elif value and (units := _UNITS.fullmatch(value)):
         return sum(
-            (Fraction(part) * scale for part, scale in zip(units.groups(), (3600, 60, 1), strict=True) if part),
+            (
+                Fraction(part) * scale
+                for part, scale in zip(units.groups(), (3600, 60, 1), strict=True)
+                if part
+            ),
             Fraction(0),
         )
     raise UsageError(f"cannot read {text!r} as a time", "write 90, 12.5s, 1m30s, 1:30 or 01:02:03.5")
