@@ -17,6 +17,7 @@ import pytest
 
 from qvl_cli.answer import Answer
 from qvl_cli.cli.app import main
+from qvl_cli.model.world_gate import WorldGate
 from qvl_cli.render import WRITERS
 from tests.checkpoints import write_checkpoint
 from tests.clips import write_clip, x264
@@ -299,3 +300,59 @@ def test_an_interrupt_is_one_line_and_130(checkpoint: Path, tmp_path: Path) -> N
     lines = [line for line in err.splitlines() if not line.startswith("qvl: watching ")]
     assert (process.returncode, out, lines) == (130, "", ["qvl: interrupted"])
     assert not (tmp_path / "out.txt").exists()
+
+
+@pytest.fixture
+def gated(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The random model in the place of the embedded one, with a gate that lets nothing in; no other model."""
+    folder = tmp_path / "embedded"
+    folder.mkdir()
+    for path in checkpoint.iterdir():
+        (folder / path.name).symlink_to(path)
+    gate = WorldGate(256)
+    gate.threshold.fill_(1e9)
+    gate.save(folder)
+    monkeypatch.setattr("qvl_cli.registry.hub.EMBEDDED", folder)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_the_embedded_model_refuses_what_it_does_not_know(
+    gated: Path, clip: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code = main(["ask", str(clip), "what?", "-o", "out.txt"])
+    out, err = capfd.readouterr()
+    note, refusal = err.splitlines()
+    assert (code, out) == (4, "")
+    assert "--model 2b" in note
+    assert "drawn" in note
+    assert "--model 2b" in refusal
+    assert "--model tiny" in refusal
+    assert not (tmp_path / "out.txt").exists()
+
+
+def test_naming_the_embedded_model_insists(
+    gated: Path, clip: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["ask", str(clip), "what?", "-f", "json", "--model", "tiny"]) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert json.loads(out)["model"]["name"] == "tiny"
+    # A model named in the settings is named, too.
+    monkeypatch.setenv("QVL_MODEL", "tiny")
+    assert main(["locate", str(clip), "x", "-f", "json"]) == 0
+
+
+def test_a_gate_that_accepts_lets_auto_answer_with_one_note(
+    gated: Path, clip: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gate = WorldGate(256)
+    gate.threshold.fill_(-1e9)
+    gate.reach.fill_(1e9)
+    gate.save(gated)
+    assert main(["ask", str(clip), "what?", "-f", "json"]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["model"]["name"] == "tiny"
+    assert err.count("\n") == 1
