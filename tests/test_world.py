@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from qvl_cli.media import open_video
+from qvl_cli.tiny.calibrate import CLIPS, FIRST_SEED
 from qvl_cli.tiny.clips import make_clip
 from qvl_cli.tiny.draw import distance_table, draw
 from qvl_cli.tiny.film import film
 from qvl_cli.tiny.gate import inside_window, outside_window
 from qvl_cli.tiny.perception import crowd, perception_batch, step_labels
-from qvl_cli.tiny.recipe import CLIPS_FROM, GATE, PERCEPTION, TIME
+from qvl_cli.tiny.recipe import ANSWERS, GATE, PERCEPTION, TIME
 from qvl_cli.tiny.world import (
     COLOURS,
     SHAPES,
@@ -87,7 +88,9 @@ def test_training_refuses_evaluation_seeds(make: object) -> None:
 def test_no_stage_can_reach_an_evaluation_seed_or_another_stage() -> None:
     last_perception = PERCEPTION.first_seed + PERCEPTION.updates * PERCEPTION.batch
     assert last_perception <= TIME.first_seed
-    assert TIME.first_seed + TIME.updates * CLIPS_FROM <= 800_000 < GATE.first_seed < TRAINING_SEEDS
+    assert TIME.first_seed + TIME.updates * TIME.batch <= ANSWERS.first_seed
+    assert ANSWERS.first_seed + ANSWERS.updates * ANSWERS.batch <= FIRST_SEED
+    assert FIRST_SEED + CLIPS <= GATE.first_seed < TRAINING_SEEDS
     assert perception_batch(0, 2).frames.shape == (2, 2, 96, 160, 3)
 
 

@@ -25,7 +25,7 @@ from qvl_cli.tiny.questions import (
     section_query,
     spans_text,
 )
-from qvl_cli.tiny.recipe import CLIPS_FROM, TIME, clip_steps
+from qvl_cli.tiny.recipe import ANSWERS, ANSWERS_MIX, TIME, TIME_MIX, Mix, answers_clips, time_clips
 from qvl_cli.tiny.vocabulary import special_ids, world_tokenizer
 from qvl_cli.tiny.world import (
     ACTIONS,
@@ -38,8 +38,6 @@ from qvl_cli.tiny.world import (
 )
 
 PREFIX, SUFFIX = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
-LOCATES = 8
-FAMILIES = ("what", "colour", "which", "count", "count")
 IGNORE = -100
 
 
@@ -50,16 +48,19 @@ class Sequence3D:
     ids: list[int] = field(default_factory=list)
     positions: list[tuple[int, int, int]] = field(default_factory=list)
     targets: list[int] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
     block: list[int] = field(default_factory=list)
 
-    def text(self, ids: Sequence[int], cursor: int, block: int, learn: bool = False) -> int:
-        """Append text; with `learn` each token is the target of the one before. Returns the next position."""
+    def text(self, ids: Sequence[int], cursor: int, block: int, learn: float = 0.0) -> int:
+        """Append text; with `learn` > 0 each token is the target of the one before, at that weight. Returns
+        the next position."""
         for i, token in enumerate(ids):
             if learn:
-                self.targets[-1] = token
+                self.targets[-1], self.weights[-1] = token, learn
             self.ids.append(token)
             self.positions.append((cursor + i,) * 3)
             self.targets.append(IGNORE)
+            self.weights.append(0.0)
             self.block.append(block)
         return cursor + len(ids)
 
@@ -69,6 +70,7 @@ class Sequence3D:
                 self.ids.append(pad)
                 self.positions.append((cursor, cursor + row, cursor + col))
                 self.targets.append(IGNORE)
+                self.weights.append(0.0)
                 self.block.append(0)
         return cursor + max(ROWS, COLS)
 
@@ -136,11 +138,13 @@ def present_targets(script: Script, starts: npt.NDArray[np.float64]) -> npt.NDAr
     return found
 
 
-def draw_queries(script: Script, rng: np.random.Generator, window: Span) -> list[Query]:
+def draw_queries(script: Script, rng: np.random.Generator, window: Span, mix: Mix) -> list[Query]:
     """The questions of one clip: locate, then one of each ask family, then a section or the overview."""
-    locates = [locate_query(script, rng) for _ in range(LOCATES + 4)]
-    asks = [next(filter(None, (ask_query(script, rng, f) for _ in range(4))), None) for f in FAMILIES]
-    queries = [q for q in locates if q][:LOCATES] + [q for q in asks if q]
+    locates = [locate_query(script, rng) for _ in range(mix.locates + 4)]
+    asks = [next(filter(None, (ask_query(script, rng, f) for _ in range(4))), None) for f in mix.asks]
+    queries = [q for q in locates if q][: mix.locates] + [q for q in asks if q]
+    if mix.tell < 1 and rng.random() >= mix.tell:
+        return queries
     if rng.random() < 0.5:
         queries.append(overview_query(script))
     else:
@@ -150,7 +154,7 @@ def draw_queries(script: Script, rng: np.random.Generator, window: Span) -> list
     return queries
 
 
-def make_clip(seed: int, steps: int) -> Clip:
+def make_clip(seed: int, steps: int, mix: Mix = TIME_MIX) -> Clip:
     """A clip of `steps` steps cut out of a longer script; sometimes coarser than a step a second, and often
     far from time zero, so that long videos are nothing new."""
     check_training_seed(seed)
@@ -180,8 +184,8 @@ def make_clip(seed: int, steps: int) -> Clip:
         ends.append(len(sequence.ids) - 1)
     targets = []
     window = (float(intervals[0][0]), float(intervals[1][-1]))
-    for block, query in enumerate(draw_queries(script, rng, window), start=1):
-        tokens = _append_query(sequence, cursor, block, query, offset, rng)
+    for block, query in enumerate(draw_queries(script, rng, window, mix), start=1):
+        tokens = _append_query(sequence, cursor, block, query, offset, rng, mix)
         if tokens:
             targets.append(head_target(query.spans, tokens, *intervals))
     return Clip(
@@ -201,7 +205,13 @@ def _without_glimpses(script: Script) -> Script:
 
 
 def _append_query(
-    sequence: Sequence3D, cursor: int, block: int, query: Query, offset: float, rng: np.random.Generator
+    sequence: Sequence3D,
+    cursor: int,
+    block: int,
+    query: Query,
+    offset: float,
+    rng: np.random.Generator,
+    mix: Mix,
 ) -> list[int]:
     """Append one question; returns the places whose states the head reads: the event of a locate, the answer
     of an ask, nothing for sections."""
@@ -216,13 +226,20 @@ def _append_query(
     first = len(sequence.ids)
     shifted = tuple((a + offset, b + offset) for a, b in query.spans)
     answer = spans_text(shifted) if query.family == "locate" else query.answer
-    sequence.text([*encode(answer), special_ids()["<|im_end|>"]], cursor, block, learn=True)
-    if query.family in ("locate", "section", "overview"):
+    asked = query.family not in ("locate", "section", "overview")
+    weight = mix.ask_weight if asked else 1.0
+    sequence.text([*encode(answer), special_ids()["<|im_end|>"]], cursor, block, learn=weight)
+    if not asked:
         return tokens if query.family == "locate" else []
     return list(range(first, len(sequence.ids) - 1))
 
 
-def clip_batch(update: int) -> list[Clip]:
-    """The clips of one update; longer as the stage goes on."""
-    steps, count = clip_steps(update)
-    return [make_clip(TIME.first_seed + update * CLIPS_FROM + i, steps) for i in range(count)]
+def time_batch(update: int) -> list[Clip]:
+    steps, count = time_clips(update)
+    return [make_clip(TIME.first_seed + update * TIME.batch + i, steps, TIME_MIX) for i in range(count)]
+
+
+def answers_batch(update: int) -> list[Clip]:
+    steps, count = answers_clips(update)
+    first = ANSWERS.first_seed + update * ANSWERS.batch
+    return [make_clip(first + i, steps, ANSWERS_MIX) for i in range(count)]

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from qvl_cli.model.world_gate import WorldGate
 from qvl_cli.tiny.draw import draw
-from qvl_cli.tiny.network import encode_steps, patchify
+from qvl_cli.tiny.network import encode_steps
 from qvl_cli.tiny.outside import outside_step
-from qvl_cli.tiny.perception import COLS, FRAME_GAP, ROWS, film_look
+from qvl_cli.tiny.perception import FRAME_GAP, film_look
 from qvl_cli.tiny.recipe import GATE
 from qvl_cli.tiny.world import HEIGHT, WIDTH, check_training_seed, rng_for, write_script
 
@@ -61,7 +61,7 @@ def train_gate(network: Any, device: torch.device) -> tuple[WorldGate, dict[str,
     with torch.no_grad():
         lowest = gate(kept).mean(1).quantile(0.002)
         highest = gate(kept_out).mean(1).max()
-        gate.threshold.copy_((lowest + highest) / 2 if highest < lowest else lowest)
+        gate.threshold.copy_(lowest.clamp(max=0.0))
     return gate.eval(), {
         "inside_accepted": float(np.mean([gate.accepts(window) for window in kept])),
         "outside_accepted": float(np.mean([gate.accepts(window) for window in kept_out])),
@@ -73,10 +73,9 @@ def train_gate(network: Any, device: torch.device) -> tuple[WorldGate, dict[str,
 @torch.no_grad()
 def _means(network: Any, windows: Iterator[npt.NDArray[np.uint8]], device: torch.device) -> Tensor:
     """Mean vision tokens [windows, 8, hidden]."""
-    grid = (2 * ROWS, 2 * COLS)
     return torch.stack(
         [
-            encode_steps(network.model.visual, patchify(torch.from_numpy(frames).to(device)), grid)[0].mean(1)
+            encode_steps(network.model.visual, torch.from_numpy(frames).to(device))[0].mean(1)
             for frames in windows
         ]
     )

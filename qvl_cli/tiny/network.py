@@ -13,20 +13,23 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import (
     get_vision_position_ids,
 )
 
+from qvl_cli.model.preprocess import patchify
 
-def encode_steps(
-    visual: Any, patches: Tensor, grid: tuple[int, int], tower_learns: bool = True
-) -> tuple[Tensor, list[Tensor]]:
+
+def encode_steps(visual: Any, frames: Tensor, tower_learns: bool = True) -> tuple[Tensor, list[Tensor]]:
     """Vision tower over equal steps in one batch.
 
-    patches: float [steps, patches, 1536]; grid: rows, columns of patches. Without `tower_learns` gradients
-    reach the DeepStack mergers only. Returns merged tokens [steps, cells, hidden] and one such per tap.
+    frames: uint8 [steps, 2, height, width, 3]. Without `tower_learns` gradients reach the DeepStack mergers
+    only. Returns merged tokens [steps, cells, hidden] and one such tensor per tap.
     """
-    steps, count, _ = patches.shape
+    steps, _, height, width, _ = frames.shape
+    patch = visual.config.patch_size
+    grid = torch.tensor([[1, height // patch, width // patch]], device=frames.device)
+    patches = patchify(frames).view(steps, height * width // patch**2, -1)
     merge = visual.config.spatial_merge_size
-    cells = (steps, count // merge**2, -1)
+    cells = (steps, patches.shape[1] // merge**2, -1)
     with torch.set_grad_enabled(tower_learns and torch.is_grad_enabled()):
-        hidden, tapped = _run_blocks(visual, patches, torch.tensor([[1, *grid]], device=patches.device))
+        hidden, tapped = _run_blocks(visual, patches, grid)
         tokens = visual.merger(hidden).view(cells)
     taps = [merger(h).view(cells) for merger, h in zip(visual.deepstack_merger_list, tapped, strict=True)]
     return tokens, taps
@@ -58,11 +61,3 @@ def _run_blocks(visual: Any, patches: Tensor, grid_thw: Tensor) -> tuple[Tensor,
         if index in visual.deepstack_visual_indexes:
             tapped.append(hidden)
     return hidden, tapped
-
-
-def patchify(frames: Tensor) -> Tensor:
-    """uint8 RGB [steps, 2, height, width, 3] -> normalised patches [steps, patches, 1536], upstream order."""
-    steps, pair, height, width, channels = frames.shape
-    blocks = frames.view(steps, pair, height // 32, 2, 16, width // 32, 2, 16, channels)
-    ordered = blocks.permute(0, 2, 5, 3, 6, 8, 1, 4, 7)
-    return ordered.reshape(steps, height * width // 256, -1).float().div_(127.5).sub_(1.0)

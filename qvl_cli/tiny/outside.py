@@ -152,6 +152,7 @@ KINDS: tuple[Callable[[Rng], Picture], ...] = (
     screen,
     pattern,
     flat,
+    flat,
 )
 
 

@@ -30,26 +30,44 @@ class Stage:
     warmup: int = 100
 
 
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """What is asked of one clip. locates: events to find; asks: family of each question; tell: probability of
+    a section or overview; ask_weight: weight of the answers to questions in the loss, all else has 1."""
+
+    locates: int
+    asks: tuple[str, ...]
+    tell: float
+    ask_weight: float
+
+
 PERCEPTION = Stage("perception", 1200, batch=64, lr=2.5e-3, first_seed=0, horizon=2200, cooldown=300)
-TIME = Stage("time", 2200, batch=8, lr=1.2e-3, first_seed=300_000, horizon=5000, cooldown=400)
-
-CLIPS_FROM = 8  # training seeds kept for each update of the time stage
-STEPS_AN_UPDATE = 96
-
-
-def clip_steps(update: int) -> tuple[int, int]:
-    """(steps a clip, clips) of an update: short clips first, then all lengths up to a minute and a half."""
-    done = update / TIME.updates
-    if done < 0.15:
-        steps = 12
-    elif done < 0.6:
-        steps = (16, 20, 24, 32)[update % 4]
-    else:
-        steps = (16, 24, 32, 48, 96)[update % 5]
-    return steps, max(1, min(CLIPS_FROM, STEPS_AN_UPDATE // steps))
-
-
+TIME = Stage("time", 800, batch=8, lr=1.2e-3, first_seed=300_000, horizon=5000, cooldown=1)
+ANSWERS = Stage(
+    "answers", 1500, batch=8, lr=1.1e-3, first_seed=400_000, horizon=3000, cooldown=400, warmup=30
+)
 GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, cooldown=50, warmup=20)
+
+TIME_MIX = Mix(8, ("what", "colour", "which", "count", "count"), tell=1.0, ask_weight=1.0)
+ANSWERS_MIX = Mix(6, ("what", "colour", "which", "count") * 3, tell=0.4, ask_weight=4.0)
+
+STEPS_AN_UPDATE = 96
+TIME_LENGTHS = (16, 20, 24, 32)
+ANSWERS_LENGTHS = (16, 24, 32, 48, 64)
+
+
+def time_clips(update: int) -> tuple[int, int]:
+    """(steps a clip, clips) of an update of the time stage: short clips first."""
+    return _clips(12 if update < 330 else TIME_LENGTHS[update % len(TIME_LENGTHS)], TIME)
+
+
+def answers_clips(update: int) -> tuple[int, int]:
+    """(steps a clip, clips) of an update of the answers stage: all lengths up to a minute."""
+    return _clips(ANSWERS_LENGTHS[update % len(ANSWERS_LENGTHS)], ANSWERS)
+
+
+def _clips(steps: int, stage: Stage) -> tuple[int, int]:
+    return steps, max(1, min(stage.batch, STEPS_AN_UPDATE // steps))
 
 
 def network_config() -> Qwen3VLConfig:

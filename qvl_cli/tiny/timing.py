@@ -1,7 +1,8 @@
-"""Stage 2: the language model and the alignment head learn what happens when, many questions a clip."""
+"""Stages 2 and 3: the language model and the head learn what happens when, many questions a clip."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,7 @@ from torch.nn import functional as F
 
 from qvl_cli.align.network import HeadNetwork, HeadShape
 from qvl_cli.tiny.clips import IGNORE, Clip
-from qvl_cli.tiny.network import encode_steps, patchify
-from qvl_cli.tiny.perception import COLS, ROWS
+from qvl_cli.tiny.network import encode_steps
 from qvl_cli.tiny.world import ACTIONS, COLOUR_NAMES, SHAPES
 
 
@@ -71,8 +71,7 @@ def run_language(network: Any, stage: TimeStage, clips: list[Clip]) -> Tensor:
     axes = ([[p[axis] for p in c.sequence.positions] for c in clips] for axis in range(3))
     positions = torch.stack([_padded(rows, 0, device) for rows in axes])
     frames = torch.from_numpy(np.concatenate([c.frames for c in clips])).to(device)
-    grid = (2 * ROWS, 2 * COLS)
-    tokens, taps = encode_steps(network.model.visual, patchify(frames), grid, tower_learns=False)
+    tokens, taps = encode_steps(network.model.visual, frames, tower_learns=False)
     visual = ids == network.config.video_token_id
     embedded = stage.language.embed_tokens(ids)
     hidden: Tensor = stage.language(
@@ -86,9 +85,9 @@ def run_language(network: Any, stage: TimeStage, clips: list[Clip]) -> Tensor:
     return hidden
 
 
-def _padded(rows: list[list[int]], fill: int, device: torch.device) -> Tensor:
+def _padded(rows: Sequence[Sequence[float]], fill: int, device: torch.device) -> Tensor:
     longest = max(map(len, rows))
-    return torch.tensor([row + [fill] * (longest - len(row)) for row in rows], device=device)
+    return torch.tensor([[*row, *[fill] * (longest - len(row))] for row in rows], device=device)
 
 
 def time_loss(network: Any, stage: TimeStage, clips: list[Clip]) -> tuple[Tensor, dict[str, float]]:
@@ -98,7 +97,9 @@ def time_loss(network: Any, stage: TimeStage, clips: list[Clip]) -> tuple[Tensor
     targets = _padded([c.sequence.targets for c in clips], IGNORE, device)
     learn = targets != IGNORE
     logits = F.linear(hidden[learn], stage.language.embed_tokens.weight)
-    answer_loss = F.cross_entropy(logits, targets[learn])
+    weights = _padded([c.sequence.weights for c in clips], 0, device)[learn]
+    each = F.cross_entropy(logits, targets[learn], reduction="none")
+    answer_loss = (each * weights).sum() / weights.sum()
     figures = {"token": (logits.argmax(-1) == targets[learn]).float().mean().item()}
 
     ends = torch.tensor([c.ends for c in clips], device=device)
@@ -159,7 +160,7 @@ def scale_vision(network: Any, frames: Tensor) -> None:
     their scale arbitrary, and a residual stream far above its layers' outputs hardly learns."""
     visual = network.model.visual
     with torch.no_grad():
-        tokens, taps = encode_steps(visual, patchify(frames), (2 * ROWS, 2 * COLS))
+        tokens, taps = encode_steps(visual, frames)
         mergers = [visual.merger, *visual.deepstack_merger_list]
         for merger, output, rms in zip(mergers, [tokens, *taps], [0.5, *[0.2] * len(taps)], strict=True):
             factor = rms / output.square().mean().sqrt()

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from qvl_cli.tiny import recipe
 from qvl_cli.tiny.calibrate import calibrate
-from qvl_cli.tiny.clips import clip_batch
+from qvl_cli.tiny.clips import answers_batch, time_batch
 from qvl_cli.tiny.export import export_checkpoint, export_head
 from qvl_cli.tiny.gate import train_gate
-from qvl_cli.tiny.network import encode_steps, patchify
-from qvl_cli.tiny.perception import COLS, ROWS, DenseHeads, PerceptionBatch, perception_batch
+from qvl_cli.tiny.network import encode_steps
+from qvl_cli.tiny.perception import DenseHeads, PerceptionBatch, perception_batch
 from qvl_cli.tiny.timing import TimeStage, scale_vision, time_loss
 from qvl_cli.tiny.trainer import run_stage
 
@@ -39,8 +39,7 @@ def train_perception(run: Path, network: Any, device: torch.device) -> None:
     heads = DenseHeads(network.config.text_config.hidden_size).to(device)
 
     def loss_of(batch: PerceptionBatch) -> tuple[Tensor, dict[str, float]]:
-        patches = patchify(torch.from_numpy(batch.frames).to(device))
-        tokens, _ = encode_steps(visual, patches, (2 * ROWS, 2 * COLS))
+        tokens, _ = encode_steps(visual, torch.from_numpy(batch.frames).to(device))
         labels = torch.from_numpy(batch.labels).to(device)
         loss, right = heads.loss(tokens, labels)
         return loss, dict(zip(("shape", "colour", "action"), right, strict=True))
@@ -52,19 +51,19 @@ def train_perception(run: Path, network: Any, device: torch.device) -> None:
 
 
 def train_time(run: Path, network: Any, device: torch.device) -> TimeStage:
-    """The language model and the head, on a tower that perception has taught."""
+    """The language model and the head, on a tower that perception has taught; then more questions."""
     torch.manual_seed(recipe.SEED + 1)
     parts = TimeStage(network).to(device)
     still = perception_batch(0, 32).frames
     scale_vision(network, torch.from_numpy(still).to(device))
-    stage = recipe.TIME
-    run_stage(
-        stage,
-        run,
-        parts.modules_by_name(),
-        clip_batch,
-        lambda clips: time_loss(network, parts, clips),
-    )
+    for stage, make_batch in ((recipe.TIME, time_batch), (recipe.ANSWERS, answers_batch)):
+        run_stage(
+            stage,
+            run,
+            parts.modules_by_name(),
+            make_batch,
+            lambda clips: time_loss(network, parts, clips),
+        )
     return parts
 
 
