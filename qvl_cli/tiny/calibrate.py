@@ -13,7 +13,6 @@ import torch
 
 from qvl_cli.align.head import step_scores
 from qvl_cli.align.spans import Floats, StepScores, decode_runs, run_evidence, run_span
-from qvl_cli.evals.spans import Span, top_iou
 from qvl_cli.timeline import TimeSpan
 from qvl_cli.tiny.clips import Clip, HeadTarget, make_clip
 from qvl_cli.tiny.timing import TimeStage, run_language
@@ -36,7 +35,7 @@ def calibrate(network: Any, stage: TimeStage) -> tuple[float, dict[str, float]]:
             span = run_span(run, scores, intervals)
             mine.append(len(evidence))
             evidence.append(run_evidence(run, scores))
-            hits.append(top_iou([(float(span.start), float(span.end))], truth) >= 0.5)
+            hits.append(any(span.iou(true) >= 0.5 for true in truth))
         per_query.append((mine, bool(truth)))
     figures = np.stack(evidence)
     weight, bias = _fit_logistic(figures, np.array(hits, float))
@@ -64,12 +63,16 @@ def clip_intervals(clip: Clip) -> list[TimeSpan]:
     return [TimeSpan(a, b) for a, b in pairwise(edges)]
 
 
-def target_spans(clip: Clip, target: HeadTarget) -> list[Span]:
-    """The true spans on the same clock."""
+def target_spans(clip: Clip, target: HeadTarget) -> list[TimeSpan]:
+    """The true spans on the same clock, to the millisecond."""
     starts = np.concatenate([[0.0], np.cumsum(clip.durations)[:-1]])
     begins = (starts + clip.durations * target.start_at)[target.first > 0]
     ends = (starts + clip.durations * target.end_at)[target.last > 0]
-    return [(float(a), float(b)) for a, b in zip(begins, ends, strict=False)]
+    return [
+        TimeSpan(Fraction(round(a * 1000), 1000), Fraction(round(b * 1000), 1000))
+        for a, b in zip(begins.tolist(), ends.tolist(), strict=True)
+        if a < b
+    ]
 
 
 @torch.no_grad()
