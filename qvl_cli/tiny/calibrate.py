@@ -29,7 +29,7 @@ def calibrate(network: Any, stage: TimeStage) -> tuple[float, dict[str, float]]:
     hits: list[bool] = []
     per_query: list[tuple[list[int], bool]] = []
     for clip, target, scores in _judged(network, stage):
-        intervals, truth = clip_intervals(clip), target_spans(clip, target)
+        intervals, truth = clip_intervals(clip), true_spans(target)
         mine = []
         for run in decode_runs(scores):
             span = run_span(run, scores, intervals)
@@ -63,15 +63,11 @@ def clip_intervals(clip: Clip) -> list[TimeSpan]:
     return [TimeSpan(a, b) for a, b in pairwise(edges)]
 
 
-def target_spans(clip: Clip, target: HeadTarget) -> list[TimeSpan]:
-    """The true spans on the same clock, to the millisecond."""
-    starts = np.concatenate([[0.0], np.cumsum(clip.durations)[:-1]])
-    begins = (starts + clip.durations * target.start_at)[target.first > 0]
-    ends = (starts + clip.durations * target.end_at)[target.last > 0]
+def true_spans(target: HeadTarget) -> list[TimeSpan]:
+    """The spans that prove it, on the same clock, to the millisecond."""
     return [
-        TimeSpan(Fraction(round(a * 1000), 1000), Fraction(round(b * 1000), 1000))
-        for a, b in zip(begins.tolist(), ends.tolist(), strict=True)
-        if a < b
+        TimeSpan(Fraction(round(start * 1000), 1000), Fraction(round(end * 1000), 1000))
+        for start, end in target.spans
     ]
 
 

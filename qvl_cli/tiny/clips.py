@@ -77,10 +77,14 @@ class Sequence3D:
 
 @dataclass(frozen=True, slots=True)
 class HeadTarget:
-    """What the alignment head should say of one query. tokens: places of the query's states in the sequence;
-    inside [steps] share of each interval in the spans; first, last [steps] 0/1; start_at, end_at [steps]."""
+    """What the alignment head should say of one query.
+
+    tokens: places of the query's states in the sequence; spans: the truth in seconds from the clip's start;
+    inside [steps]: share of each interval in the spans; first, last [steps]: 0 or 1; start_at, end_at [steps].
+    """
 
     tokens: tuple[int, ...]
+    spans: tuple[Span, ...]
     inside: npt.NDArray[np.float32]
     first: npt.NDArray[np.float32]
     last: npt.NDArray[np.float32]
@@ -123,7 +127,8 @@ def head_target(
         b = int(np.clip(np.searchsorted(starts, end, side="left") - 1, 0, len(starts) - 1))
         first[a], start_at[a] = 1, np.clip((begin - starts[a]) / long[a], 0, 1)
         last[b], end_at[b] = 1, np.clip((end - starts[b]) / long[b], 0, 1)
-    return HeadTarget(tuple(tokens), np.clip(inside, 0, 1), first, last, start_at, end_at)
+    since = tuple((begin - float(starts[0]), end - float(starts[0])) for begin, end in spans)
+    return HeadTarget(tuple(tokens), since, np.clip(inside, 0, 1), first, last, start_at, end_at)
 
 
 def present_targets(script: Script, starts: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
