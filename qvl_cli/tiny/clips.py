@@ -80,7 +80,8 @@ class HeadTarget:
     """What the alignment head should say of one query.
 
     tokens: places of the query's states in the sequence; spans: the truth in seconds from the clip's start;
-    inside [steps]: share of each interval in the spans; first, last [steps]: 0 or 1; start_at, end_at [steps].
+    inside [steps]: share of each interval in the spans; first, last [steps]: 0 or 1; start_at, end_at
+    [steps]: where in the interval.
     """
 
     tokens: tuple[int, ...]
