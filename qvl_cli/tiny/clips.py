@@ -6,7 +6,7 @@ answer. Positions of each question start where the video ends, as in a fork.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -25,7 +25,7 @@ from qvl_cli.tiny.questions import (
     section_query,
     spans_text,
 )
-from qvl_cli.tiny.recipe import ANSWERS, ANSWERS_MIX, TIME, TIME_MIX, Mix, answers_clips, time_clips
+from qvl_cli.tiny.recipe import TIME_MIX, Mix, Stage
 from qvl_cli.tiny.vocabulary import special_ids, world_tokenizer
 from qvl_cli.tiny.world import (
     ACTIONS,
@@ -240,12 +240,7 @@ def _append_query(
     return list(range(first, len(sequence.ids) - 1))
 
 
-def time_batch(update: int) -> list[Clip]:
-    steps, count = time_clips(update)
-    return [make_clip(TIME.first_seed + update * TIME.batch + i, steps, TIME_MIX) for i in range(count)]
-
-
-def answers_batch(update: int) -> list[Clip]:
-    steps, count = answers_clips(update)
-    first = ANSWERS.first_seed + update * ANSWERS.batch
-    return [make_clip(first + i, steps, ANSWERS_MIX) for i in range(count)]
+def clip_batch(stage: Stage, mix: Mix, lengths: Callable[[int], tuple[int, int]], update: int) -> list[Clip]:
+    """The clips of one update: `lengths` says how many steps and how many clips."""
+    steps, count = lengths(update)
+    return [make_clip(stage.first_seed + update * stage.batch + i, steps, mix) for i in range(count)]

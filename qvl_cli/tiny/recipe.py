@@ -43,17 +43,20 @@ class Mix:
 
 PERCEPTION = Stage("perception", 1200, batch=64, lr=2.5e-3, first_seed=0, horizon=2200, cooldown=300)
 TIME = Stage("time", 800, batch=8, lr=1.2e-3, first_seed=300_000, horizon=5000, cooldown=1)
-ANSWERS = Stage(
-    "answers", 1500, batch=8, lr=1.1e-3, first_seed=400_000, horizon=3000, cooldown=400, warmup=30
+ANSWERS = Stage("answers", 800, batch=8, lr=1.1e-3, first_seed=400_000, horizon=3000, cooldown=1, warmup=30)
+DETAILS = Stage(
+    "details", 1400, batch=8, lr=1.2e-3, first_seed=500_000, horizon=3000, cooldown=400, warmup=30
 )
 GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, cooldown=50, warmup=20)
 
 TIME_MIX = Mix(8, ("what", "colour", "which", "count", "count"), tell=1.0, ask_weight=1.0)
 ANSWERS_MIX = Mix(6, ("what", "colour", "which", "count") * 3, tell=0.4, ask_weight=4.0)
+DETAILS_MIX = Mix(5, ("what", *["colour"] * 5, *["which"] * 3, *["count"] * 4), tell=0.2, ask_weight=4.0)
 
 STEPS_AN_UPDATE = 96
 TIME_LENGTHS = (16, 20, 24, 32)
 ANSWERS_LENGTHS = (16, 24, 32, 48, 64)
+DETAILS_LENGTHS = (12, 16, 20, 24)
 
 
 def time_clips(update: int) -> tuple[int, int]:
@@ -64,6 +67,12 @@ def time_clips(update: int) -> tuple[int, int]:
 def answers_clips(update: int) -> tuple[int, int]:
     """(steps a clip, clips) of an update of the answers stage: all lengths up to a minute."""
     return _clips(ANSWERS_LENGTHS[update % len(ANSWERS_LENGTHS)], ANSWERS)
+
+
+def details_clips(update: int) -> tuple[int, int]:
+    """(steps a clip, clips) of an update of the details stage: short clips again, then all lengths."""
+    lengths = DETAILS_LENGTHS if update < 600 else ANSWERS_LENGTHS
+    return _clips(lengths[update % len(lengths)], DETAILS)
 
 
 def _clips(steps: int, stage: Stage) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from qvl_cli.tiny import recipe
 from qvl_cli.tiny.calibrate import calibrate
-from qvl_cli.tiny.clips import answers_batch, time_batch
+from qvl_cli.tiny.clips import clip_batch
 from qvl_cli.tiny.export import export_checkpoint, export_head
 from qvl_cli.tiny.gate import train_gate
 from qvl_cli.tiny.network import encode_steps
@@ -56,12 +57,16 @@ def train_time(run: Path, network: Any, device: torch.device) -> TimeStage:
     parts = TimeStage(network).to(device)
     still = perception_batch(0, 32).frames
     scale_vision(network, torch.from_numpy(still).to(device))
-    for stage, make_batch in ((recipe.TIME, time_batch), (recipe.ANSWERS, answers_batch)):
+    for stage, mix, lengths in (
+        (recipe.TIME, recipe.TIME_MIX, recipe.time_clips),
+        (recipe.ANSWERS, recipe.ANSWERS_MIX, recipe.answers_clips),
+        (recipe.DETAILS, recipe.DETAILS_MIX, recipe.details_clips),
+    ):
         run_stage(
             stage,
             run,
             parts.modules_by_name(),
-            make_batch,
+            partial(clip_batch, stage, mix, lengths),
             lambda clips: time_loss(network, parts, clips),
         )
     return parts
