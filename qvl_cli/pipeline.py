@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from qvl_cli import registry
+from qvl_cli.align import CHOICES, load_aligner
 from qvl_cli.answer import Answer, Coverage, Media, ModelUse, Sampling, Usage
 from qvl_cli.budget import check_budget, free_memory
 from qvl_cli.chunks import iter_chunks
@@ -21,8 +22,12 @@ from qvl_cli.sampling import DETAIL, SamplePlan, SamplingSettings, plan_samples
 from qvl_cli.timeline import TimeSpan, merge, parse_time, subtract
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from qvl_cli.align import Aligner
     from qvl_cli.media.source import VideoSource
     from qvl_cli.model.load import LoadedModel
+    from qvl_cli.model.world_gate import WorldGate
     from qvl_cli.stream import StreamSession
     from qvl_cli.tasks import Findings
 
@@ -58,11 +63,14 @@ def make_request(
     detail = config.text("detail", "default")
     if detail not in DETAIL:
         raise UsageError(f"unknown detail {detail!r}", f"choose from {', '.join(DETAIL)}")
+    aligner = config.text("aligner", "auto")
+    if aligner not in CHOICES:
+        raise UsageError(f"unknown aligner {aligner!r}", f"choose from {', '.join(CHOICES)}")
     preset = DETAIL[detail]
     return Request(
         task=task,
         path=path,
-        query=query,
+        query=query.encode("utf-8", "replace").decode(),  # an argument may hold bytes that are no text
         sampling=replace(
             preset,
             fps=config.rate("fps") or preset.fps,
@@ -75,7 +83,7 @@ def make_request(
         model=config.text("model", "auto"),
         device=config.text("device", "auto"),
         dtype=config.text("dtype", "auto"),
-        aligner=config.text("aligner", "auto"),
+        aligner=aligner,
         steps_per_chunk=config.count("chunk"),
         show_thinking=config.switch("show_thinking"),
     )
@@ -86,27 +94,29 @@ def run(request: Request, listener: Listener) -> Answer:
     if request.task != "summarize" and not request.query.strip():
         raise UsageError(f"nothing to {request.task}", "give a text after the file")
     with open_video(request.path) as video:
-        spec = choose_spec(request, listener)
+        spec, chosen = choose_spec(request, listener)
         plan = plan_samples(video.info, request.sampling, spec)
-        for note in plan.notes:
+        known = (*chosen, *plan.notes)
+        for note in known:
             listener.note(note)
         check_plan(plan, spec, request)
         model, session = load(spec, plan, request)
+        aligner = load_aligner(model, request.aligner)
 
         began = time.monotonic()
         watch(video, plan, session, request, listener)
         watched = time.monotonic()
-        findings, aligner = answer(session, model, request, listener)
+        findings = answer(session, aligner, request, listener)
         answered = time.monotonic()
 
-        coverage = cover(plan, session, video)
-        warnings = (*plan.notes, *hole_warnings(coverage), *findings.warnings)
-        for warning in warnings[len(plan.notes) :]:
+        coverage = cover(plan, session, video, request.sampling.end)
+        later = (*hole_warnings(coverage), *findings.warnings)
+        for warning in later:
             listener.note(warning)
         return Answer(
             task=request.task,
-            media=Media(str(request.path), float(video.info.duration), content_hash(request.path)),
-            model=ModelUse(spec.name, registry.fingerprint(spec.folder), aligner),
+            media=Media(str(request.path), float(promised_end(video)), content_hash(request.path)),
+            model=ModelUse(spec.name, registry.fingerprint(spec.folder), aligner.name),
             query=request.query,
             text=findings.text,
             found=findings.found,
@@ -123,17 +133,17 @@ def run(request: Request, listener: Listener) -> Answer:
             coverage=coverage,
             usage=Usage(round(watched - began, 3), round(answered - watched, 3), peak_megabytes()),
             thinking=findings.thinking if request.show_thinking else None,
-            warnings=warnings,
+            warnings=(*known, *later),
         )
 
 
-def choose_spec(request: Request, listener: Listener) -> ModelSpec:
-    """The checkpoint that answers; says so where qvl had to fall back to the embedded one."""
+def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[str, ...]]:
+    """The checkpoint that answers, and a note where qvl had to fall back to the embedded one."""
 
     def on_download(done: int, total: int) -> None:
         listener.progress(f"downloading {request.model}", done, total)
 
-    name = request.model
+    name, choice = request.model, None
     if name == "auto":
         # Asking a device what it has means starting torch: only where there is something to choose from.
         choice = next(registry.cached_models(), None)
@@ -141,11 +151,10 @@ def choose_spec(request: Request, listener: Listener) -> ModelSpec:
         name = registry.choose_model(None, free, size)
     spec = registry.read_spec(registry.resolve(name, progress=on_download), name)
     if spec.has_world_gate and request.model == "auto":
-        listener.note(
-            f"no Qwen3-VL is cached: using the embedded model {name!r}, which only knows its world of drawn "
-            "shapes; --model 2b fetches a real one"
-        )
-    return spec
+        why = "no cached Qwen3-VL fits into memory" if choice else "no Qwen3-VL is cached"
+        remedy = "--model 2b fetches a real one"
+        return spec, (f"{why}: using the embedded {name!r}, which only knows drawn shapes; {remedy}",)
+    return spec, ()
 
 
 def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> None:
@@ -183,7 +192,7 @@ def watch(
     from qvl_cli.model.preprocess import resize_frames
 
     spec = session.model.spec
-    gate = None
+    gate, judged = None, 0
     if spec.has_world_gate and request.model == "auto":
         from qvl_cli.model.world_gate import WorldGate
 
@@ -194,48 +203,65 @@ def watch(
         for chunk in chunks:
             session.watch(chunk)
             listener.progress("watching", len(session.steps), len(plan.steps))
-            if gate is not None and not gate.accepts(session.vision_means):
-                raise OutsideWorld(
-                    f"this video is not of the drawn world the embedded model {spec.name!r} knows",
-                    f"use a real model (--model 2b), or insist with --model {spec.name}",
-                )
+            # Judged at every whole block, so that the verdict is the same for every chunk size.
+            while gate is not None and judged + spec.block_steps <= len(session.steps):
+                judged += spec.block_steps
+                check_world(gate, session, judged)
+    if gate is not None:
+        check_world(gate, session, len(session.steps))
     if not session.steps:
         raise MediaError(f"no frame of {request.path} could be decoded", "repair or convert the file")
 
 
-def answer(
-    session: StreamSession, model: LoadedModel, request: Request, listener: Listener
-) -> tuple[Findings, str]:
-    """Run the task on the watched session; also the name of the aligner that gave the times."""
-    from qvl_cli.align import load_aligner
+def check_world(gate: WorldGate, session: StreamSession, steps: int) -> None:
+    """Raises OutsideWorld where the first `steps` steps are not what the checkpoint knows."""
+    name = session.model.spec.name
+    if steps and not gate.accepts(session.vision_means[:steps]):
+        raise OutsideWorld(
+            f"this video is not of the drawn world the embedded model {name!r} knows",
+            f"use a real model (--model 2b), or insist with --model {name}",
+        )
+
+
+def answer(session: StreamSession, aligner: Aligner, request: Request, listener: Listener) -> Findings:
+    """Run the task on the watched session."""
     from qvl_cli.generate import DecodeSettings
     from qvl_cli.tasks.ask import ask
     from qvl_cli.tasks.locate import locate
     from qvl_cli.tasks.summarize import summarize
 
-    aligner = load_aligner(model, request.aligner)
+    model = session.model
     # Thoughts come out of the same budget as the answer.
     settings = DecodeSettings(max_new_tokens=4096 if model.opens_thinking else 512)
     if request.task == "ask":
-        return ask(session, aligner, request.query, settings, listener.text), aligner.name
+        return ask(session, aligner, request.query, settings, listener.text)
     if request.task == "locate":
-        return locate(session, aligner, request.query), aligner.name
+        return locate(session, aligner, request.query)
     if request.task == "summarize":
 
         def on_progress(done: int, total: int) -> None:
             listener.progress("summarizing", done, total)
 
-        return summarize(session, settings, on_progress), aligner.name
+        return summarize(session, settings, on_progress)
     raise ValueError(f"no task is called {request.task!r}")
 
 
-def cover(plan: SamplePlan, session: StreamSession, video: VideoSource) -> Coverage:
-    """Seen: the intervals of the watched steps without what was lost in them. Gaps: the rest of the range."""
-    holes = [part for hole in (*video.info.holes, *video.lost) if (part := hole.intersection(plan.range))]
+def promised_end(video: VideoSource) -> Fraction:
+    """The end of the media as its container has it: later than the last frame where the file was cut off."""
+    return max((video.info.duration, *(hole.end for hole in video.info.holes)))
+
+
+def cover(
+    plan: SamplePlan, session: StreamSession, video: VideoSource, asked_end: Fraction | None
+) -> Coverage:
+    """Seen: the intervals of the watched steps without what was lost in them. Gaps: the rest of what was
+    asked for, the cut-off end of a file included."""
+    end = promised_end(video) if asked_end is None else min(asked_end, promised_end(video))
+    whole = TimeSpan(plan.range.start, max(plan.range.end, end))
+    holes = [part for hole in (*video.info.holes, *video.lost) if (part := hole.intersection(whole))]
     watched = merge(step.interval for step in session.steps)
     seen = [part for span in watched for part in subtract(span, holes)]
-    gaps = subtract(plan.range, seen)
-    return Coverage(_floats(seen), _floats(gaps))
+    return Coverage(_floats(seen), _floats(subtract(whole, seen)))
 
 
 def hole_warnings(coverage: Coverage) -> tuple[str, ...]:

@@ -201,6 +201,55 @@ def test_a_cut_off_file_is_answered_and_exit_6(run: Run, tmp_path: Path) -> None
     seen = sum(end - start for start, end in answer.coverage.seen)
     lost = sum(end - start for start, end in answer.coverage.gaps)
     assert seen + lost == pytest.approx(answer.media.duration)
+    assert answer.media.duration == pytest.approx(12.0, abs=0.2)
+
+
+def test_the_lost_end_of_a_file_without_other_damage_is_a_gap(run: Run, tmp_path: Path) -> None:
+    whole = write_clip(
+        tmp_path / "whole.mp4",
+        [100 * number for number in range(100)],
+        options=x264(bframes=0, keyint=10),
+        mux={"movflags": "faststart"},
+    )
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    document = _partial(run, str(cut))
+    (seen,), (gap,) = document.coverage.seen, document.coverage.gaps
+    assert seen[0] == 0.0 and seen[1] == gap[0] and gap[1] == pytest.approx(10.0, abs=0.11)
+    assert document.media.duration == gap[1]
+    assert _partial(run, str(cut), "--to", "9").coverage.gaps[-1][1] == 9.0
+    inside = run.answer("locate", str(cut), "x", "--to", "1", "-q")
+    assert inside.coverage.gaps == ()
+
+
+def _partial(run: Run, *arguments: str) -> Answer:
+    code, out, err = run("locate", arguments[0], "x", "-f", "json", *arguments[1:])
+    assert code == 6 and "could not be read" in err
+    return Answer.from_dict(json.loads(out))
+
+
+def test_the_video_is_never_overwritten(run: Run, clip: Path, tmp_path: Path) -> None:
+    before = clip.read_bytes()
+    link = tmp_path / "link.srt"
+    link.symlink_to(clip)
+    for target in (clip, link):
+        code, out, err = run("locate", str(clip), "x", "-f", "srt", "-o", str(target))
+        assert (code, out) == (2, "") and "the video itself" in err
+    assert clip.read_bytes() == before
+
+
+def test_bytes_that_are_no_text_do_not_lose_the_answer(run: Run, clip: Path, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"b\xff.mp4")
+    odd.write_bytes(clip.read_bytes())
+    out = tmp_path / "out.json"
+    code, _, err = run("locate", str(odd), os.fsdecode(b"a \xff dog"), "-f", "json", "-o", str(out), "-q")
+    assert code == 0, err
+    assert json.loads(out.read_text())["query"] == "a ? dog"
+
+
+def test_an_unknown_aligner_is_refused_at_once(run: Run, clip: Path) -> None:
+    code, out, err = run("locate", str(clip), "x", "--aligner", "foo")
+    assert (code, out, err.count("\n")) == (2, "", 1)
 
 
 def test_one_frame_is_a_video(run: Run, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from qvl_cli.align.spans import (
     decode_runs,
     run_evidence,
     run_span,
+    split_at_holes,
 )
 from qvl_cli.timeline import TimeSpan
 
@@ -71,6 +72,12 @@ def test_nothing_found_where_nothing_is() -> None:
     assert decode_runs(StepScores(quiet, quiet, quiet, quiet, quiet)) == []
     nothing = np.empty(0)
     assert decode_runs(StepScores(nothing, nothing, nothing, nothing, nothing)) == []
+
+
+def test_no_span_reaches_over_a_hole() -> None:
+    intervals = [TimeSpan(Fraction(a), Fraction(a + 1)) for a in (0, 1, 8, 9, 12)]
+    assert split_at_holes([Run(0, 5)], intervals) == [Run(0, 2), Run(2, 4), Run(4, 5)]
+    assert split_at_holes([Run(1, 2), Run(2, 4)], intervals) == [Run(1, 2), Run(2, 4)]
 
 
 def test_crossed_offsets_never_turn_a_span_around() -> None:

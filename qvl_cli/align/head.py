@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qvl_cli.align import ScoredSpan, Sentence
 from qvl_cli.align.network import HeadNetwork, HeadShape
-from qvl_cli.align.spans import StepScores, decode_runs, run_evidence, run_span
+from qvl_cli.align.spans import StepScores, decode_runs, run_evidence, run_span, split_at_holes
 from qvl_cli.errors import ModelMissing
 from qvl_cli.prompts import locate_prompt
 
@@ -62,7 +62,7 @@ def score_runs(network: HeadNetwork, scores: StepScores, intervals: Sequence[Tim
             run_span(run, scores, intervals),
             1 / (1 + math.exp(-float(np.dot(weight, run_evidence(run, scores))) - bias)),
         )
-        for run in decode_runs(scores)
+        for run in split_at_holes(decode_runs(scores), intervals)
     ]
     return sorted(found, key=lambda s: (-s.score, s.span.start))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +71,21 @@ def decode_runs(scores: StepScores) -> list[Run]:
         runs.append(Run(step, stop))
         step -= 1
     return runs[::-1]
+
+
+def split_at_holes(runs: list[Run], intervals: Sequence[TimeSpan]) -> list[Run]:
+    """Runs cut wherever one step's interval does not reach the next one's: nothing was seen in between."""
+    return [
+        Run(begin, stop)
+        for run in runs
+        for begin, stop in pairwise(
+            [
+                run.begin,
+                *(i for i in range(run.begin + 1, run.stop) if intervals[i - 1].end < intervals[i].start),
+                run.stop,
+            ]
+        )
+    ]
 
 
 def run_span(run: Run, scores: StepScores, intervals: Sequence[TimeSpan]) -> TimeSpan:

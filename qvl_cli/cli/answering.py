@@ -16,7 +16,7 @@ def answer(task: str, file: str, query: str, options: Options) -> int:
     config = options.config()
     name = config.text("format", "txt")
     writer = writer_for(name)
-    check_writable(options.output)
+    check_writable(options.output, file)
 
     from qvl_cli.pipeline import make_request, run
 

@@ -27,7 +27,7 @@ def command(
 
     if format not in ("txt", "json"):
         raise UsageError(f"unknown format {format!r}", "choose from txt, json")
-    check_writable(output)
+    check_writable(output, file)
     document = info_dict(probe(file))
     if format == "json":
         deliver(json.dumps(document, ensure_ascii=False) + "\n", output)

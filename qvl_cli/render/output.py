@@ -10,9 +10,11 @@ from pathlib import Path
 from qvl_cli.errors import UsageError
 
 
-def check_writable(target: str) -> None:
-    """Refuse a hopeless `-o` before a video is watched for it. Raises UsageError."""
+def check_writable(target: str, source: str) -> None:
+    """Refuse a hopeless `-o`, or one that names the video itself, before it is watched. Raises UsageError."""
     path = Path(target)
+    if target != "-" and path.exists() and Path(source).exists() and path.samefile(source):
+        raise UsageError(f"cannot write {target}: it is the video itself", "name another file with -o")
     if target == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
         return
     if path.is_dir():
@@ -28,10 +30,11 @@ def check_writable(target: str) -> None:
 def write_file(target: str, text: str) -> None:
     """Write `text` beside the target, then move it into place: a reader sees the old file or the new one.
 
+    Lone surrogates (odd bytes of a file name) become `?`, as on stdout.
     Permissions follow the umask, as for any file the user makes. Devices and pipes are written straight.
     Raises UsageError where the system refuses.
     """
-    path = Path(target)
+    path, text = Path(target), text.encode("utf-8", "replace").decode()
     try:
         if path.exists() and not path.is_file():
             path.write_text(text, encoding="utf-8", newline="\n")
