@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from qvl_cli.prompts import section_prompt
 from qvl_cli.tiny.draw import draw
-from qvl_cli.tiny.perception import COLS, FRAME_GAP, ROWS, film_look
+from qvl_cli.tiny.perception import CELL, COLS, FRAME_GAP, ROWS, film_look
 from qvl_cli.tiny.questions import (
     LEAST_VISIBLE,
     Query,
@@ -94,6 +94,15 @@ class HeadTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class LookupTarget:
+    """Where the tokens of an answer should look. rows: places of the tokens from which each answer token is
+    predicted; keys: places of the vision tokens under the centres of what proves the answer."""
+
+    rows: tuple[int, ...]
+    keys: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Clip:
     """One watched video with its questions. frames uint8 [steps, 2, H, W, 3]; ends: place of each step's last
     token; times [steps, 2] seconds as written; durations [steps] seconds; present [steps, 64 + 7]:
@@ -106,6 +115,7 @@ class Clip:
     durations: npt.NDArray[np.float32]
     present: npt.NDArray[np.float32]
     targets: tuple[HeadTarget, ...]
+    lookups: tuple[LookupTarget, ...]
 
 
 def encode(text: str) -> list[int]:
@@ -130,6 +140,18 @@ def head_target(
         last[b], end_at[b] = 1, np.clip((end - starts[b]) / long[b], 0, 1)
     since = tuple((begin - float(starts[0]), end - float(starts[0])) for begin, end in spans)
     return HeadTarget(tuple(tokens), since, np.clip(inside, 0, 1), first, last, start_at, end_at)
+
+
+def centre_tokens(query: Query, starts: npt.NDArray[np.float64], ends: list[int]) -> tuple[int, ...]:
+    """Places of the vision tokens under the centres of a question's actors, in the steps that show them."""
+    found = set()
+    for actor, (begin, end) in query.shown:
+        for step in np.nonzero((starts >= begin) & (starts < end))[0]:
+            if place := actor.at(float(starts[step])):
+                row, col = int(place[1] // CELL), int(place[0] // CELL)
+                if 0 <= row < ROWS and 0 <= col < COLS:
+                    found.add(ends[step] - ROWS * COLS + row * COLS + col)
+    return tuple(sorted(found))
 
 
 def present_targets(script: Script, starts: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
@@ -188,12 +210,14 @@ def make_clip(seed: int, steps: int, mix: Mix = TIME_MIX) -> Clip:
         cursor = sequence.vision(ids["<|video_pad|>"], cursor)
         cursor = sequence.text([ids["<|vision_end|>"]], cursor, 0)
         ends.append(len(sequence.ids) - 1)
-    targets = []
+    targets, lookups = [], []
     window = (float(intervals[0][0]), float(intervals[1][-1]))
     for block, query in enumerate(draw_queries(script, rng, window, mix), start=1):
         tokens = _append_query(sequence, cursor, block, query, offset, rng, mix)
         if tokens:
             targets.append(head_target(query.spans, tokens, *intervals))
+        if query.shown and (keys := centre_tokens(query, starts, ends)):
+            lookups.append(LookupTarget(tuple(token - 1 for token in tokens), keys))
     return Clip(
         frames.reshape(steps, 2, *frames.shape[1:]),
         sequence,
@@ -202,6 +226,7 @@ def make_clip(seed: int, steps: int, mix: Mix = TIME_MIX) -> Clip:
         (intervals[1] - intervals[0]).astype(np.float32),
         present_targets(script, starts),
         tuple(targets),
+        tuple(lookups),
     )
 
 

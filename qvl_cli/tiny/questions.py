@@ -41,7 +41,7 @@ class Query:
 
     family: locate, what, colour, which, count, section or overview. answer: the text to say ("" for locate:
     it is the spans). spans: the seconds that prove it, sorted; empty for what never happens. window: the
-    part of the video a section question is about.
+    part of the video a section question is about. shown: for questions, who proves the answer and when.
     """
 
     family: str
@@ -49,6 +49,7 @@ class Query:
     answer: str
     spans: tuple[Span, ...]
     window: Span | None = None
+    shown: tuple[tuple[Actor, Span], ...] = ()
 
 
 def article(words: str) -> str:
@@ -71,6 +72,10 @@ def union(spans: list[Span]) -> tuple[Span, ...]:
 
 def presence(actors: list[Actor]) -> tuple[Span, ...]:
     return union([(a.start, a.end) for a in actors])
+
+
+def on_screen(actors: list[Actor]) -> tuple[tuple[Actor, Span], ...]:
+    return tuple((a, (a.start, a.end)) for a in actors)
 
 
 def acting(actor: Actor) -> Span | None:
@@ -162,13 +167,17 @@ def ask_query(script: Script, rng: np.random.Generator, family: str) -> Query | 
             return None
         does = str(rng.choice(DOES[actor.action.kind])).removeprefix("{it} ")
         question, unique = str(rng.choice(WHICH)).format(does=does), {name(a) for a in same}
-        spans = union([s for s in map(acting, same) if s])
-        return Query(family, ask_prompt(question), f"The {name(actor)}.", spans) if len(unique) == 1 else None
+        shown = tuple((a, span) for a in same if (span := acting(a)))
+        spans = union([span for _, span in shown])
+        answer = f"The {name(actor)}."
+        return Query(family, ask_prompt(question), answer, spans, None, shown) if len(unique) == 1 else None
     elif family == "count":
         return _count_query(actors, actor, rng)
     else:
         raise ValueError(f"no such family: {family}")
-    return Query(family, ask_prompt(question), answer, presence(same)) if len(unique) == 1 else None
+    if len(unique) > 1:
+        return None
+    return Query(family, ask_prompt(question), answer, presence(same), None, on_screen(same))
 
 
 def _count_query(actors: list[Actor], actor: Actor, rng: np.random.Generator) -> Query | None:
@@ -186,7 +195,8 @@ def _count_query(actors: list[Actor], actor: Actor, rng: np.random.Generator) ->
     if number >= len(NUMBERS):
         return None
     question = str(rng.choice(COUNT)).format(things=things)
-    return Query("count", ask_prompt(question), f"{NUMBERS[number].capitalize()}.", presence(counted))
+    answer = f"{NUMBERS[number].capitalize()}."
+    return Query("count", ask_prompt(question), answer, presence(counted), None, on_screen(counted))
 
 
 def plural(shape: str) -> str:

@@ -44,9 +44,9 @@ class Mix:
 PERCEPTION = Stage("perception", 1200, batch=64, lr=2.5e-3, first_seed=0, horizon=2200, cooldown=300)
 TIME = Stage("time", 800, batch=8, lr=1.2e-3, first_seed=300_000, horizon=5000, cooldown=1)
 ANSWERS = Stage("answers", 800, batch=8, lr=1.1e-3, first_seed=400_000, horizon=3000, cooldown=1, warmup=30)
-DETAILS = Stage(
-    "details", 1400, batch=8, lr=1.2e-3, first_seed=500_000, horizon=3000, cooldown=400, warmup=30
-)
+DETAILS = Stage("details", 600, batch=8, lr=1.2e-3, first_seed=500_000, horizon=3000, cooldown=1, warmup=30)
+LOOKUP = Stage("lookup", 1100, batch=8, lr=1.2e-3, first_seed=600_000, horizon=3000, cooldown=300, warmup=30)
+LOOKUP_WEIGHT = 0.5
 GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, cooldown=50, warmup=20)
 
 TIME_MIX = Mix(8, ("what", "colour", "which", "count", "count"), tell=1.0, ask_weight=1.0)
@@ -69,10 +69,15 @@ def answers_clips(update: int) -> tuple[int, int]:
     return _clips(ANSWERS_LENGTHS[update % len(ANSWERS_LENGTHS)], ANSWERS)
 
 
+def lookup_clips(update: int) -> tuple[int, int]:
+    """(steps a clip, clips) of an update of the lookup stage: short clips first, then all lengths."""
+    lengths = DETAILS_LENGTHS if update < 300 else ANSWERS_LENGTHS
+    return _clips(lengths[update % len(lengths)], LOOKUP)
+
+
 def details_clips(update: int) -> tuple[int, int]:
-    """(steps a clip, clips) of an update of the details stage: short clips again, then all lengths."""
-    lengths = DETAILS_LENGTHS if update < 600 else ANSWERS_LENGTHS
-    return _clips(lengths[update % len(lengths)], DETAILS)
+    """(steps a clip, clips) of an update of the details stage: short clips again."""
+    return _clips(DETAILS_LENGTHS[update % len(DETAILS_LENGTHS)], DETAILS)
 
 
 def _clips(steps: int, stage: Stage) -> tuple[int, int]:

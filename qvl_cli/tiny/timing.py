@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from qvl_cli.align.network import HeadNetwork, HeadShape
 from qvl_cli.tiny.clips import IGNORE, Clip
+from qvl_cli.tiny.lookup import LOOKUP_LAYER, attention_inputs, lookup_loss
 from qvl_cli.tiny.network import encode_steps
 from qvl_cli.tiny.world import ACTIONS, COLOUR_NAMES, SHAPES
 
@@ -90,9 +91,13 @@ def _padded(rows: Sequence[Sequence[float]], fill: int, device: torch.device) ->
     return torch.tensor([[*row, *[fill] * (longest - len(row))] for row in rows], device=device)
 
 
-def time_loss(network: Any, stage: TimeStage, clips: list[Clip]) -> tuple[Tensor, dict[str, float]]:
-    """Answer tokens + alignment head + step summary on one batch of clips with equally many steps."""
-    hidden = run_language(network, stage, clips)
+def time_loss(
+    network: Any, stage: TimeStage, clips: list[Clip], lookup: float = 0.0
+) -> tuple[Tensor, dict[str, float]]:
+    """Answer tokens + alignment head + step summary on one batch of clips with equally many steps, and with
+    `lookup` > 0, at that weight, where the answers look."""
+    with attention_inputs(stage.language.layers[LOOKUP_LAYER].self_attn) as seen:
+        hidden = run_language(network, stage, clips)
     device = hidden.device
     targets = _padded([c.sequence.targets for c in clips], IGNORE, device)
     learn = targets != IGNORE
@@ -107,7 +112,11 @@ def time_loss(network: Any, stage: TimeStage, clips: list[Clip]) -> tuple[Tensor
     present = torch.from_numpy(np.concatenate([c.present for c in clips])).to(device)
     summary_loss, figures["kinds"] = stage.summary.loss(steps.flatten(0, 1), present)
     head_loss, head_figures = _head_loss(stage.head, hidden, steps, clips)
-    return answer_loss + head_loss + 0.3 * summary_loss, {
+    loss = answer_loss + head_loss + 0.3 * summary_loss
+    if lookup:
+        looked, figures["looks"] = lookup_loss(stage.language.layers[LOOKUP_LAYER].self_attn, seen, clips)
+        loss = loss + lookup * looked
+    return loss, {
         "answer_loss": answer_loss.item(),
         "head_loss": head_loss.item(),
         **figures,

@@ -57,17 +57,18 @@ def train_time(run: Path, network: Any, device: torch.device) -> TimeStage:
     parts = TimeStage(network).to(device)
     still = perception_batch(0, 32).frames
     scale_vision(network, torch.from_numpy(still).to(device))
-    for stage, mix, lengths in (
-        (recipe.TIME, recipe.TIME_MIX, recipe.time_clips),
-        (recipe.ANSWERS, recipe.ANSWERS_MIX, recipe.answers_clips),
-        (recipe.DETAILS, recipe.DETAILS_MIX, recipe.details_clips),
+    for stage, mix, lengths, lookup in (
+        (recipe.TIME, recipe.TIME_MIX, recipe.time_clips, 0.0),
+        (recipe.ANSWERS, recipe.ANSWERS_MIX, recipe.answers_clips, 0.0),
+        (recipe.DETAILS, recipe.DETAILS_MIX, recipe.details_clips, 0.0),
+        (recipe.LOOKUP, recipe.DETAILS_MIX, recipe.lookup_clips, recipe.LOOKUP_WEIGHT),
     ):
         run_stage(
             stage,
             run,
             parts.modules_by_name(),
             partial(clip_batch, stage, mix, lengths),
-            lambda clips: time_loss(network, parts, clips),
+            partial(time_loss, network, parts, lookup=lookup),
         )
     return parts
 
