@@ -283,6 +283,84 @@ def test_decoding_holds_few_frames(tmp_path: Path) -> None:
     assert grown_mb < 100
 
 
+def _transport(path: Path, starts: int, frames: int = 100, extra: str = "") -> bytes:
+    """A transport stream whose clock begins at `starts` seconds."""
+    ticks = [90_000 * starts + 3600 * n for n in range(frames)]
+    return write_clip(path, ticks, Fraction(1, 90_000), options=x264(extra=extra)).read_bytes()
+
+
+JOINED: dict[str, tuple[list[tuple[int, int]], str]] = {  # (clock's start in seconds, frames) of each part
+    "the same twice": ([(0, 100), (0, 100)], ""),
+    "three, open GOPs": ([(0, 100), (0, 50), (0, 100)], OPEN_GOP),
+    "back from 30 s": ([(30, 100), (0, 100)], ""),
+    "back from far, which libav takes for a wrap": ([(9000, 100), (7, 100)], ""),
+    "back into itself": ([(2, 100), (3, 60)], ""),
+    "shorter than a second": ([(0, 20), (0, 20)], ""),
+    "before and behind": ([(10, 50), (10, 100), (5, 50)], ""),
+}
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_joined_files_follow_each_other(tmp_path: Path, name: str) -> None:
+    parts, extra = JOINED[name]
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(_transport(tmp_path / "part.ts", *part, extra) for part in parts))
+    wanted = [number for _, frames in parts for number in range(frames)]
+    with open_video(path) as video:
+        times = video.info.frame_times
+        assert list(times) == [Fraction(n, 25) for n in range(len(wanted))]
+        assert video.info.duration == Fraction(len(wanted), 25) and video.info.holes == ()
+        assert [read_number(frame.pixels) for frame in video.frames(times)] == wanted
+        chance = random.Random(3)
+        for count in (1, 3, 6):  # back to the start and on, over the joints
+            picked = sorted(chance.choices(range(len(wanted)), k=count))
+            frames = list(video.frames([times[n] for n in picked]))
+            assert [read_number(frame.pixels) for frame in frames] == [wanted[n] for n in picked]
+        assert video.lost == []
+
+
+def test_a_joined_program_stream_too(tmp_path: Path) -> None:
+    part = write_clip(
+        tmp_path / "part.mpg", range(100), Fraction(1, 25), codec="mpeg2video", options={"bf": "2"}
+    )
+    path = tmp_path / "joined.mpg"
+    path.write_bytes(part.read_bytes() * 2)
+    with open_video(path) as video:
+        assert list(video.info.frame_times) == [Fraction(n, 25) for n in range(200)]
+        numbers = [read_number(frame.pixels) for frame in video.frames(video.info.frame_times)]
+        assert numbers == [*range(100), *range(100)]
+
+
+@pytest.mark.parametrize("extra", ["", OPEN_GOP])
+def test_a_part_that_begins_between_keyframes_loses_only_what_cannot_be_decoded(
+    tmp_path: Path, extra: str
+) -> None:
+    data = _transport(tmp_path / "part.ts", 0, 100, extra)
+    path = tmp_path / "joined.ts"
+    path.write_bytes(data + data[188 * (len(data) // 188 // 2) :])
+    with open_video(path) as video:
+        times = video.info.frame_times
+        frames = {frame.time: read_number(frame.pixels) for frame in video.frames(times)}
+        assert [frames[time] for time in times[:100]] == list(range(100))
+        behind = len(times) - 100  # the last frame is number 99, whatever was cut off before
+        assert 30 < behind < 70
+        late = {n: frames[times[n]] for n in range(100, len(times)) if times[n] in frames}
+        assert len(late) > behind - 14
+        assert all(number == 100 - len(times) + n for n, number in late.items())
+        assert all((time in frames) != any(time in span for span in video.lost) for time in times)
+
+
+def test_the_wrap_of_the_transport_clock_is_no_restart(tmp_path: Path) -> None:
+    ticks = [2**33 - 126_000 - 180_000 + 3600 * n for n in range(100)]
+    path = write_clip(tmp_path / "wrap.ts", ticks, Fraction(1, 90_000), options=x264())
+    with open_video(path) as video:
+        assert list(video.info.frame_times) == [Fraction(n, 25) for n in range(100)]
+        wanted = [5, 40, 60, 99]
+        frames = video.frames([video.info.frame_times[n] for n in wanted])
+        assert [read_number(frame.pixels) for frame in frames] == wanted
+        assert len(video.info.keyframes) > 1 and video._file.packets.restarts == {}
+
+
 def test_descending_times_are_refused(tmp_path: Path) -> None:
     with open_video(write_clip(tmp_path / "clip.mp4", STEADY[:5], options=x264())) as video:
         with pytest.raises(ValueError, match="ascend"):

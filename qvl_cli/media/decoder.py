@@ -61,7 +61,7 @@ class Decoder:
     def approach(self, wanted: int) -> None:
         """Stay where decoding on leads to `wanted` soonest, else seek to the keyframe before it."""
         position = self.last[0] if self.last else None
-        if self._scan.counted:
+        if self._scan.counted or self._scan.restarts:
             if position is not None and wanted < position:
                 self.restart()
             return
@@ -76,7 +76,7 @@ class Decoder:
     def seek(self, wanted: int, back: int) -> None:
         """Move to the keyframe before `wanted`, or `back` keyframes earlier; to the start without one."""
         key = self._scan.keyframe_before(wanted, back)
-        if key is None or self._container is None or self._scan.counted:
+        if key is None or self._container is None or self._scan.counted or self._scan.restarts:
             self.restart()
             return
         try:
@@ -118,6 +118,7 @@ class Decoder:
         self._ready.clear()
         self._count = 0
         self._packets_read = 0
+        self._number, self._shift = -1, 0  # packets with something in them; see PacketScan.restarts
         self._failed_at: int | None = None
         self._failed: list[int] = []  # pts that failed since the last keyframe
         self._packets: Iterator[Packet[VideoStream]] = self._container.demux(self._stream)
@@ -129,6 +130,8 @@ class Decoder:
             try:
                 packet = next(self._packets, None)
                 self._packets_read += 1
+                if packet is not None and packet.size:
+                    self._rejoin(packet)
                 frames = packet.decode() if packet is not None else []
                 self.drained = packet is None
                 if packet is not None and packet.is_corrupt:
@@ -140,6 +143,24 @@ class Decoder:
             for frame in frames:
                 self._take(frame)
         return bool(self._ready)
+
+    def _rejoin(self, packet: Packet[VideoStream]) -> None:
+        """Put a joined file's packet on the scan's clock, and predict nothing across a joint."""
+        self._number += 1
+        if self._number in self._scan.restarts:
+            context = self._stream.codec_context
+            try:
+                for frame in context.decode(None):
+                    self._take(frame)
+            except FFmpegError:
+                self._fail(None)
+            context.flush_buffers()
+            self._shift = self._scan.restarts[self._number]
+            # Pictures that lean on what came before the cut are left out in silence.
+            self._failed, self._failed_at = [], self._packets_read
+        if self._shift:
+            packet.pts = None if packet.pts is None else packet.pts + self._shift
+            packet.dts = None if packet.dts is None else packet.dts + self._shift
 
     def _take(self, frame: VideoFrame) -> None:
         """Queue a decoded frame, unless what it shows cannot be trusted."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 # The other containers' durations are measured or guessed by libav, not promised by a header.
 _STATES_DURATION = {"matroska,webm", "flv", "mov,mp4,m4a,3gp,3g2,mj2", "asf"}
 _NOTICEABLE = Fraction(1, 4)  # seconds; shorter gaps are no holes
+_RESTART = 1  # seconds; decoding times never run back, but some muxers jitter
+# MPEG clocks count to 2^33 and start over, which libav unwraps. It takes a joined file's step back to a much
+# earlier time for that, too: a gap of half the clock (13 h) is none.
+_HALF_CLOCK = 2**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,8 @@ class PacketScan:
     pts: of every shown frame, ascending. keyframes: (pts, earliest of pts and dts) of every frame decoding
     can start from, ascending, also those an edit list hides. end: end of the last frame. holes: (from, to)
     promised or damaged away. counted: decoded frames carry no usable times; the n-th one is shown at pts[n].
+    restarts: the file is several joined ones, and its clock starts over: {number of the first packet of the
+    stream after it: what to add from there on}; with it all times above ascend, but none can be sought.
     """
 
     time_base: Fraction
@@ -41,6 +47,7 @@ class PacketScan:
     typical_gap: int
     holes: tuple[tuple[int, int], ...]
     counted: bool = False
+    restarts: Mapping[int, int] = field(default_factory=dict)
 
     def index(self, pts: int) -> int:
         """Which frame is on screen at `pts` (the last one that began); 0 before the first."""
@@ -52,15 +59,35 @@ class PacketScan:
         return self.keyframes[at] if at >= 0 else None
 
 
+@dataclass(slots=True)
+class _Part:
+    """What was read since the clock last started over; times as the packets have them."""
+
+    first_packet: int
+    shown_at: dict[int, int] = field(default_factory=dict)  # pts -> duration
+    keyframes: dict[int, int] = field(default_factory=dict)
+    broken: set[int] = field(default_factory=set)
+    first_dts: int | None = None
+    last_dts: int | None = None
+
+    def restarts_at(self, packet: Packet[Any], time_base: Fraction, mpeg: bool) -> bool:
+        """Whether the clock starts over with `packet`: a joined file, not a reordered picture."""
+        dts, first, last = packet.dts, self.first_dts, self.last_dts
+        if dts is None or first is None or last is None:
+            return False
+        if dts < last:  # the second case finds parts shorter than a second
+            return (last - dts) * time_base > _RESTART or (packet.is_keyframe and dts <= first)
+        return mpeg and dts - last > _HALF_CLOCK
+
+
 def scan_packets(container: InputContainer, stream: VideoStream, path: Path) -> PacketScan:
     """Read the whole container once. MediaError where it has no frames, EncryptedMedia where locked."""
     time_base = stream.time_base or Fraction(1, 1000)
-    shown_at: dict[int, int] = {}
-    keyframes: dict[int, int] = {}
-    broken: set[int] = set()
-    untimed, others_end = 0, Fraction(0)
+    parts = [_Part(0)]
+    untimed, number, others_end = 0, -1, Fraction(0)
     # AVI stores no presentation times, and what libav derives is wrong for reordered pictures.
     counted = container.format.name == "avi" and stream.codec_context.has_b_frames
+    mpeg = container.format.name in ("mpegts", "mpeg")
     tail: int | None = None  # the last packet, if only a part of it was there
 
     if "enc_key_id" in stream.metadata:
@@ -70,35 +97,41 @@ def scan_packets(container: InputContainer, stream: VideoStream, path: Path) -> 
             if packet.pts is not None:
                 others_end = max(others_end, (packet.pts + (packet.duration or 0)) * packet.time_base)
             continue
+        number += 1
         if packet.has_sidedata("encryption_info"):
             raise _encrypted(path)
         pts = packet.dts if counted else packet.pts
         if pts is None:
             untimed += 1
             continue
+        if parts[-1].restarts_at(packet, time_base, mpeg):
+            parts.append(_Part(number))
+        part = parts[-1]
+        if packet.dts is not None:
+            part.first_dts = packet.dts if part.first_dts is None else part.first_dts
+            part.last_dts = packet.dts
         tail = pts if packet.is_corrupt else None
         if packet.is_corrupt:
-            broken.add(pts)
+            part.broken.add(pts)
         if packet.is_keyframe:
-            keyframes[pts] = min(pts, pts if packet.dts is None else packet.dts)
+            part.keyframes[pts] = min(pts, pts if packet.dts is None else packet.dts)
         if not packet.is_discard and _is_shown(packet, stream.codec_context.name):
-            shown_at[pts] = max(packet.duration or 0, shown_at.get(pts, 0))
+            part.shown_at[pts] = max(packet.duration or 0, part.shown_at.get(pts, 0))
     if tail is not None:
-        shown_at.pop(tail, None)
-    if untimed > len(shown_at):
+        parts[-1].shown_at.pop(tail, None)
+    if untimed > sum(len(part.shown_at) for part in parts):
         raise UntimedStream
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    frame = max(round(1 / (rate * time_base)), 1)
+    whole, restarts = _joined(parts, frame)
+    shown_at, broken = whole.shown_at, whole.broken
     if not shown_at:
         raise MediaError(f"{shown(path)} has a video track without a single frame", "copy it again")
 
     times = sorted(shown_at)
-    gaps = [b - a for a, b in pairwise(times)]
-    first, last = times[0], times[-1]
-    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    typical = shown_at[last] or max(round(1 / (rate * time_base)), 1)
-    if gaps:
-        typical = sorted(gaps)[len(gaps) // 2]
-    end = last + _last_duration(shown_at[last], [shown_at[time] for time in times[:-1]], gaps, typical)
-    promised = _promised_end(container, stream, time_base, first, end, others_end)
+    end, typical = _end(shown_at, frame)
+    # A joined file's header speaks of one of its parts.
+    promised = None if restarts else _promised_end(container, stream, time_base, times[0], end, others_end)
     holes = [
         (a + typical, b)
         for a, b in pairwise(times)
@@ -109,10 +142,38 @@ def scan_packets(container: InputContainer, stream: VideoStream, path: Path) -> 
         tail_pairs = pairwise(times[-33:])
         holes += [(a + shown_at[a], b) for a, b in tail_pairs if b - a >= 2 * shown_at[a] > 0]
         holes.append((end, promised))
-    starts = () if counted else tuple(sorted(keyframes.items()))
+    starts = () if counted else tuple(sorted(whole.keyframes.items()))
     return PacketScan(
-        time_base, tuple(times), starts, end, typical, tuple(sorted(set(holes))), counted=counted
+        time_base, tuple(times), starts, end, typical, tuple(sorted(set(holes))), counted, restarts
     )
+
+
+def _joined(parts: list[_Part], frame: int) -> tuple[_Part, dict[int, int]]:
+    """All parts on one clock, each beginning where the one before ends; and PacketScan.restarts.
+
+    frame: ticks of one frame at the stated rate.
+    """
+    whole = parts[0]
+    restarts: dict[int, int] = {}
+    end = _end(whole.shown_at, frame)[0] if whole.shown_at else 0
+    for part in parts[1:]:
+        shift = restarts[part.first_packet] = end - min(part.shown_at, default=0)
+        if part.shown_at:
+            end = _end(part.shown_at, frame)[0] + shift
+        whole.shown_at |= {pts + shift: duration for pts, duration in part.shown_at.items()}
+        whole.keyframes |= {pts + shift: start + shift for pts, start in part.keyframes.items()}
+        whole.broken |= {pts + shift for pts in part.broken}
+    return whole, restarts
+
+
+def _end(shown_at: Mapping[int, int], frame: int) -> tuple[int, int]:
+    """(end of the last frame, typical gap between two), in ticks."""
+    times = sorted(shown_at)
+    gaps = [b - a for a, b in pairwise(times)]
+    last = times[-1]
+    typical = sorted(gaps)[len(gaps) // 2] if gaps else shown_at[last] or frame
+    durations = [shown_at[time] for time in times[:-1]]
+    return last + _last_duration(shown_at[last], durations, gaps, typical), typical
 
 
 class UntimedStream(Exception):
