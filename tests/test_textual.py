@@ -2,24 +2,28 @@
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from qvl_cli.align import ScoredSpan, load_aligner
+from qvl_cli.align import Aligned, ScoredSpan, Sentence, load_aligner
 from qvl_cli.align.textual import TextualAligner, TimeChoice, probability, to_steps
 from qvl_cli.align.written import WrittenSpan, read_spans
 from qvl_cli.chunks import FrameChunk
 from qvl_cli.errors import UsageError
 from qvl_cli.generate import DecodeSettings, TokenStep
 from qvl_cli.model.load import LoadedModel, load_model
-from qvl_cli.prompts import locate_prompt
+from qvl_cli.prompts import Prompt, locate_prompt
 from qvl_cli.registry import read_spec
 from qvl_cli.sampling import Step
 from qvl_cli.stream import StreamSession
+from qvl_cli.tasks.ask import ask
+from qvl_cli.tasks.locate import locate
+from qvl_cli.tasks.summarize import summarize
 from qvl_cli.timeline import TimeSpan, prompt_seconds
 from tests.checkpoints import write_checkpoint
 
@@ -132,7 +136,8 @@ def test_decoding_keeps_to_the_constraint(session: StreamSession) -> None:
 def test_a_model_that_writes_no_range_is_made_to_choose(session: StreamSession) -> None:
     aligner = TextualAligner()
     found = aligner.locate(session, "a block turns white")
-    for each in found:
+    assert any("made to choose" in warning for warning in found.warnings)
+    for each in found.spans:
         assert 0 <= each.span.start < each.span.end <= 6
         assert 0 <= each.score <= 1
     assert aligner.locate(session, "a block turns white") == found  # forks leave no trace
@@ -140,7 +145,74 @@ def test_a_model_that_writes_no_range_is_made_to_choose(session: StreamSession) 
 
 
 def test_nothing_watched_is_nothing_found(model: LoadedModel) -> None:
-    assert TextualAligner().locate(StreamSession(model), "x") == []
+    assert TextualAligner().locate(StreamSession(model), "x") == Aligned()
+
+
+class Scripted(StreamSession):
+    """A session whose model writes `says`; decoding under a constraint writes `choice`."""
+
+    def __init__(self, model: LoadedModel, says: Sequence[str], choice: Sequence[str] = ("never",)) -> None:
+        super().__init__(model)
+        self._steps = steps(6)
+        self._says, self._choice = says, choice
+
+    def fork(self) -> "Scripted":
+        return Scripted(self.model, self._says, self._choice)
+
+    def ask(self, prompt: Prompt, settings: DecodeSettings | None = None) -> Iterator[TokenStep]:
+        settings = settings or DecodeSettings()
+        pieces = self._says if settings.allowed is None else self._choice
+        for piece in pieces[: settings.max_new_tokens]:
+            yield TokenStep(0, piece, 0.0, False)
+
+
+CUT = "the times the model wrote were cut off after 256 tokens"
+FORCED = "the model wrote no readable time: it was made to choose one range or none"
+
+
+@pytest.mark.parametrize(
+    ("says", "warnings"),
+    [
+        (["1.2", " - ", "3.2"], ()),
+        (["never"], ()),
+        (["1.2", " - ", "3.2", *["\n"] * 252], ()),
+        (["1.2", " - ", "3.2", *["\n"] * 253], (CUT,)),
+        (["A red circle."], (FORCED,)),
+        (["so "] * 300, (CUT, FORCED)),
+    ],
+)
+def test_what_went_wrong_with_the_times_is_told(
+    model: LoadedModel, says: list[str], warnings: tuple[str, ...]
+) -> None:
+    session, aligner = Scripted(model, says, ["2.2", " - ", "4.2"]), TextualAligner()
+    expected = {"1.2": span("1", "4"), "never": None}.get(says[0], span("2", "5"))
+    spans = () if expected is None else (ScoredSpan(expected, 1.0),)
+    assert aligner.locate(session, "x") == Aligned(spans, warnings)
+    sentences = [Sentence("A.", (0, 1)), Sentence("B.", (1, 2))]
+    assert aligner.evidence(session, "x?", sentences) == [Aligned(spans, warnings)] * 2
+    found = locate(session, aligner, "x")
+    assert (found.found, found.warnings) == (bool(spans), warnings)
+
+
+def test_an_answer_stands_without_evidence_and_troubles_are_told_once(model: LoadedModel) -> None:
+    session = Scripted(model, ["A red circle.", " It", " moves."])
+    found = ask(session, TextualAligner(), "what?", DecodeSettings(), lambda text, thinking: None)
+    assert (found.text, found.found, found.moments) == ("A red circle. It moves.", True, ())
+    assert found.warnings == (f"{FORCED} (evidence of 2 of 2 sentences)",)
+
+
+@pytest.mark.parametrize(
+    ("limit", "warnings"),
+    [(4, ()), (3, ("2 sentences were cut off after 3 tokens",))],
+)
+def test_cut_off_sentences_of_a_summary_are_told(
+    model: LoadedModel, limit: int, warnings: tuple[str, ...]
+) -> None:
+    session = Scripted(model, ["A", " white", " square"])
+    session._features = [torch.ones(6, 4)]
+    found = summarize(session, DecodeSettings(max_new_tokens=limit), lambda done, total: None)
+    assert [section.text for section in found.sections] == [found.text] == ["A white square"]
+    assert found.warnings == warnings
 
 
 def test_the_aligner_is_chosen_by_what_the_checkpoint_has(model: LoadedModel, tmp_path: Path) -> None:

@@ -29,6 +29,17 @@ class ScoredSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class Aligned:
+    """Where one text holds.
+
+    spans: best first; none where it never does. warnings: what the user must know of how they were found.
+    """
+
+    spans: tuple[ScoredSpan, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Sentence:
     """One sentence of an answer.
 
@@ -42,14 +53,12 @@ class Sentence:
 class Aligner(Protocol):
     name: str
 
-    def locate(self, session: StreamSession, event: str) -> list[ScoredSpan]:
-        """Every span where the event happens, best first; [] where it never does. Only forks `session`."""
+    def locate(self, session: StreamSession, event: str) -> Aligned:
+        """Every span where the event happens. Only forks `session`."""
         ...
 
-    def evidence(
-        self, session: StreamSession, question: str, sentences: Sequence[Sentence]
-    ) -> list[list[ScoredSpan]]:
-        """For each sentence of an answer the spans that prove it, best first.
+    def evidence(self, session: StreamSession, question: str, sentences: Sequence[Sentence]) -> list[Aligned]:
+        """For each sentence of an answer the spans that prove it.
 
         `session` has just answered `question`: its `answer_states` are those of `sentences`. Only forks it.
         """

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from qvl_cli.align import ScoredSpan, Sentence
+from qvl_cli.align import Aligned, ScoredSpan, Sentence
 from qvl_cli.align.network import HeadNetwork, HeadShape
 from qvl_cli.align.spans import StepScores, decode_runs, run_evidence, run_span, split_at_holes
 from qvl_cli.errors import ModelMissing
@@ -87,14 +87,14 @@ class HeadAligner:
             )
         return cls(network.to(model.device), threshold)
 
-    def locate(self, session: StreamSession, event: str) -> list[ScoredSpan]:
-        return self._spans(session, session.read(locate_prompt(event)).query)
+    def locate(self, session: StreamSession, event: str) -> Aligned:
+        return Aligned(tuple(self._spans(session, session.read(locate_prompt(event)).query)))
 
-    def evidence(
-        self, session: StreamSession, question: str, sentences: Sequence[Sentence]
-    ) -> list[list[ScoredSpan]]:
+    def evidence(self, session: StreamSession, question: str, sentences: Sequence[Sentence]) -> list[Aligned]:
         states = session.answer_states
-        return [self._spans(session, states[slice(*sentence.tokens)]) for sentence in sentences]
+        return [
+            Aligned(tuple(self._spans(session, states[slice(*sentence.tokens)]))) for sentence in sentences
+        ]
 
     def _spans(self, session: StreamSession, query: Tensor) -> list[ScoredSpan]:
         if not len(query) or not session.steps:

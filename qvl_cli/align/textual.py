@@ -17,7 +17,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from qvl_cli.align import ScoredSpan, Sentence
+from qvl_cli.align import Aligned, ScoredSpan, Sentence
 from qvl_cli.align.written import WrittenSpan, read_spans
 from qvl_cli.generate import DecodeSettings, TokenStep
 from qvl_cli.prompts import locate_prompt
@@ -37,28 +37,32 @@ class TextualAligner:
 
     name = "text"
 
-    def locate(self, session: StreamSession, event: str) -> list[ScoredSpan]:
+    def locate(self, session: StreamSession, event: str) -> Aligned:
         steps = session.steps
         if not steps:
-            return []
+            return Aligned()
+        warnings: list[str] = []
         fork = session.fork()
         try:
             budget = _THINKING_TOKENS if session.model.opens_thinking else _ANSWER_TOKENS
             settings = DecodeSettings(max_new_tokens=budget)
-            said = [step for step in fork.ask(locate_prompt(event), settings) if not step.thinking]
+            tokens = list(fork.ask(locate_prompt(event), settings))
+            if len(tokens) >= budget:
+                warnings.append(f"the times the model wrote were cut off after {budget} tokens")
+            said = [step for step in tokens if not step.thinking]
             written = read_spans("".join(step.text for step in said))
             if written is None:
+                warnings.append("the model wrote no readable time: it was made to choose one range or none")
                 choice = TimeChoice(session.model, [prompt_seconds(step.t0, step.t1) for step in steps])
                 forced = replace(settings, max_new_tokens=choice.longest, allowed=choice.allowed)
                 said = [step for step in fork.ask(locate_prompt(event), forced) if not step.thinking]
                 written = read_spans("".join(step.text for step in said)) or []
         finally:
             fork.release()
-        return to_steps([(span, probability(span, said)) for span in written], steps)
+        spans = to_steps([(span, probability(span, said)) for span in written], steps)
+        return Aligned(tuple(spans), tuple(warnings))
 
-    def evidence(
-        self, session: StreamSession, question: str, sentences: Sequence[Sentence]
-    ) -> list[list[ScoredSpan]]:
+    def evidence(self, session: StreamSession, question: str, sentences: Sequence[Sentence]) -> list[Aligned]:
         return [self.locate(session, sentence.text) for sentence in sentences]
 
 

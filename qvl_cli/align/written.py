@@ -2,6 +2,8 @@
 
 Checkpoints were taught several formats and mix them freely: `12.5 - 20.0`, `<12.5 seconds> to <20 seconds>`,
 `00:12.5 --> 00:20`, `{"start": "00:12.50", "end": ...}`, `[[12.5, 20.0]]`, `from 1 min 5 s until 70 s`.
+Numbers also count things (`2-3 people`, `a 4-1 win`, `scenes 3 to 5`): a number without a unit is a time only
+where the words around it let it be one, and gives way to times that carry a unit, a clock's colon or a tag.
 """
 
 from __future__ import annotations
@@ -23,10 +25,9 @@ _TIME = (
     r")"
 )
 _OPEN, _CLOSE = r"[<\"'\[(*`]*\s*", r"\s*[>\"'\])*`]*"
-# A hyphen also joins words (`2-3 people`), so a bare pair must not be followed by a noun: see _BARE_END.
 _BETWEEN = r"(?:-->|->|=>|→|–|—|-|~|\.\.+|\bto\b|\buntil\b|\btill\b|\bthrough\b|\band\b)"
 _BARE_END = r"(?![\d:]|\.\d|\s*%)"
-_NOT_BEFORE = r"(?<![\d.:])(?<!frame )(?<!frames )"
+_NOT_BEFORE = r"(?<![\d.:])"
 
 
 def _time(name: str) -> str:
@@ -65,6 +66,33 @@ _NEVER = re.compile(
     re.IGNORECASE,
 )
 
+# What makes the number in front of it a time.
+_MARK = re.compile(rf"\s*(?:{_UNIT_S}|{_UNIT_M}|>)", re.IGNORECASE)
+_WORD_AFTER = re.compile(r"[*_`]*[ \t]*-?([^\W\d_]+)")
+_WORD_BEFORE = re.compile(r"([^\W\d_]+)[ \t]*$")
+_NUMBER_AFTER = re.compile(r"\s*(?:,|;|&|and\b|or\b)\s*(?:and\b\s*|from\b\s*)?\d", re.IGNORECASE)
+# What is numbered or scored: `scenes 3 to 5`, `the score is 4-1`.
+_LABEL_BEFORE = re.compile(
+    r"\b(?:(?:frame|scene|shot|chapter|page|step|episode|level|round|row|lap|player|question|number|line|image"
+    r"|picture|photo|slide|verse|item)s?\s+(?:from\s+)?|scor(?:e|es|ed|ing)\s+(?:is\s+|was\s+|of\s+)?)#?$",
+    re.IGNORECASE,
+)
+_LINE_START = re.compile(r"(?:^|\n)[^\w\n]*(?:\d+[.)][^\w\n]+)?$")
+# Words that go on with the sentence after a time; any other word there is what the number counts.
+_GOING_ON = re.compile(
+    r"and|or|then|but|so|when|while|as|where|which|who|in|on|at|during|with|within|without|after|before|until"
+    r"|till|to|from|the|a|an|he|she|it|they|we|you|there|here|this|that|these|those|his|her|its|their|is|are"
+    r"|was|were|has|have|if|for|by|into|through|respectively|only|again|also|both|inclusive|approximately"
+    r"|roughly|sek|sekunden|seg|segundos|secondes|secondi|сек|секунд|秒|초",
+    re.IGNORECASE,
+)
+# Words that bring a time in.
+_BRINGING = re.compile(
+    r"from|between|during|at|in|around|about|within|and|or|then|also|again|approximately|roughly|until|till|to"
+    r"|is|are|seconds?|times?|timestamps?|ranges?|intervals?",
+    re.IGNORECASE,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class WrittenSpan:
@@ -82,6 +110,7 @@ def read_spans(text: str) -> list[WrittenSpan] | None:
     """
     taken: list[tuple[int, int]] = []
     found: list[WrittenSpan] = []
+    doubtful: list[WrittenSpan] = []  # stand only where nothing better does
     for pattern, names in ((_OBJECT, "ab"), (_ARRAY, "ab"), (_PAIR, "ab"), (_TAGGED, "ab"), (_SINGLE, "")):
         if pattern is _SINGLE and found:
             break  # beside whole ranges, a lone time is a remark
@@ -93,14 +122,55 @@ def read_spans(text: str) -> list[WrittenSpan] | None:
                 continue
             parts = [part for part in written if part]
             start, end = parts[0], parts[-1]
+            loose = pattern in (_PAIR, _SINGLE)
+            if loose and _counts(match, start[1], end[1]):
+                continue
+            kept = doubtful if loose and _may_count(match, start[1], end[1]) else found
             taken.append(match.span())
             if end[0] >= start[0]:
-                found.append(WrittenSpan(start[0], end[0], tuple(dict.fromkeys((start[1], end[1])))))
+                kept.append(WrittenSpan(start[0], end[0], tuple(dict.fromkeys((start[1], end[1])))))
+    found = found or doubtful
     found.sort(key=lambda span: span.characters)
     denial = _NEVER.search(text)
     if denial and (not found or denial.start() < found[0].characters[0][0]):
         return []
     return found or None
+
+
+def _bare(text: str, place: tuple[int, int]) -> bool:
+    """A number that neither a unit nor a colon nor a tag calls a time."""
+    number = text[slice(*place)].replace(".", "", 1)
+    return number.isdecimal() and not _MARK.match(text, place[1])
+
+
+def _counts(match: re.Match[str], start: tuple[int, int], end: tuple[int, int]) -> bool:
+    """Whether the numbers number or count something that the words around them name."""
+    text = match.string
+    if not _bare(text, end):
+        return False
+    whole = "." not in text[slice(*start)]
+    if _bare(text, start) and whole and _LABEL_BEFORE.search(text[: start[0]]):
+        return True
+    # `12.5 - 20.0 red circle`: a list's line that begins with such a range describes it.
+    if not whole and _LINE_START.search(text[: match.start()]):
+        return False
+    after = _WORD_AFTER.match(text, match.end())
+    # A capital begins a name or a description, not a counted noun.
+    return after is not None and not after[1][0].isupper() and not _GOING_ON.fullmatch(after[1])
+
+
+def _may_count(match: re.Match[str], start: tuple[int, int], end: tuple[int, int]) -> bool:
+    """Whether whole numbers stand in running words that do not bring a time in: `they lead 4-1`."""
+    text = match.string
+    if not (_bare(text, start) and _bare(text, end)) or "." in text[start[0] : end[1]]:
+        return False
+    if _NUMBER_AFTER.match(text, match.end()):
+        return False  # the first of several: the unit may stand behind the last
+    before = _WORD_BEFORE.search(text[: start[0]])
+    after = _WORD_AFTER.match(text, match.end())
+    return (before is not None and not _BRINGING.fullmatch(before[1])) or (
+        after is not None and not _GOING_ON.fullmatch(after[1])
+    )
 
 
 def _single(match: re.Match[str]) -> Sequence[tuple[Fraction, tuple[int, int]] | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -43,8 +44,14 @@ def ask(
     proofs = aligner.evidence(session, question, sentences) if sentences else []
     moments = [
         to_moment(span, sentence.text)
-        for sentence, spans in zip(sentences, proofs, strict=True)
-        for span in spans
+        for sentence, proof in zip(sentences, proofs, strict=True)
+        for span in proof.spans
+    ]
+    # Sentences are aligned one by one and meet the same troubles: each trouble is told once.
+    troubles = Counter(warning for proof in proofs for warning in proof.warnings)
+    warnings += [
+        f"{trouble} (evidence of {count} of {len(sentences)} sentences)"
+        for trouble, count in troubles.items()
     ]
     return Findings(
         text=text.strip(),

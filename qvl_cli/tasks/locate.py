@@ -10,13 +10,14 @@ from qvl_cli.tasks import Findings, to_moment
 def locate(session: StreamSession, aligner: Aligner, event: str) -> Findings:
     """`A red circle appears: 12.5-20.0 s, 33.0-41.5 s`, ranges in the order of time."""
     event = event.strip()
-    spans = aligner.locate(session, event)
-    if not spans:
-        return Findings(f"Not found: {event}", found=False)
-    ranges = sorted((float(each.span.start), float(each.span.end)) for each in spans)
+    aligned = aligner.locate(session, event)
+    if not aligned.spans:
+        return Findings(f"Not found: {event}", found=False, warnings=aligned.warnings)
+    ranges = sorted((float(each.span.start), float(each.span.end)) for each in aligned.spans)
     shown = ", ".join(f"{start:.1f}-{end:.1f} s" for start, end in ranges)
     name = event.rstrip(".")
     return Findings(
         f"{name[:1].upper()}{name[1:]}: {shown}",
-        moments=tuple(to_moment(each, event) for each in spans),
+        moments=tuple(to_moment(each, event) for each in aligned.spans),
+        warnings=aligned.warnings,
     )

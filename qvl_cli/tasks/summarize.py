@@ -26,14 +26,22 @@ def summarize(
     cuts = section_starts(session.features.cpu().double().numpy(), steps)
     ranges = list(zip(cuts, [*cuts[1:], len(steps)], strict=True))
     sections: list[Section] = []
+    cut_off = 0
     for number, (first, last) in enumerate(ranges):
         on_progress(number, len(ranges) + 1)
         shown = section_prompt(_shown(steps[first]), _shown(steps[last - 1]))
         span = (float(steps[first].interval.start), float(steps[last - 1].interval.end))
-        sections.append(Section(*span, _say(session, shown, settings)))
+        sentence, whole = _say(session, shown, settings)
+        cut_off += not whole
+        sections.append(Section(*span, sentence))
     on_progress(len(ranges), len(ranges) + 1)
-    text = _say(session, overview_prompt(), settings)
-    return Findings(text, found=bool(sections), sections=tuple(sections))
+    text, whole = _say(session, overview_prompt(), settings)
+    cut_off += not whole
+    warnings: tuple[str, ...] = ()
+    if cut_off:
+        were = "sentence was" if cut_off == 1 else "sentences were"
+        warnings = (f"{cut_off} {were} cut off after {settings.max_new_tokens} tokens",)
+    return Findings(text, found=bool(sections), sections=tuple(sections), warnings=warnings)
 
 
 def _shown(step: Step) -> float:
@@ -41,13 +49,15 @@ def _shown(step: Step) -> float:
     return float((step.t0 + step.t1) / 2)
 
 
-def _say(session: StreamSession, prompt: Prompt, settings: DecodeSettings) -> str:
+def _say(session: StreamSession, prompt: Prompt, settings: DecodeSettings) -> tuple[str, bool]:
+    """The sentence, and whether the model came to its end; thoughts count among its tokens."""
     fork = session.fork()
     try:
-        said = [token.text for token in fork.ask(prompt, settings) if not token.thinking]
+        tokens = list(fork.ask(prompt, settings))
     finally:
         fork.release()
-    return " ".join("".join(said).split())
+    said = "".join(token.text for token in tokens if not token.thinking)
+    return " ".join(said.split()), len(tokens) < settings.max_new_tokens
 
 
 def section_starts(features: Floats, steps: Sequence[Step]) -> list[int]:
