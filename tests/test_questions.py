@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qvl_cli.evals.texts import is_right
 from qvl_cli.tiny.questions import (
     DOES,
     NUMBERS,
@@ -68,14 +69,20 @@ def test_answers_are_right_and_the_only_ones(family: str) -> None:
     for script, query in queries(family):
         text, actors = query.prompt.query, matching(script, query.prompt.query)
         if family == "what":
-            assert {f"It is a {a.shape}." for a in actors} == {query.answer}
+            assert {f"It is a {a.shape}." for a in actors} == {query.short}
         elif family == "colour":
-            assert {f"It is {a.colour}." for a in actors} == {query.answer}
+            assert {f"It is {a.colour}." for a in actors} == {query.short}
         elif family == "which":
             doing = [a for a in actors if a.action and a.action.kind == action_in(text)]
-            assert {f"The {a.colour} {a.shape}." for a in doing} == {query.answer}
+            assert {f"The {a.colour} {a.shape}." for a in doing} == {query.short}
         else:
-            assert NUMBERS[len({a.kind for a in actors})].capitalize() + "." == query.answer
+            assert NUMBERS[len({a.kind for a in actors})].capitalize() + "." == query.short
+
+
+@pytest.mark.parametrize("family", ["what", "colour", "which", "count"])
+def test_whole_sentences_say_the_same_as_short_answers(family: str) -> None:
+    for _, query in queries(family):
+        assert is_right(family, query.answer, query.short) and is_right(family, query.short, query.answer)
 
 
 def test_sections_tell_only_what_happens_in_them() -> None:

@@ -6,7 +6,12 @@ questions   script -> questions, answers and the spans that prove them
 film        script -> H.264 file + truth file
 vocabulary  byte-level tokenizer with single digits
 recipe      checkpoint shape and every number of the training
-batches     scripts -> training tensors
-train       `python -m qvl_cli.tiny.train`: perception, time, head, gate
+network     the vision tower over many steps, with gradients
+perception  stage 1: what covers each vision token
+clips       scripts -> training clips, many questions packed behind one video
+timing      later stages: what happens when;  lookup: where an answer lies
+outside     pictures of anything else;  gate: the in-world score against them
+calibrate   what a decoded span is worth
+trainer     the resumable loop;  export: the checkpoint folder;  train: `python -m qvl_cli.tiny.train`
 checkpoint/ the weights the recipe gave, in the ordinary transformers folder format
 """

@@ -217,7 +217,9 @@ def make_clip(seed: int, steps: int, mix: Mix = TIME_MIX) -> Clip:
         if tokens:
             targets.append(head_target(query.spans, tokens, *intervals))
         if query.shown and (keys := centre_tokens(query, starts, ends)):
-            lookups.append(LookupTarget(tuple(token - 1 for token in tokens), keys))
+            # in whole sentences only the tokens that are not said again from the question have to look
+            deciding = tokens[len(encode(query.echo)) : -1] if mix.sentences else tokens
+            lookups.append(LookupTarget(tuple(token - 1 for token in deciding), keys))
     return Clip(
         frames.reshape(steps, 2, *frames.shape[1:]),
         sequence,
@@ -256,7 +258,8 @@ def _append_query(
     cursor = sequence.text(encode(prompt.after) + encode(SUFFIX), cursor, block)
     first = len(sequence.ids)
     shifted = tuple((a + offset, b + offset) for a, b in query.spans)
-    answer = spans_text(shifted) if query.family == "locate" else query.answer
+    said = query.answer if mix.sentences or not query.short else query.short
+    answer = spans_text(shifted) if query.family == "locate" else said
     asked = query.family not in ("locate", "section", "overview")
     weight = mix.ask_weight if asked else 1.0
     sequence.text([*encode(answer), special_ids()["<|im_end|>"]], cursor, block, learn=weight)

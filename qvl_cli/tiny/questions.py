@@ -40,14 +40,18 @@ class Query:
     """One thing asked of a script.
 
     family: locate, what, colour, which, count, section or overview. answer: the text to say ("" for locate:
-    it is the spans). spans: the seconds that prove it, sorted; empty for what never happens. window: the
-    part of the video a section question is about. shown: for questions, who proves the answer and when.
+    it is the spans). short: a question's answer without its `echo`, the words of the question that `answer`
+    says again first; saying them leads the model to look for them. spans: the seconds that prove it, sorted;
+    empty for what never happens. window: the part of the video a section question is about. shown: who
+    proves the answer to a question, and when.
     """
 
     family: str
     prompt: Prompt
     answer: str
     spans: tuple[Span, ...]
+    short: str = ""
+    echo: str = ""
     window: Span | None = None
     shown: tuple[tuple[Actor, Span], ...] = ()
 
@@ -154,11 +158,13 @@ def ask_query(script: Script, rng: np.random.Generator, family: str) -> Query | 
     if family == "what":
         same = [a for a in actors if a.colour == actor.colour]
         question = str(rng.choice(WHAT)).format(colour=actor.colour)
-        unique, answer = {a.shape for a in same}, f"It is {article(actor.shape)}."
+        unique, short = {a.shape for a in same}, f"It is {article(actor.shape)}."
+        echo, found = f"The {actor.colour} shape is a", actor.shape
     elif family == "colour":
         same = [a for a in actors if a.shape == actor.shape]
         question = str(rng.choice(COLOUR)).format(shape=actor.shape)
-        unique, answer = {a.colour for a in same}, f"It is {actor.colour}."
+        unique, short = {a.colour for a in same}, f"It is {actor.colour}."
+        echo, found = f"The {actor.shape} is", actor.colour
     elif family == "which":
         if actor.action is None:
             return None
@@ -169,15 +175,19 @@ def ask_query(script: Script, rng: np.random.Generator, family: str) -> Query | 
         question, unique = str(rng.choice(WHICH)).format(does=does), {name(a) for a in same}
         shown = tuple((a, span) for a in same if (span := acting(a)))
         spans = union([span for _, span in shown])
-        answer = f"The {name(actor)}."
-        return Query(family, ask_prompt(question), answer, spans, None, shown) if len(unique) == 1 else None
+        echo, short = f"What {does}: the", f"The {name(actor)}."
+        if len(unique) > 1:
+            return None
+        answer = f"{echo} {name(actor)}."
+        return Query(family, ask_prompt(question), answer, spans, short, echo, shown=shown)
     elif family == "count":
         return _count_query(actors, actor, rng)
     else:
         raise ValueError(f"no such family: {family}")
     if len(unique) > 1:
         return None
-    return Query(family, ask_prompt(question), answer, presence(same), None, on_screen(same))
+    shown = on_screen(same)
+    return Query(family, ask_prompt(question), f"{echo} {found}.", presence(same), short, echo, shown=shown)
 
 
 def _count_query(actors: list[Actor], actor: Actor, rng: np.random.Generator) -> Query | None:
@@ -195,8 +205,9 @@ def _count_query(actors: list[Actor], actor: Actor, rng: np.random.Generator) ->
     if number >= len(NUMBERS):
         return None
     question = str(rng.choice(COUNT)).format(things=things)
-    answer = f"{NUMBERS[number].capitalize()}."
-    return Query("count", ask_prompt(question), answer, presence(counted), None, on_screen(counted))
+    echo, word, shown = f"The {things}:", NUMBERS[number], on_screen(counted)
+    said, short = f"{echo} {word}.", f"{word.capitalize()}."
+    return Query("count", ask_prompt(question), said, presence(counted), short, echo, shown=shown)
 
 
 def plural(shape: str) -> str:
@@ -222,7 +233,9 @@ def tell(script: Script, most: int = 4) -> str:
 
 def section_query(script: Script, start: float, end: float) -> Query:
     part = script.window(start, end)
-    return Query("section", section_prompt(start, end), tell(part), presence(list(part.actors)), (start, end))
+    return Query(
+        "section", section_prompt(start, end), tell(part), presence(list(part.actors)), window=(start, end)
+    )
 
 
 def overview_query(script: Script) -> Query:
@@ -244,5 +257,5 @@ def sample_sentences(scripts: int = 300) -> Iterator[str]:
         queries += [section_query(script, 5.0, 20.0), overview_query(script)]
         for query in filter(None, queries):
             yield query.prompt.before + query.prompt.query + query.prompt.after
-            yield query.answer or spans_text(query.spans)
+            yield query.short or query.answer or spans_text(query.spans)
     yield from ("user\n", "assistant\n", "<0.5 seconds>") * scripts

@@ -33,25 +33,31 @@ class Stage:
 @dataclass(frozen=True, slots=True)
 class Mix:
     """What is asked of one clip. locates: events to find; asks: family of each question; tell: probability of
-    a section or overview; ask_weight: weight of the answers to questions in the loss, all else has 1."""
+    a section or overview; ask_weight: weight of the answers to questions in the loss, all else has 1;
+    sentences: whether answers say again what was asked for."""
 
     locates: int
     asks: tuple[str, ...]
     tell: float
     ask_weight: float
+    sentences: bool = False
 
 
 PERCEPTION = Stage("perception", 1200, batch=64, lr=2.5e-3, first_seed=0, horizon=2200, cooldown=300)
 TIME = Stage("time", 800, batch=8, lr=1.2e-3, first_seed=300_000, horizon=5000, cooldown=1)
 ANSWERS = Stage("answers", 800, batch=8, lr=1.1e-3, first_seed=400_000, horizon=3000, cooldown=1, warmup=30)
 DETAILS = Stage("details", 600, batch=8, lr=1.2e-3, first_seed=500_000, horizon=3000, cooldown=1, warmup=30)
-LOOKUP = Stage("lookup", 1100, batch=8, lr=1.2e-3, first_seed=600_000, horizon=3000, cooldown=300, warmup=30)
+LOOKUP = Stage("lookup", 400, batch=8, lr=1.2e-3, first_seed=600_000, horizon=3000, cooldown=1, warmup=30)
+SENTENCES = Stage(
+    "sentences", 900, batch=8, lr=1.2e-3, first_seed=700_000, horizon=3000, cooldown=250, warmup=30
+)
 LOOKUP_WEIGHT = 0.5
 GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, cooldown=50, warmup=20)
 
 TIME_MIX = Mix(8, ("what", "colour", "which", "count", "count"), tell=1.0, ask_weight=1.0)
 ANSWERS_MIX = Mix(6, ("what", "colour", "which", "count") * 3, tell=0.4, ask_weight=4.0)
 DETAILS_MIX = Mix(5, ("what", *["colour"] * 5, *["which"] * 3, *["count"] * 4), tell=0.2, ask_weight=4.0)
+SENTENCES_MIX = Mix(5, ("what", *["colour"] * 4, *["which"] * 4, *["count"] * 4), 0.2, 4.0, sentences=True)
 
 STEPS_AN_UPDATE = 96
 TIME_LENGTHS = (16, 20, 24, 32)
@@ -67,6 +73,12 @@ def time_clips(update: int) -> tuple[int, int]:
 def answers_clips(update: int) -> tuple[int, int]:
     """(steps a clip, clips) of an update of the answers stage: all lengths up to a minute."""
     return _clips(ANSWERS_LENGTHS[update % len(ANSWERS_LENGTHS)], ANSWERS)
+
+
+def sentences_clips(update: int) -> tuple[int, int]:
+    """(steps a clip, clips) of an update of the sentences stage: short clips first, then all lengths."""
+    lengths = DETAILS_LENGTHS if update < 300 else ANSWERS_LENGTHS
+    return _clips(lengths[update % len(lengths)], SENTENCES)
 
 
 def lookup_clips(update: int) -> tuple[int, int]:

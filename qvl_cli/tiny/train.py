@@ -62,6 +62,7 @@ def train_time(run: Path, network: Any, device: torch.device) -> TimeStage:
         (recipe.ANSWERS, recipe.ANSWERS_MIX, recipe.answers_clips, 0.0),
         (recipe.DETAILS, recipe.DETAILS_MIX, recipe.details_clips, 0.0),
         (recipe.LOOKUP, recipe.DETAILS_MIX, recipe.lookup_clips, recipe.LOOKUP_WEIGHT),
+        (recipe.SENTENCES, recipe.SENTENCES_MIX, recipe.sentences_clips, 2 * recipe.LOOKUP_WEIGHT),
     ):
         run_stage(
             stage,
