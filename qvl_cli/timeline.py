@@ -78,12 +78,19 @@ _UNITS = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)")
 
 
+_LONGEST_TIME = 64  # characters: Python itself refuses to read numbers of thousands of digits
+
+
 def parse_time(text: str) -> Fraction:
     """Seconds from `90`, `12.5s`, `1m30s`, `2h`, `1:30`, `01:02:03.5` or `01:02:03,5`.
 
     Raises UsageError where the text is none of these.
     """
     value = text.strip().lower()
+    if len(value) > _LONGEST_TIME:
+        raise UsageError(
+            f"cannot read {len(value)} characters ({value[:12]!r}...) as a time", "write 90, 1m30s or 1:30"
+        )
     if clock := _CLOCK.fullmatch(value):
         hours, minutes, seconds = clock.groups()
         if int(minutes) < 60 or hours is None:

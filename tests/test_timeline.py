@@ -1,0 +1,40 @@
+"""Times as people write them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from qvl_cli.errors import UsageError
+from qvl_cli.timeline import parse_time
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", Fraction(90)),
+        (" 12.5s ", Fraction(25, 2)),
+        ("1m30s", Fraction(90)),
+        ("2H", Fraction(7200)),
+        ("1:30", Fraction(90)),
+        ("90:00", Fraction(5400)),
+        ("01:02:03,5", Fraction(7447, 2)),
+        ("0.1", Fraction(1, 10)),
+    ],
+)
+def test_times_are_read_exactly(text: str, seconds: Fraction) -> None:
+    assert parse_time(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "soon", "-1", "1:60", "1:60:00", "1.2.3", "1e3", "nan"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="as a time"):
+        parse_time(text)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "1:" * 3 + "9" * 5000, "0." + "9" * 5000, "9" * 5000 + ":00"])
+def test_endless_digits_are_refused_in_one_short_line(text: str) -> None:
+    with pytest.raises(UsageError, match="as a time") as raised:
+        parse_time(text)
+    assert len(str(raised.value)) < 200 and raised.value.remedy
