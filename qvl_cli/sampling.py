@@ -86,12 +86,18 @@ def plan_samples(info: MediaInfo, settings: SamplingSettings, spec: ModelSpec) -
     The range is walked at `settings.fps`; every time of that grid becomes the frame on screen then; two
     frames no further apart than 1/fps make a step, a lone one is doubled. Over budget, frames shrink first
     (never below MIN_STEP_TOKENS a step, nor out of `spec.frame_pixels`), then steps become sparser, evenly;
-    the two frames of a step stay as close as before. Everything given up is said in `notes`.
+    the two frames of a step stay as close as before. Everything given up is said in `notes`, and so is a
+    limit that cannot be kept.
 
     Raises UsageError where the settings make no sense for this video.
     """
     _check(settings, spec)
     span = _range(info, settings)
+    if settings.max_tokens < (least := _least_tokens(info, settings, spec)):
+        raise UsageError(
+            f"--max-tokens {settings.max_tokens} is less than a single step of this video takes",
+            f"give at least {least}",
+        )
     pairs = list(_pairs(info, span, settings.fps))
     considered = len(pairs)
     notes: list[str] = []
@@ -100,14 +106,17 @@ def plan_samples(info: MediaInfo, settings: SamplingSettings, spec: ModelSpec) -
     if len(pairs) < considered:
         notes.append(f"{considered} steps -> {len(pairs)} steps: times are written to 0.1 s")
     limit = max(settings.max_frames // 2, 1) if settings.max_frames else len(pairs)
-    if limit < len(pairs):
-        notes.append(f"{len(pairs)} steps -> {limit} steps to fit {settings.max_frames} frames")
+    if settings.max_frames == 1 and (len(pairs) > 1 or pairs[0][0] < pairs[0][1]):
+        notes.append(f"{_steps(len(pairs))} -> 1 step of a single frame to fit 1 frame")
+        pairs = [(pairs[0][0], pairs[0][0])]
+    elif limit < len(pairs):
+        notes.append(f"{len(pairs)} steps -> {_steps(limit)} to fit {settings.max_frames} frames")
         pairs = _thin(pairs, limit)
 
     full = _size(info, settings, spec, steps=len(pairs), max_tokens=None)
     size = full
     if (affordable := _affordable_steps(info, settings, spec, len(pairs))) < len(pairs):
-        notes.append(f"{len(pairs)} steps -> {affordable} steps to fit {settings.max_tokens} tokens")
+        notes.append(f"{len(pairs)} steps -> {_steps(affordable)} to fit {settings.max_tokens} tokens")
         pairs = _thin(pairs, affordable)
     size = _size(info, settings, spec, steps=len(pairs), max_tokens=settings.max_tokens)
     if size != full:
@@ -115,6 +124,12 @@ def plan_samples(info: MediaInfo, settings: SamplingSettings, spec: ModelSpec) -
             f"frames of {full[1]}x{full[0]} -> {size[1]}x{size[0]} pixels to fit {settings.max_tokens} tokens"
         )
     height, width = size
+    coarsened = bool(notes)
+    if settings.max_pixels is not None and height * width > settings.max_pixels:
+        notes.append(
+            f"--max-pixels {settings.max_pixels} cannot be kept: "
+            f"{spec.name} takes this video at no less than {width}x{height} pixels"
+        )
     return SamplePlan(
         steps=tuple(_tile(pairs, span)),
         range=span,
@@ -123,7 +138,7 @@ def plan_samples(info: MediaInfo, settings: SamplingSettings, spec: ModelSpec) -
         tokens_per_step=_tokens(size, spec),
         fps=settings.fps,
         considered=considered,
-        coarsened=bool(notes),
+        coarsened=coarsened,
         notes=tuple(notes),
     )
 
@@ -288,6 +303,22 @@ def _bounded(info: MediaInfo, factor: int, least: int, most: int) -> tuple[int, 
     inside = [(h, w) for h, w in grids if h * w * factor**2 >= least] or grids
     best = min(inside, key=lambda grid: (abs(math.log(grid[0] / grid[1] / aspect)), -grid[0] * grid[1]))
     return best[0] * factor, best[1] * factor
+
+
+def _steps(count: int) -> str:
+    return f"{count} step" if count == 1 else f"{count} steps"
+
+
+def _least_tokens(info: MediaInfo, settings: SamplingSettings, spec: ModelSpec) -> int:
+    """The fewest tokens that one step of this video can be given."""
+
+    def taken(tokens: int | None) -> int:
+        return _tokens(_size(info, settings, spec, 1, tokens), spec)
+
+    least = min(MIN_STEP_TOKENS, taken(None)) if spec.frame_pixels is None else 1
+    while (tokens := taken(least)) > least:  # a long picture takes more than it was offered
+        least = tokens
+    return least
 
 
 def _affordable_steps(info: MediaInfo, settings: SamplingSettings, spec: ModelSpec, steps: int) -> int:
