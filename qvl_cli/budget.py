@@ -12,9 +12,11 @@ from qvl_cli.sampling import MIN_STEP_TOKENS, SamplePlan
 
 # `<12345.6 seconds>` and the two vision brackets: 12 tokens in the released vocabulary, 19 in bytes.
 STEP_TEXT_TOKENS = 20
-ANSWER_TOKENS = 2_048  # system text, question and answer
+_PROMPT_TOKENS = 1_024  # the template's own text and the question
 _OVERHEAD = 512 * 2**20  # interpreter, torch and the decoder's own frames
-_PREFETCHED = 4  # chunks of frames alive at once: being made, two waiting, being watched
+_PREFETCHED = (
+    5  # chunks of frames alive at once: one twice while it is put together, two waiting, one watched
+)
 _ROUND = 256  # tokens: remedies are round numbers
 
 
@@ -32,8 +34,20 @@ class Need:
         return self.weights + self.cache + self.work
 
 
-def estimate(plan: SamplePlan, spec: ModelSpec, dtype_bytes: int) -> Need:
+def answer_tokens(spec: ModelSpec) -> int:
+    """The longest answer in tokens; thoughts come out of the same budget."""
+    return 4_096 if spec.thinking else 512
+
+
+def turn_tokens(spec: ModelSpec) -> int:
+    """Room for a question and its longest answer behind the video: reserved, and counted as needed."""
+    return _PROMPT_TOKENS + answer_tokens(spec)
+
+
+def estimate(plan: SamplePlan, spec: ModelSpec, dtype_bytes: int, chunk_steps: int | None = None) -> Need:
     """What watching all of `plan` with the full cache takes, rounded up.
+
+    chunk_steps: steps watched at once; None is the checkpoint's cache block.
 
     A step advances positions by its text and the longer side of its merged grid (interleaved MRoPE), not by
     its tokens.
@@ -42,6 +56,7 @@ def estimate(plan: SamplePlan, spec: ModelSpec, dtype_bytes: int) -> Need:
     return _need(
         spec,
         dtype_bytes,
+        chunk_steps or spec.block_steps,
         len(plan.steps),
         plan.tokens,
         max(plan.width, plan.height) // factor,
@@ -49,22 +64,26 @@ def estimate(plan: SamplePlan, spec: ModelSpec, dtype_bytes: int) -> Need:
     )
 
 
-def check_budget(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int) -> Need:
+def check_budget(
+    plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int, chunk_steps: int | None = None
+) -> Need:
     """The plan's Need, if it fits the checkpoint's positions and `free_bytes` of memory for all of it.
 
-    Raises OverBudget, naming a `--max-tokens` that fits, or a smaller model where none does.
+    Raises OverBudget, naming a `--chunk` that fits where a larger one was asked for, else a `--max-tokens`,
+    or a smaller model where none does.
     """
-    need = estimate(plan, spec, dtype_bytes)
+    need = estimate(plan, spec, dtype_bytes, chunk_steps)
+    chunk = chunk_steps or spec.block_steps
     if need.positions > spec.max_positions:
         raise OverBudget(
             f"{len(plan.steps)} steps take {need.positions} positions, {spec.name} has {spec.max_positions}",
-            _remedy(plan, spec, free_bytes, dtype_bytes),
+            _remedy(plan, spec, free_bytes, dtype_bytes, chunk),
         )
     if need.bytes > free_bytes:
         raise OverBudget(
             f"{spec.name} needs {_gib(need.bytes)} for this plan (weights {_gib(need.weights)}, cache "
             f"{_gib(need.cache)}, work {_gib(need.work)}) and {_gib(free_bytes)} are free",
-            _remedy(plan, spec, free_bytes, dtype_bytes),
+            _remedy(plan, spec, free_bytes, dtype_bytes, chunk),
         )
     return need
 
@@ -94,9 +113,17 @@ def free_memory(root: Path = Path("/")) -> int:
     return min(free)
 
 
-def _need(spec: ModelSpec, dtype_bytes: int, steps: int, tokens: int, longest: int, step_tokens: int) -> Need:
-    length = tokens + steps * STEP_TEXT_TOKENS + ANSWER_TOKENS
-    chunk_steps = min(spec.block_steps, steps)
+def _need(
+    spec: ModelSpec,
+    dtype_bytes: int,
+    chunk_steps: int,
+    steps: int,
+    tokens: int,
+    longest: int,
+    step_tokens: int,
+) -> Need:
+    length = tokens + steps * STEP_TEXT_TOKENS + turn_tokens(spec)
+    chunk_steps = min(chunk_steps, steps)
     chunk = chunk_steps * (step_tokens + STEP_TEXT_TOKENS)
     kv = spec.kv_bytes_per_token(dtype_bytes)
     work = (
@@ -112,15 +139,24 @@ def _need(spec: ModelSpec, dtype_bytes: int, steps: int, tokens: int, longest: i
         + _OVERHEAD
     )
     return Need(
-        positions=steps * (longest + STEP_TEXT_TOKENS) + ANSWER_TOKENS,
+        positions=steps * (longest + STEP_TEXT_TOKENS) + turn_tokens(spec),
         weights=spec.parameters * dtype_bytes,
         cache=length * kv,
         work=work,
     )
 
 
-def _remedy(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int) -> str:
-    """The most tokens that surely fit: a plan made with them has no more steps, and none larger."""
+def _remedy(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int, chunk: int) -> str:
+    """The largest chunk that fits; where it is not the chunk, the most tokens that surely do: a plan made
+    with them has no more steps, and none larger."""
+    if chunk > spec.block_steps and estimate(plan, spec, dtype_bytes).positions <= spec.max_positions:
+        less, more = 0, min(chunk, len(plan.steps))
+        while less < more - 1:
+            middle = (less + more) // 2
+            fitting = estimate(plan, spec, dtype_bytes, middle).bytes <= free_bytes
+            less, more = (middle, more) if fitting else (less, middle)
+        if less:
+            return f"try --chunk {less}"
     factor = spec.patch_size * spec.merge_size
     longest = max(plan.width, plan.height) // factor + 1
     fixed = spec.frame_pixels is not None
@@ -128,7 +164,7 @@ def _remedy(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int
 
     def fits(tokens: int) -> bool:
         steps = min(len(plan.steps), max(tokens // smallest, 1))
-        need = _need(spec, dtype_bytes, steps, tokens, longest, max(plan.tokens_per_step, smallest))
+        need = _need(spec, dtype_bytes, chunk, steps, tokens, longest, max(plan.tokens_per_step, smallest))
         return need.positions <= spec.max_positions and need.bytes <= free_bytes
 
     low, high = 0, plan.tokens

@@ -48,24 +48,25 @@ def iter_chunks(
     """
     if steps_per_chunk < 1:
         raise ValueError("a chunk holds at least one step")
-    chunks = _chunks(video, plan, steps_per_chunk, resize)
-    return _prefetched(chunks, prefetch) if prefetch > 0 else chunks
+    stop = threading.Event()
+    chunks = _chunks(_watched(video, plan, resize, stop), steps_per_chunk)
+    return _prefetched(chunks, prefetch, stop) if prefetch > 0 else chunks
 
 
-def _chunks(
-    video: VideoSource, plan: SamplePlan, size: int, resize: Callable[[list[Pixels], int, int], Pixels]
-) -> Generator[FrameChunk, None, None]:
+def _chunks(watched: Iterator[tuple[Step, Pixels]], size: int) -> Generator[FrameChunk, None, None]:
     import numpy as np
 
-    watched = _watched(video, plan, resize)
     while batch := list(islice(watched, size)):
         yield FrameChunk(tuple(step for step, _ in batch), np.stack([pair for _, pair in batch]))
 
 
 def _watched(
-    video: VideoSource, plan: SamplePlan, resize: Callable[[list[Pixels], int, int], Pixels]
+    video: VideoSource,
+    plan: SamplePlan,
+    resize: Callable[[list[Pixels], int, int], Pixels],
+    stop: threading.Event,
 ) -> Iterator[tuple[Step, Pixels]]:
-    """(step, its pair [2, height, width, 3]) for every step with both frames."""
+    """(step, its pair [2, height, width, 3]) for every step with both frames, until `stop` is set."""
     import numpy as np
 
     wanted = sorted({time for step in plan.steps for time in (step.t0, step.t1)})
@@ -73,6 +74,8 @@ def _watched(
     held: dict[Fraction, Pixels] = {}
     upto = Fraction(-1)  # every frame up to here has come or never will
     for step in plan.steps:
+        if stop.is_set():  # asked here and not for every chunk: a chunk may be the whole video
+            return
         held = {time: pixels for time, pixels in held.items() if time >= step.t0}
         while upto < step.t1:
             frame = next(frames, None)
@@ -95,10 +98,11 @@ class _Failure:
         self.error = error
 
 
-def _prefetched(chunks: Iterator[FrameChunk], ahead: int) -> Generator[FrameChunk, None, None]:
-    """`chunks`, made on a thread that is at most `ahead` chunks in front."""
+def _prefetched(
+    chunks: Iterator[FrameChunk], ahead: int, stop: threading.Event
+) -> Generator[FrameChunk, None, None]:
+    """`chunks`, made on a thread that is at most `ahead` chunks in front. Sets `stop` when it ends."""
     ready: queue.Queue[FrameChunk | _Failure | None] = queue.Queue(ahead)
-    stop = threading.Event()
 
     def put(item: FrameChunk | _Failure | None) -> bool:
         while not stop.is_set():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from qvl_cli import registry
 from qvl_cli.align import CHOICES, load_aligner
 from qvl_cli.answer import Answer, Coverage, Media, ModelUse, Sampling, Usage
-from qvl_cli.budget import check_budget, free_memory
+from qvl_cli.budget import answer_tokens, check_budget, free_memory
 from qvl_cli.chunks import iter_chunks
 from qvl_cli.config import Config
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
@@ -162,7 +162,8 @@ def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> None:
     from qvl_cli.model.load import pick_device, pick_dtype
 
     free, _ = free_on_device(request)
-    check_budget(plan, spec, free, pick_dtype(request.dtype, pick_device(request.device), spec).itemsize)
+    dtype = pick_dtype(request.dtype, pick_device(request.device), spec)
+    check_budget(plan, spec, free, dtype.itemsize, request.steps_per_chunk)
 
 
 def free_on_device(request: Request) -> tuple[int, int]:
@@ -230,9 +231,7 @@ def answer(session: StreamSession, aligner: Aligner, request: Request, listener:
     from qvl_cli.tasks.locate import locate
     from qvl_cli.tasks.summarize import summarize
 
-    model = session.model
-    # Thoughts come out of the same budget as the answer.
-    settings = DecodeSettings(max_new_tokens=4096 if model.opens_thinking else 512)
+    settings = DecodeSettings(max_new_tokens=answer_tokens(session.model.spec))
     if request.task == "ask":
         return ask(session, aligner, request.query, settings, listener.text)
     if request.task == "locate":

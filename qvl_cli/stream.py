@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from qvl_cli.budget import turn_tokens
 from qvl_cli.cache import ArenaCache
 from qvl_cli.chunks import FrameChunk
 from qvl_cli.errors import OverBudget
@@ -19,9 +20,6 @@ from qvl_cli.model.preprocess import merged_grid, step_text, step_tokens, text_p
 from qvl_cli.model.vision import encode_steps
 from qvl_cli.prompts import Prompt
 from qvl_cli.sampling import Step
-
-# Room for a question and its answer behind the video, so that a fork appends in place.
-_TURN_TOKENS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +43,11 @@ class StreamSession:
     """
 
     def __init__(self, model: LoadedModel, reserve_tokens: int | None = None) -> None:
-        """reserve_tokens: tokens the whole video will take, where the plan knows; more still fits."""
-        reserve = 0 if reserve_tokens is None else reserve_tokens + _TURN_TOKENS
+        """reserve_tokens: tokens the whole video will take, where the plan knows; more still fits.
+
+        Room for a question and its longest answer is added, so that a fork appends in place.
+        """
+        reserve = 0 if reserve_tokens is None else reserve_tokens + turn_tokens(model.spec)
         self.model = model
         self.answer_ids: tuple[int, ...] = ()
         self._cache = ArenaCache(model.spec.layers, reserve)

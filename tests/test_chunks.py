@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from qvl_cli.budget import estimate
 from qvl_cli.chunks import FrameChunk, iter_chunks
+from qvl_cli.errors import OverBudget
 from qvl_cli.media import open_video
 from qvl_cli.sampling import SamplePlan, SamplingSettings, plan_samples
 from tests.clips import read_number, write_clip, x264
@@ -122,6 +128,26 @@ def test_closing_early_stops_the_thread_and_leaves_the_video_open(clip: Path) ->
     assert first.steps == plan.steps[:1]
 
 
+def test_an_interrupt_does_not_wait_for_a_huge_chunk(clip: Path) -> None:
+    made = 0
+
+    def interrupt(frames: list[Pixels], width: int, height: int) -> Pixels:
+        nonlocal made
+        made += 1
+        if made == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        if made >= 3:
+            time.sleep(0.2)
+        return crop(frames, width, height)
+
+    with open_video(clip) as video:
+        plan = plan_samples(video.info, FIT, FIXED)
+        with pytest.raises(KeyboardInterrupt):
+            list(iter_chunks(video, plan, 1000, interrupt))
+    assert made < len(plan.steps) // 2
+    assert prefetching() == []
+
+
 def test_an_interrupt_while_waiting_leaves_no_thread(clip: Path) -> None:
     with open_video(clip) as video, pytest.raises(KeyboardInterrupt):
         for _ in iter_chunks(video, plan_samples(video.info, FIT, FIXED), 1, crop):
@@ -130,3 +156,17 @@ def test_an_interrupt_while_waiting_leaves_no_thread(clip: Path) -> None:
 
     gc.collect()
     assert prefetching() == []
+
+
+def test_the_memory_check_knows_the_chunk(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from qvl_cli import pipeline
+
+    plan = plan_of(clip)
+    free = estimate(plan, FIXED, 4, 10).bytes
+    assert estimate(plan, FIXED, 4).bytes < free < estimate(plan, FIXED, 4, 1000).bytes
+    monkeypatch.setattr(pipeline, "free_on_device", lambda request: (free, 4))
+    asked = pipeline.Request("ask", str(clip), "who?", FIT, device="cpu", dtype="float32")
+    for chunk in (None, 10):
+        pipeline.check_plan(plan, FIXED, replace(asked, steps_per_chunk=chunk))
+    with pytest.raises(OverBudget, match="try --chunk 10"):
+        pipeline.check_plan(plan, FIXED, replace(asked, steps_per_chunk=1000))

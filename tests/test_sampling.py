@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qvl_cli.budget import check_budget, estimate, free_memory
+from qvl_cli.budget import answer_tokens, check_budget, estimate, free_memory, turn_tokens
 from qvl_cli.errors import MediaError, OverBudget, UsageError
 from qvl_cli.media.info import MediaInfo
 from qvl_cli.registry import ModelSpec
@@ -92,9 +92,9 @@ def check_plan(plan: SamplePlan, info: MediaInfo, asked: SamplingSettings, spec:
     factor = spec.patch_size * spec.merge_size
     assert plan.width % factor == 0 and plan.height % factor == 0
     assert plan.tokens_per_step == plan.width * plan.height // factor**2
-    assert plan.tokens <= asked.max_tokens or len(plan.steps) == 1
+    assert plan.tokens <= asked.max_tokens
     if asked.max_frames is not None:
-        assert 2 * len(plan.steps) <= max(asked.max_frames, 2)
+        assert len({time for step in plan.steps for time in (step.t0, step.t1)}) <= asked.max_frames
     if spec.frame_pixels is not None:
         assert spec.frame_pixels[0] <= plan.width * plan.height <= spec.frame_pixels[1]
     assert len(plan.steps) <= plan.considered
@@ -219,6 +219,48 @@ def test_max_pixels_caps_each_frame() -> None:
     assert not plan.coarsened
 
 
+def test_a_pixel_limit_that_cannot_be_kept_is_said() -> None:
+    asked = SamplingSettings(max_pixels=2_048)
+    plan = plan_samples(steady(4), asked, FIXED)
+    size = plan.width * plan.height
+    assert FIXED.frame_pixels is not None and FIXED.frame_pixels[0] <= size
+    assert plan.notes == (
+        "--max-pixels 2048 cannot be kept: "
+        f"fixed takes this video at no less than {plan.width}x{plan.height} pixels",
+    )
+    assert not plan.coarsened
+    strip = plan_samples(steady(4, width=3200, height=32), replace(asked, max_pixels=1_024), RELEASED)
+    assert strip.width * strip.height > 1_024 and "cannot be kept" in strip.notes[-1]
+
+
+def test_one_frame_is_one_frame_doubled_and_the_note_says_so() -> None:
+    asked = SamplingSettings(max_frames=1)
+    plan = plan_samples(steady(10), asked, FIXED)
+    assert [(step.t0, step.t1) for step in plan.steps] == [(0, 0)]
+    assert plan.steps[0].interval == plan.range
+    assert plan.notes == ("10 steps -> 1 step of a single frame to fit 1 frame",) and plan.coarsened
+    short = plan_samples(steady(1), asked, FIXED)
+    assert [(step.t0, step.t1) for step in short.steps] == [(0, 0)]
+    assert short.notes == ("1 step -> 1 step of a single frame to fit 1 frame",)
+    assert plan_samples(video([Fraction(0)], Fraction(1)), asked, FIXED).notes == ()
+    two = plan_samples(steady(10), SamplingSettings(max_frames=2), FIXED)
+    assert two.notes == ("10 steps -> 1 step to fit 2 frames",)
+    assert two.steps[0].t0 < two.steps[0].t1
+
+
+@pytest.mark.parametrize("spec", [RELEASED, FIXED])
+@pytest.mark.parametrize("size", [(1920, 1080), (6400, 32), (16, 16), (64, 1000), (192, 128)])
+def test_too_few_tokens_for_one_step_name_the_least_that_work(spec: ModelSpec, size: tuple[int, int]) -> None:
+    info = steady(10, width=size[0], height=size[1])
+    with pytest.raises(UsageError, match="less than a single step") as raised:
+        plan_samples(info, SamplingSettings(max_tokens=1), spec)
+    least = int(str(raised.value.remedy).split("at least ")[1])
+    plan = plan_samples(info, SamplingSettings(max_tokens=least), spec)
+    assert len(plan.steps) == 1 and plan.tokens <= least
+    with pytest.raises(UsageError, match=f"--max-tokens {least - 1} is less"):
+        plan_samples(info, SamplingSettings(max_tokens=least - 1), spec)
+
+
 def test_detail_rises() -> None:
     info = steady(120)
     tokens = [plan_samples(info, DETAIL[name], RELEASED).tokens for name in ("low", "default", "high", "max")]
@@ -303,6 +345,33 @@ def test_a_refusal_names_the_most_that_fits_not_just_something() -> None:
     assert 20_000 < tokens < plan.tokens
     with pytest.raises(OverBudget, match="smaller model"):
         check_budget(plan, RELEASED, 2 * GIB, 2)
+
+
+def test_a_chunk_too_large_for_memory_is_refused_and_the_largest_that_fits_is_named() -> None:
+    plan = plan_samples(steady(600), DETAIL["max"], RELEASED)
+    free = estimate(plan, RELEASED, 2).bytes + GIB
+    check_budget(plan, RELEASED, free, 2)
+    assert estimate(plan, RELEASED, 2, 8) == estimate(plan, RELEASED, 2)
+    with pytest.raises(OverBudget, match=r"work .* GiB") as raised:
+        check_budget(plan, RELEASED, free, 2, 1_000_000)
+    chunk = int(str(raised.value.remedy).split("--chunk ")[1])
+    assert RELEASED.block_steps < chunk < len(plan.steps)
+    check_budget(plan, RELEASED, free, 2, chunk)
+    with pytest.raises(OverBudget, match="chunk"):
+        check_budget(plan, RELEASED, free, 2, chunk + 1)
+    with pytest.raises(OverBudget, match="max-tokens"):  # no chunk is small enough
+        check_budget(plan, RELEASED, 8 * GIB, 2, 1_000_000)
+
+
+def test_thoughts_need_room_too() -> None:
+    plan = plan_samples(steady(60), SamplingSettings(), RELEASED)
+    thinker = replace(RELEASED, thinking=True)
+    more = answer_tokens(thinker) - answer_tokens(RELEASED)
+    assert more > 0
+    assert turn_tokens(thinker) - turn_tokens(RELEASED) == more
+    plain, thought = estimate(plan, RELEASED, 2), estimate(plan, thinker, 2)
+    assert thought.positions - plain.positions == more
+    assert thought.cache - plain.cache == more * RELEASED.kv_bytes_per_token(2)
 
 
 def test_free_memory_is_the_least_of_machine_and_cgroups(tmp_path: Path) -> None:

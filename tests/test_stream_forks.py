@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
 
+from qvl_cli.budget import answer_tokens
 from qvl_cli.chunks import FrameChunk
 from qvl_cli.errors import OverBudget
 from qvl_cli.generate import DecodeSettings
@@ -190,6 +192,20 @@ def test_positions_beyond_the_checkpoint_are_over_budget(model: LoadedModel, cli
         session.watch(clip)
     with pytest.raises(OverBudget, match="position"):
         list(session.ask(SECOND, GREEDY))
+
+
+@pytest.mark.parametrize("thinking", [False, True])
+def test_the_longest_answer_fits_the_reserve(tmp_path: Path, clip: FrameChunk, thinking: bool) -> None:
+    spec = read_spec(write_checkpoint(tmp_path / "m", thinking=thinking))
+    session = StreamSession(load_model(spec, "cpu", "float32"), reserve_tokens=400)
+    session.watch(clip)
+    assert session.tokens <= 400
+    fork = session.fork()
+    fork._run_text([1] * 500)  # a long question
+    for _ in range(0, answer_tokens(spec), 64):
+        fork._run_text([1] * 64)
+    place = session._cache.layers[0].keys.data_ptr()
+    assert fork._cache.layers[0].keys.data_ptr() == place, "nothing was copied"
 
 
 def test_a_reserved_session_never_moves(model: LoadedModel, clip: FrameChunk) -> None:

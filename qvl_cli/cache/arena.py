@@ -120,10 +120,9 @@ class ArenaLayer(CacheLayerMixin):  # type: ignore[misc]
             one.length <= self.length for one in buffer.readers if one is not self
         ):
             return buffer
-        # outgrown: double, so that copying stays linear in the end; overtaken by a fork: a copy with some
-        # room
-        room = max(end, 2 * buffer.capacity) if end > buffer.capacity else end + max(_MIN_ROOM, end // 4)
-        fresh = _Buffer(buffer.keys, buffer.values, room)
+        # A quarter more: copying stays linear in the end, and a fork that copies a long video takes little
+        # more than the video.
+        fresh = _Buffer(buffer.keys, buffer.values, end + max(_MIN_ROOM, end // 4))
         fresh.keys[:, :, : self.length] = buffer.keys[:, :, : self.length]
         fresh.values[:, :, : self.length] = buffer.values[:, :, : self.length]
         buffer.readers.discard(self)
@@ -146,7 +145,8 @@ class ArenaLayer(CacheLayerMixin):  # type: ignore[misc]
 class ArenaCache(Cache):  # type: ignore[misc]
     """The full policy for a whole model: one ArenaLayer per decoder layer.
 
-    reserve: tokens to make room for at once, where the plan's total is known; more still fits, by doubling.
+    reserve: tokens to make room for at once, where the plan's total is known; more still fits, by copying
+    into a quarter more than is needed.
     """
 
     def __init__(self, layers: int, reserve: int = 0) -> None:
