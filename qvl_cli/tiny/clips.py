@@ -6,6 +6,7 @@ answer. Positions of each question start where the video ends, as in a fork.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -22,6 +23,7 @@ from qvl_cli.tiny.questions import (
     ask_query,
     locate_query,
     overview_query,
+    plural,
     section_query,
     spans_text,
 )
@@ -96,10 +98,12 @@ class HeadTarget:
 @dataclass(frozen=True, slots=True)
 class LookupTarget:
     """Where the tokens of an answer should look. rows: places of the tokens from which each answer token is
-    predicted; keys: places of the vision tokens under the centres of what proves the answer."""
+    predicted; keys: places of the vision tokens under the centres of what proves the answer; names: places of
+    the colours and shapes that the answer says again from the question."""
 
     rows: tuple[int, ...]
     keys: tuple[int, ...]
+    names: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,13 @@ def head_target(
         last[b], end_at[b] = 1, np.clip((end - starts[b]) / long[b], 0, 1)
     since = tuple((begin - float(starts[0]), end - float(starts[0])) for begin, end in spans)
     return HeadTarget(tuple(tokens), since, np.clip(inside, 0, 1), first, last, start_at, end_at)
+
+
+@functools.cache
+def name_tokens() -> frozenset[int]:
+    """Ids of the colours and shapes, singular and plural, that are one token."""
+    words = [*COLOUR_NAMES, *SHAPES, *(plural(shape) for shape in SHAPES)]
+    return frozenset(ids[0] for word in words if len(ids := encode(f" {word}")) == 1)
 
 
 def centre_tokens(query: Query, starts: npt.NDArray[np.float64], ends: list[int]) -> tuple[int, ...]:
@@ -218,8 +229,12 @@ def make_clip(seed: int, steps: int, mix: Mix = TIME_MIX) -> Clip:
             targets.append(head_target(query.spans, tokens, *intervals))
         if query.shown and (keys := centre_tokens(query, starts, ends)):
             # in whole sentences only the tokens that are not said again from the question have to look
-            deciding = tokens[len(encode(query.echo)) : -1] if mix.sentences else tokens
-            lookups.append(LookupTarget(tuple(token - 1 for token in deciding), keys))
+            echo = len(encode(query.echo))
+            deciding = tokens[echo:-1] if mix.sentences else tokens
+            names = (
+                tuple(t for t in tokens[:echo] if sequence.ids[t] in name_tokens()) if mix.sentences else ()
+            )
+            lookups.append(LookupTarget(tuple(token - 1 for token in deciding), keys, names))
     return Clip(
         frames.reshape(steps, 2, *frames.shape[1:]),
         sequence,

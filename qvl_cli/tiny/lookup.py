@@ -7,7 +7,7 @@ tokens; everything else the network does with what it finds there is learned fro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,9 +15,12 @@ import torch
 from torch import Tensor, nn
 from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb
 
-from qvl_cli.tiny.clips import Clip
+from qvl_cli.tiny.clips import Clip, LookupTarget
 
-LOOKUP_LAYER, LOOKUP_HEAD = 2, 0
+Rows = tuple[int, ...]
+
+ANSWER_LAYER, ANSWER_HEAD = 2, 0  # from here the token before an answer's word looks
+NAME_LAYER, NAME_HEAD = 0, 3  # from here the name itself looks, before DeepStack adds to the vision tokens
 
 
 @contextmanager
@@ -35,22 +38,28 @@ def attention_inputs(attention: nn.Module) -> Iterator[dict[str, Any]]:
         handle.remove()
 
 
-def lookup_loss(attention: Any, seen: dict[str, Any], clips: list[Clip]) -> tuple[Tensor, float]:
-    """Mean loss over all rows of all lookups, and the mean share of attention on the right tokens."""
+def lookup_loss(
+    attention: Any,
+    seen: dict[str, Any],
+    clips: list[Clip],
+    head: int,
+    rows_of: Callable[[LookupTarget], Rows],
+) -> tuple[Tensor, float]:
+    """Mean loss over the rows of all lookups, and the mean share of attention on the right tokens."""
     hidden, (cos, sin) = seen["hidden_states"], seen["position_embeddings"]
     shape = (*hidden.shape[:2], -1, attention.head_dim)
     query = attention.q_norm(attention.q_proj(hidden).view(shape)).transpose(1, 2)
     key = attention.k_norm(attention.k_proj(hidden).view(shape)).transpose(1, 2)
     query, key = apply_rotary_pos_emb(query, key, cos, sin)
-    query, key = query[:, LOOKUP_HEAD], key[:, LOOKUP_HEAD // attention.num_key_value_groups]
+    query, key = query[:, head], key[:, head // attention.num_key_value_groups]
     mask = seen["attention_mask"][:, 0]
     losses = []
     for i, clip in enumerate(clips):
         for lookup in clip.lookups:
-            rows = list(lookup.rows)
+            rows = list(rows_of(lookup))
             scores = query[i, rows] @ key[i].T * attention.scaling + mask[i, rows]
             losses.append(scores.logsumexp(-1) - scores[:, list(lookup.keys)].logsumexp(-1))
-    if not losses:
+    if not sum(map(len, losses)):
         return hidden.sum() * 0.0, float("nan")
     every = torch.cat(losses)
     return every.mean(), torch.exp(-every).mean().item()

@@ -49,9 +49,9 @@ ANSWERS = Stage("answers", 800, batch=8, lr=1.1e-3, first_seed=400_000, horizon=
 DETAILS = Stage("details", 600, batch=8, lr=1.2e-3, first_seed=500_000, horizon=3000, cooldown=1, warmup=30)
 LOOKUP = Stage("lookup", 400, batch=8, lr=1.2e-3, first_seed=600_000, horizon=3000, cooldown=1, warmup=30)
 SENTENCES = Stage(
-    "sentences", 900, batch=8, lr=1.2e-3, first_seed=700_000, horizon=3000, cooldown=250, warmup=30
+    "sentences", 600, batch=8, lr=1.2e-3, first_seed=700_000, horizon=3000, cooldown=1, warmup=30
 )
-LOOKUP_WEIGHT = 0.5
+NAMES = Stage("names", 500, batch=8, lr=1.2e-3, first_seed=720_000, horizon=3000, cooldown=200, warmup=30)
 GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, cooldown=50, warmup=20)
 
 TIME_MIX = Mix(8, ("what", "colour", "which", "count", "count"), tell=1.0, ask_weight=1.0)
@@ -79,6 +79,12 @@ def sentences_clips(update: int) -> tuple[int, int]:
     """(steps a clip, clips) of an update of the sentences stage: short clips first, then all lengths."""
     lengths = DETAILS_LENGTHS if update < 300 else ANSWERS_LENGTHS
     return _clips(lengths[update % len(lengths)], SENTENCES)
+
+
+def names_clips(update: int) -> tuple[int, int]:
+    """(steps a clip, clips) of an update of the names stage: short clips first, then all lengths."""
+    lengths = DETAILS_LENGTHS if update < 200 else ANSWERS_LENGTHS
+    return _clips(lengths[update % len(lengths)], NAMES)
 
 
 def lookup_clips(update: int) -> tuple[int, int]:

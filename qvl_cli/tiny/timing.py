@@ -12,7 +12,14 @@ from torch.nn import functional as F
 
 from qvl_cli.align.network import HeadNetwork, HeadShape
 from qvl_cli.tiny.clips import IGNORE, Clip
-from qvl_cli.tiny.lookup import LOOKUP_LAYER, attention_inputs, lookup_loss
+from qvl_cli.tiny.lookup import (
+    ANSWER_HEAD,
+    ANSWER_LAYER,
+    NAME_HEAD,
+    NAME_LAYER,
+    attention_inputs,
+    lookup_loss,
+)
 from qvl_cli.tiny.network import encode_steps
 from qvl_cli.tiny.world import ACTIONS, COLOUR_NAMES, SHAPES
 
@@ -92,11 +99,13 @@ def _padded(rows: Sequence[Sequence[float]], fill: int, device: torch.device) ->
 
 
 def time_loss(
-    network: Any, stage: TimeStage, clips: list[Clip], lookup: float = 0.0
+    network: Any, stage: TimeStage, clips: list[Clip], lookup: float = 0.0, names: float = 0.0
 ) -> tuple[Tensor, dict[str, float]]:
     """Answer tokens + alignment head + step summary on one batch of clips with equally many steps, and with
-    `lookup` > 0, at that weight, where the answers look."""
-    with attention_inputs(stage.language.layers[LOOKUP_LAYER].self_attn) as seen:
+    `lookup` or `names` > 0, at these weights, where the answers and the names in them look."""
+    early = stage.language.layers[NAME_LAYER].self_attn
+    late = stage.language.layers[ANSWER_LAYER].self_attn
+    with attention_inputs(early) as seen_early, attention_inputs(late) as seen_late:
         hidden = run_language(network, stage, clips)
     device = hidden.device
     targets = _padded([c.sequence.targets for c in clips], IGNORE, device)
@@ -114,8 +123,11 @@ def time_loss(
     head_loss, head_figures = _head_loss(stage.head, hidden, steps, clips)
     loss = answer_loss + head_loss + 0.3 * summary_loss
     if lookup:
-        looked, figures["looks"] = lookup_loss(stage.language.layers[LOOKUP_LAYER].self_attn, seen, clips)
+        looked, figures["looks"] = lookup_loss(late, seen_late, clips, ANSWER_HEAD, lambda each: each.rows)
         loss = loss + lookup * looked
+    if names:
+        looked, figures["names"] = lookup_loss(early, seen_early, clips, NAME_HEAD, lambda each: each.names)
+        loss = loss + names * looked
     return loss, {
         "answer_loss": answer_loss.item(),
         "head_loss": head_loss.item(),
