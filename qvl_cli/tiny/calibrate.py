@@ -17,7 +17,7 @@ from qvl_cli.timeline import TimeSpan
 from qvl_cli.tiny.clips import Clip, HeadTarget, make_clip
 from qvl_cli.tiny.timing import TimeStage, run_language
 
-FIRST_SEED, CLIPS = 800_000, 400
+FIRST_SEED, CLIPS = 800_000, 160
 LENGTHS = (24, 32, 44, 56)
 _ROUNDS = 200  # Newton steps of the logistic fit, many more than it needs
 
