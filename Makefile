@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 demo: install
-	$(BIN)/qvl ask $(DEMO) "What colour is the moon?"
+	$(BIN)/qvl ask $(DEMO) "What shape is purple?"
 	$(BIN)/qvl locate $(DEMO) "a purple cross appears" -f srt
 	$(BIN)/qvl summarize $(DEMO)
 
