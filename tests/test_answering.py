@@ -387,8 +387,11 @@ def test_naming_the_embedded_model_insists(
 ) -> None:
     assert main(["ask", str(clip), "what?", "-f", "json", "--model", "tiny"]) == 0
     out, err = capfd.readouterr()
-    assert err == ""
-    assert json.loads(out)["model"]["name"] == "tiny"
+    document = json.loads(out)
+    # Nothing about the choice of model: only what the answer itself has to say.
+    assert err.splitlines() == [f"qvl: {warning}" for warning in document["warnings"]]
+    assert "--model" not in err
+    assert document["model"]["name"] == "tiny"
     # A model named in the settings is named, too.
     monkeypatch.setenv("QVL_MODEL", "tiny")
     assert main(["locate", str(clip), "x", "-f", "json"]) == 0
@@ -403,5 +406,7 @@ def test_a_gate_that_accepts_lets_auto_answer_with_one_note(
     gate.save(gated)
     assert main(["ask", str(clip), "what?", "-f", "json"]) == 0
     out, err = capfd.readouterr()
-    assert json.loads(out)["model"]["name"] == "tiny"
-    assert err.count("\n") == 1
+    document = json.loads(out)
+    assert document["model"]["name"] == "tiny"
+    assert err.splitlines() == [f"qvl: {warning}" for warning in document["warnings"]]
+    assert err.count("--model 2b") == 1
