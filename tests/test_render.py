@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import stat
@@ -110,13 +111,25 @@ def test_a_file_appears_whole_and_follows_the_umask(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "out.json"
     write_file(str(target), "old\n")
-    with pytest.raises(UnicodeEncodeError):
-        write_file(str(target), "new \ud800\n")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UsageError, match="No space left"):
+        write_file(str(target), "new\n")
     assert target.read_text() == "old\n"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_odd_bytes_are_written_as_question_marks(tmp_path: Path) -> None:
+    write_file(str(tmp_path / "out.txt"), "b\udcff.mp4\n")
+    assert (tmp_path / "out.txt").read_bytes() == b"b?.mp4\n"
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
@@ -128,7 +141,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 
 
 def test_a_device_is_written_straight() -> None:
-    check_writable("/dev/null")
+    check_writable("/dev/null", "video.mp4")
     write_file("/dev/null", "gone")
     assert Path("/dev/null").is_char_device()
 
@@ -136,4 +149,4 @@ def test_a_device_is_written_straight() -> None:
 @pytest.mark.parametrize("target", ["", "missing/out.json"])
 def test_a_hopeless_target_is_refused_beforehand(tmp_path: Path, target: str) -> None:
     with pytest.raises(UsageError):
-        check_writable(str(tmp_path / target))
+        check_writable(str(tmp_path / target), "video.mp4")

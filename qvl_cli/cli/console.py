@@ -49,8 +49,8 @@ class Console:
         """Something the user should know; not an error."""
         if not self._quiet:
             self._hide_bar()
-            say(f"\nqvl: {line}" if self._mid_line else f"qvl: {line}")
-            self._mid_line = False
+            self.end_line()
+            say(f"qvl: {line}")
 
     def progress(self, stage: str, done: float, total: float) -> None:
         """`stage` has come to `done` of `total` (steps, or bytes of a download); total 0 = unknown."""
@@ -74,6 +74,7 @@ class Console:
         """What comes next on the terminal starts on a line of its own."""
         if self._mid_line:
             put("\n")
+            sys.stdout.flush()
             self._mid_line = False
 
     def close(self) -> None:
