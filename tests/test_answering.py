@@ -218,8 +218,7 @@ def test_the_lost_end_of_a_file_without_other_damage_is_a_gap(run: Run, tmp_path
     assert seen[0] == 0.0 and seen[1] == gap[0] and gap[1] == pytest.approx(10.0, abs=0.11)
     assert document.media.duration == gap[1]
     assert _partial(run, str(cut), "--to", "9").coverage.gaps[-1][1] == 9.0
-    inside = run.answer("locate", str(cut), "x", "--to", "1", "-q")
-    assert inside.coverage.gaps == ()
+    assert run.answer("locate", str(cut), "x", "--to", "1", "-q").coverage.gaps == ()
 
 
 def _partial(run: Run, *arguments: str) -> Answer:
@@ -230,8 +229,7 @@ def _partial(run: Run, *arguments: str) -> Answer:
 
 def test_the_video_is_never_overwritten(run: Run, clip: Path, tmp_path: Path) -> None:
     before = clip.read_bytes()
-    link = tmp_path / "link.srt"
-    link.symlink_to(clip)
+    (link := tmp_path / "link.srt").symlink_to(clip)
     for target in (clip, link):
         code, out, err = run("locate", str(clip), "x", "-f", "srt", "-o", str(target))
         assert (code, out) == (2, "") and "the video itself" in err
@@ -321,18 +319,8 @@ def test_a_terminal_sees_progress_and_the_text_as_it_comes(
 
 def test_an_interrupt_is_one_line_and_130(checkpoint: Path, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "long.mp4", [200 * n for n in range(600)], options=x264())
-    command = [
-        *QVL,
-        "ask",
-        str(clip),
-        "what?",
-        "--model",
-        str(checkpoint),
-        "-o",
-        "out.txt",
-        "--max-frames",
-        "200",
-    ]
+    flags = ["--model", str(checkpoint), "-o", "out.txt", "--max-frames", "200"]
+    command = [*QVL, "ask", str(clip), "what?", *flags]
     with subprocess.Popen(
         command,
         cwd=tmp_path,
