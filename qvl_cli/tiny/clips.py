@@ -7,7 +7,7 @@ answer. Positions of each question start where the video ends, as in a fork.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -27,7 +27,7 @@ from qvl_cli.tiny.questions import (
     section_query,
     spans_text,
 )
-from qvl_cli.tiny.recipe import TIME_MIX, Mix, Stage
+from qvl_cli.tiny.recipe import TIME_MIX, Course, Mix
 from qvl_cli.tiny.vocabulary import special_ids, world_tokenizer
 from qvl_cli.tiny.world import (
     ACTIONS,
@@ -283,7 +283,8 @@ def _append_query(
     return list(range(first, len(sequence.ids) - 1))
 
 
-def clip_batch(stage: Stage, mix: Mix, lengths: Callable[[int], tuple[int, int]], update: int) -> list[Clip]:
-    """The clips of one update: `lengths` says how many steps and how many clips."""
-    steps, count = lengths(update)
-    return [make_clip(stage.first_seed + update * stage.batch + i, steps, mix) for i in range(count)]
+def clip_batch(course: Course, update: int) -> list[Clip]:
+    """The clips of one update of a course."""
+    steps, count = course.clips(update)
+    first = course.stage.first_seed + update * course.stage.batch
+    return [make_clip(first + i, steps, course.mix) for i in range(count)]

@@ -60,46 +60,39 @@ DETAILS_MIX = Mix(5, ("what", *["colour"] * 5, *["which"] * 3, *["count"] * 4), 
 SENTENCES_MIX = Mix(5, ("what", *["colour"] * 4, *["which"] * 4, *["count"] * 4), 0.2, 4.0, sentences=True)
 
 STEPS_AN_UPDATE = 96
-TIME_LENGTHS = (16, 20, 24, 32)
-ANSWERS_LENGTHS = (16, 24, 32, 48, 64)
-DETAILS_LENGTHS = (12, 16, 20, 24)
+TIME_LENGTHS = (16, 20, 24, 32)  # steps a clip, in turn
+SHORT_LENGTHS = (12, 16, 20, 24)
+ALL_LENGTHS = (16, 24, 32, 48, 64)
 
 
-def time_clips(update: int) -> tuple[int, int]:
-    """(steps a clip, clips) of an update of the time stage: short clips first."""
-    return _clips(12 if update < 330 else TIME_LENGTHS[update % len(TIME_LENGTHS)], TIME)
+@dataclass(frozen=True, slots=True)
+class Course:
+    """One stage of learning from clips. lengths: steps a clip, update by update in turn; `short` instead for
+    the first `short_for` updates. lookup, names: weights of the two losses on where to look."""
+
+    stage: Stage
+    mix: Mix
+    lengths: tuple[int, ...]
+    short: tuple[int, ...] = SHORT_LENGTHS
+    short_for: int = 0
+    lookup: float = 0.0
+    names: float = 0.0
+
+    def clips(self, update: int) -> tuple[int, int]:
+        """(steps a clip, clips) of an update: about STEPS_AN_UPDATE steps in all."""
+        lengths = self.short if update < self.short_for else self.lengths
+        steps = lengths[update % len(lengths)]
+        return steps, max(1, min(self.stage.batch, STEPS_AN_UPDATE // steps))
 
 
-def answers_clips(update: int) -> tuple[int, int]:
-    """(steps a clip, clips) of an update of the answers stage: all lengths up to a minute."""
-    return _clips(ANSWERS_LENGTHS[update % len(ANSWERS_LENGTHS)], ANSWERS)
-
-
-def sentences_clips(update: int) -> tuple[int, int]:
-    """(steps a clip, clips) of an update of the sentences stage: short clips first, then all lengths."""
-    lengths = DETAILS_LENGTHS if update < 300 else ANSWERS_LENGTHS
-    return _clips(lengths[update % len(lengths)], SENTENCES)
-
-
-def names_clips(update: int) -> tuple[int, int]:
-    """(steps a clip, clips) of an update of the names stage: short clips first, then all lengths."""
-    lengths = DETAILS_LENGTHS if update < 200 else ANSWERS_LENGTHS
-    return _clips(lengths[update % len(lengths)], NAMES)
-
-
-def lookup_clips(update: int) -> tuple[int, int]:
-    """(steps a clip, clips) of an update of the lookup stage: short clips first, then all lengths."""
-    lengths = DETAILS_LENGTHS if update < 300 else ANSWERS_LENGTHS
-    return _clips(lengths[update % len(lengths)], LOOKUP)
-
-
-def details_clips(update: int) -> tuple[int, int]:
-    """(steps a clip, clips) of an update of the details stage: short clips again."""
-    return _clips(DETAILS_LENGTHS[update % len(DETAILS_LENGTHS)], DETAILS)
-
-
-def _clips(steps: int, stage: Stage) -> tuple[int, int]:
-    return steps, max(1, min(stage.batch, STEPS_AN_UPDATE // steps))
+COURSES = (
+    Course(TIME, TIME_MIX, TIME_LENGTHS, short=(12,), short_for=330),
+    Course(ANSWERS, ANSWERS_MIX, ALL_LENGTHS),
+    Course(DETAILS, DETAILS_MIX, SHORT_LENGTHS),
+    Course(LOOKUP, DETAILS_MIX, ALL_LENGTHS, short_for=300, lookup=0.5),
+    Course(SENTENCES, SENTENCES_MIX, ALL_LENGTHS, short_for=300, lookup=1.0),
+    Course(NAMES, SENTENCES_MIX, ALL_LENGTHS, short_for=200, lookup=1.0, names=1.0),
+)
 
 
 def network_config() -> Qwen3VLConfig:

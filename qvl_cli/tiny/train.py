@@ -57,20 +57,13 @@ def train_time(run: Path, network: Any, device: torch.device) -> TimeStage:
     parts = TimeStage(network).to(device)
     still = perception_batch(0, 32).frames
     scale_vision(network, torch.from_numpy(still).to(device))
-    for stage, mix, lengths, lookup, names in (
-        (recipe.TIME, recipe.TIME_MIX, recipe.time_clips, 0.0, 0.0),
-        (recipe.ANSWERS, recipe.ANSWERS_MIX, recipe.answers_clips, 0.0, 0.0),
-        (recipe.DETAILS, recipe.DETAILS_MIX, recipe.details_clips, 0.0, 0.0),
-        (recipe.LOOKUP, recipe.DETAILS_MIX, recipe.lookup_clips, 0.5, 0.0),
-        (recipe.SENTENCES, recipe.SENTENCES_MIX, recipe.sentences_clips, 1.0, 0.0),
-        (recipe.NAMES, recipe.SENTENCES_MIX, recipe.names_clips, 1.0, 1.0),
-    ):
+    for course in recipe.COURSES:
         run_stage(
-            stage,
+            course.stage,
             run,
             parts.modules_by_name(),
-            partial(clip_batch, stage, mix, lengths),
-            partial(time_loss, network, parts, lookup=lookup, names=names),
+            partial(clip_batch, course),
+            partial(time_loss, network, parts, lookup=course.lookup, names=course.names),
         )
     return parts
 

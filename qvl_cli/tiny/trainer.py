@@ -33,17 +33,13 @@ def run_stage(
     modules: Mapping[str, nn.Module],
     make_batch: Callable[[int], Any],
     loss_of: Callable[[Any], tuple[Tensor, dict[str, float]]],
-    slow: tuple[str, ...] = (),
 ) -> None:
     """Train `modules` for stage.updates; make_batch(update) depends on the update alone, so a resumed run is
-    the same run. Modules named in `slow` learn at a tenth of the rate. Writes RUN/STAGE.pt and RUN/log.jsonl.
+    the same run. Writes RUN/STAGE.pt and RUN/log.jsonl.
     """
     run.mkdir(parents=True, exist_ok=True)
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in m.parameters() if p.requires_grad], "scale": 0.1 if n in slow else 1.0}
-        for n, m in modules.items()
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=stage.lr, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
+    parameters = [p for module in modules.values() for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=stage.lr, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
     saved = run / f"{stage.name}.pt"
     first = 0
     if saved.exists():
@@ -52,6 +48,8 @@ def run_stage(
             module.load_state_dict(state["modules"][name])
         optimizer.load_state_dict(state["optimizer"])
         first = int(state["update"])
+    if first >= stage.updates:  # done before: its weights are loaded, and no batch is made for nothing
+        return
     means: dict[str, float] = {}
     began = time.monotonic()
     with ThreadPoolExecutor(1) as ahead:
@@ -61,10 +59,10 @@ def run_stage(
             if update + 1 < stage.updates:
                 upcoming = ahead.submit(make_batch, update + 1)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(stage, update) * group["scale"]
+                group["lr"] = learning_rate(stage, update)
             loss, figures = loss_of(batch)
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_([p for g in groups for p in g["params"]], 1.0)
+            nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             for key, value in {"loss": loss.item(), **figures}.items():
