@@ -55,7 +55,7 @@ def test_the_score_is_the_probability_of_the_numbers() -> None:
         (".", 0.1),
     ]
     tokens = [TokenStep(0, text, math.log(chance), False) for text, chance in pieces]
-    (found,) = read_spans("".join(text for text, _ in pieces)) or []
+    (found,) = read_spans("".join(text for text, _ in pieces)).spans or ()
     assert probability(found, tokens) == pytest.approx(0.5 * 0.5 * 0.8 * 0.9 * 1.0)
 
 
@@ -112,7 +112,7 @@ def test_every_text_the_constraint_allows_is_a_range_of_steps_or_never(model: Lo
             ids.append(dice.choice(sorted(allowed)))
             assert len(ids) <= choice.longest
         text = model.codec.decode([token for token in ids if token not in model.eos_ids])
-        spans = read_spans(text)
+        spans = read_spans(text).spans
         assert spans is not None, text
         for found in spans:
             assert text == f"{float(found.start)} - {float(found.end)}"
@@ -166,7 +166,9 @@ class Scripted(StreamSession):
             yield TokenStep(0, piece, 0.0, False)
 
 
-CUT = "the times the model wrote were cut off after 256 tokens"
+CUT = "the times the model wrote were cut off after 512 tokens"
+BACK = "the model wrote 3.2 - 1.2, which ends before it starts: left out"
+PAST = "the model wrote 61.0 - 62.5, which lies outside what was watched: left out"
 FORCED = "the model wrote no readable time: it was made to choose one range or none"
 
 
@@ -175,10 +177,12 @@ FORCED = "the model wrote no readable time: it was made to choose one range or n
     [
         (["1.2", " - ", "3.2"], ()),
         (["never"], ()),
-        (["1.2", " - ", "3.2", *["\n"] * 252], ()),
-        (["1.2", " - ", "3.2", *["\n"] * 253], (CUT,)),
+        (["1.2", " - ", "3.2", *["\n"] * 508], ()),
+        (["1.2", " - ", "3.2", *["\n"] * 509], (CUT,)),
         (["A red circle."], (FORCED,)),
-        (["so "] * 300, (CUT, FORCED)),
+        (["so "] * 600, (CUT, FORCED)),
+        (["3.2", " - ", "1.2"], (BACK, FORCED)),
+        (["1.2", " - ", "3.2", "\n61.0 - 62.5"], (PAST,)),
     ],
 )
 def test_what_went_wrong_with_the_times_is_told(

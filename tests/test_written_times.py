@@ -90,6 +90,10 @@ TABLE: list[tuple[str, list[tuple[float, float]] | None]] = [
     ("frames 30 to 90 (1.0 s - 3.0 s)", [(1, 3)]),
     ("5 to 7 men enter at <10.0 seconds> and leave at <20.0 seconds>", [(10, 20)]),
     # and such that look like it
+    ("5-10 minutes", [(300, 600)]),
+    ("from 1.5 to 2 min", [(90, 120)]),
+    ("from 30 to 2 min 10 s", [(30, 130)]),
+    ("from 50 s to 2 minutes", [(50, 120)]),
     ("5-10 seconds", [(5, 10)]),
     ("It takes place 5-10 seconds in", [(5, 10)]),
     ("The event 1 min - 2 min lasts 60 s.", [(60, 120)]),
@@ -110,15 +114,21 @@ TABLE: list[tuple[str, list[tuple[float, float]] | None]] = [
 
 @pytest.mark.parametrize(("text", "spans"), TABLE, ids=[repr(text)[:40] for text, _ in TABLE])
 def test_reading_what_models_write(text: str, spans: list[tuple[float, float]] | None) -> None:
-    read = read_spans(text)
+    read = read_spans(text).spans
     expected = None if spans is None else [(Fraction(str(a)), Fraction(str(b))) for a, b in spans]
     assert (None if read is None else [(span.start, span.end) for span in read]) == expected
 
 
+def test_a_range_written_backwards_is_told() -> None:
+    read = read_spans("20.0 - 12.5\n30.0 - 33.0")
+    assert [(span.start, span.end) for span in read.spans or ()] == [(30, 33)]
+    assert [(span.start, span.end) for span in read.backwards] == [(20, Fraction("12.5"))]
+
+
 def test_a_span_knows_where_its_numbers_stand() -> None:
     text = "so: <12.5 seconds> to 0:20.0."
-    (span,) = read_spans(text) or []
+    (span,) = read_spans(text).spans or ()
     assert [text[a:b] for a, b in span.characters] == ["12.5", "0:20.0"]
     text = "At 7.5 seconds."
-    (span,) = read_spans(text) or []
+    (span,) = read_spans(text).spans or ()
     assert [text[a:b] for a, b in span.characters] == ["7.5"]

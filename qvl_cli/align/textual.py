@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from qvl_cli.align import Aligned, ScoredSpan, Sentence
 from qvl_cli.align.written import WrittenSpan, read_spans
+from qvl_cli.budget import answer_tokens
 from qvl_cli.generate import DecodeSettings, TokenStep
 from qvl_cli.prompts import locate_prompt
 from qvl_cli.sampling import Step
@@ -27,9 +28,6 @@ from qvl_cli.timeline import TimeSpan, merge, prompt_seconds
 if TYPE_CHECKING:
     from qvl_cli.model.load import LoadedModel
     from qvl_cli.stream import StreamSession
-
-_ANSWER_TOKENS = 256
-_THINKING_TOKENS = 4096
 
 
 class TextualAligner:
@@ -44,26 +42,38 @@ class TextualAligner:
         warnings: list[str] = []
         fork = session.fork()
         try:
-            budget = _THINKING_TOKENS if session.model.opens_thinking else _ANSWER_TOKENS
+            budget = answer_tokens(session.model.spec)
             settings = DecodeSettings(max_new_tokens=budget)
             tokens = list(fork.ask(locate_prompt(event), settings))
             if len(tokens) >= budget:
                 warnings.append(f"the times the model wrote were cut off after {budget} tokens")
             said = [step for step in tokens if not step.thinking]
-            written = read_spans("".join(step.text for step in said))
-            if written is None:
+            reading = read_spans("".join(step.text for step in said))
+            warnings += _dropped("ends before it starts", reading.backwards)
+            if reading.spans is None:
                 warnings.append("the model wrote no readable time: it was made to choose one range or none")
                 choice = TimeChoice(session.model, [prompt_seconds(step.t0, step.t1) for step in steps])
                 forced = replace(settings, max_new_tokens=choice.longest, allowed=choice.allowed)
                 said = [step for step in fork.ask(locate_prompt(event), forced) if not step.thinking]
-                written = read_spans("".join(step.text for step in said)) or []
+                reading = read_spans("".join(step.text for step in said))
         finally:
             fork.release()
+        written = reading.spans or ()
+        whole = TimeSpan(steps[0].interval.start, steps[-1].interval.end)
+        outside = [span for span in written if span.end < whole.start or span.start >= whole.end]
+        warnings += _dropped("lies outside what was watched", outside)
         spans = to_steps([(span, probability(span, said)) for span in written], steps)
         return Aligned(tuple(spans), tuple(warnings))
 
     def evidence(self, session: StreamSession, question: str, sentences: Sequence[Sentence]) -> list[Aligned]:
         return [self.locate(session, sentence.text) for sentence in sentences]
+
+
+def _dropped(why: str, spans: Sequence[WrittenSpan]) -> list[str]:
+    return [
+        f"the model wrote {float(span.start):.1f} - {float(span.end):.1f}, which {why}: left out"
+        for span in spans
+    ]
 
 
 def probability(span: WrittenSpan, tokens: Sequence[TokenStep]) -> float:

@@ -94,23 +94,37 @@ _BRINGING = re.compile(
 )
 
 
+Place = tuple[int, int]  # [start, end) of characters
+
+
 @dataclass(frozen=True, slots=True)
 class WrittenSpan:
-    """A range as read: seconds, and where in the text its numbers stand ([start, end) of characters)."""
+    """A range as read: seconds, and where in the text its numbers stand."""
 
     start: Fraction
     end: Fraction
-    characters: tuple[tuple[int, int], ...]
+    characters: tuple[Place, ...]
 
 
-def read_spans(text: str) -> list[WrittenSpan] | None:
-    """Every range in the order of the text; [] where the text says `never`; None where it says neither.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a text says of times.
 
-    A pair written backwards is dropped. A single time gives a span of no length: the caller knows the steps.
+    spans: every range in the order of the text; () where the text says `never`; None where it says neither.
+    backwards: ranges left out because they end before they start. A single time gives a span of no length:
+    the caller knows the steps.
     """
-    taken: list[tuple[int, int]] = []
+
+    spans: tuple[WrittenSpan, ...] | None
+    backwards: tuple[WrittenSpan, ...] = ()
+
+
+def read_spans(text: str) -> Reading:
+    """Read what a model wrote, in whatever format, prose included."""
+    taken: list[Place] = []
     found: list[WrittenSpan] = []
     doubtful: list[WrittenSpan] = []  # stand only where nothing better does
+    backwards: list[WrittenSpan] = []
     for pattern, names in ((_OBJECT, "ab"), (_ARRAY, "ab"), (_PAIR, "ab"), (_TAGGED, "ab"), (_SINGLE, "")):
         if pattern is _SINGLE and found:
             break  # beside whole ranges, a lone time is a remark
@@ -121,29 +135,38 @@ def read_spans(text: str) -> list[WrittenSpan] | None:
             if not written or None in written:
                 continue
             parts = [part for part in written if part]
-            start, end = parts[0], parts[-1]
+            start, end = _same_unit(match, parts[0], parts[-1]) if len(parts) == 2 else (parts[0], parts[0])
             loose = pattern in (_PAIR, _SINGLE)
             if loose and _counts(match, start[1], end[1]):
                 continue
             kept = doubtful if loose and _may_count(match, start[1], end[1]) else found
             taken.append(match.span())
-            if end[0] >= start[0]:
-                kept.append(WrittenSpan(start[0], end[0], tuple(dict.fromkeys((start[1], end[1])))))
+            span = WrittenSpan(start[0], end[0], tuple(dict.fromkeys((start[1], end[1]))))
+            (kept if span.end >= span.start else backwards).append(span)
     found = found or doubtful
     found.sort(key=lambda span: span.characters)
     denial = _NEVER.search(text)
     if denial and (not found or denial.start() < found[0].characters[0][0]):
-        return []
-    return found or None
+        return Reading(())
+    return Reading(tuple(found) or None, tuple(backwards))
 
 
-def _bare(text: str, place: tuple[int, int]) -> bool:
+def _same_unit(
+    match: re.Match[str], start: tuple[Fraction, Place], end: tuple[Fraction, Place]
+) -> tuple[tuple[Fraction, Place], tuple[Fraction, Place]]:
+    """`5-10 minutes` means minutes twice; `30 to 2 min 10 s` does not."""
+    if match["bmm"] and not match["bms"] and match["an"] and _bare(match.string, start[1]):
+        return (start[0] * 60, start[1]), end
+    return start, end
+
+
+def _bare(text: str, place: Place) -> bool:
     """A number that neither a unit nor a colon nor a tag calls a time."""
     number = text[slice(*place)].replace(".", "", 1)
     return number.isdecimal() and not _MARK.match(text, place[1])
 
 
-def _counts(match: re.Match[str], start: tuple[int, int], end: tuple[int, int]) -> bool:
+def _counts(match: re.Match[str], start: Place, end: Place) -> bool:
     """Whether the numbers number or count something that the words around them name."""
     text = match.string
     if not _bare(text, end):
@@ -159,7 +182,7 @@ def _counts(match: re.Match[str], start: tuple[int, int], end: tuple[int, int]) 
     return after is not None and not after[1][0].isupper() and not _GOING_ON.fullmatch(after[1])
 
 
-def _may_count(match: re.Match[str], start: tuple[int, int], end: tuple[int, int]) -> bool:
+def _may_count(match: re.Match[str], start: Place, end: Place) -> bool:
     """Whether whole numbers stand in running words that do not bring a time in: `they lead 4-1`."""
     text = match.string
     if not (_bare(text, start) and _bare(text, end)) or "." in text[start[0] : end[1]]:
@@ -173,11 +196,11 @@ def _may_count(match: re.Match[str], start: tuple[int, int], end: tuple[int, int
     )
 
 
-def _single(match: re.Match[str]) -> Sequence[tuple[Fraction, tuple[int, int]] | None]:
+def _single(match: re.Match[str]) -> Sequence[tuple[Fraction, Place] | None]:
     return [part for name in "abcd" if (part := _read(match, name))][:1]
 
 
-def _read(match: re.Match[str], name: str) -> tuple[Fraction, tuple[int, int]] | None:
+def _read(match: re.Match[str], name: str) -> tuple[Fraction, Place] | None:
     """The time in the groups of `name`, and its place; None where they are empty or name no clock time."""
     groups = {
         key[1:]: match.span(key) for key, value in match.groupdict().items() if key[0] == name and value
