@@ -57,10 +57,12 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Which seconds were seen (the intervals of the watched steps) and which could not be."""
+    """Which seconds were seen (the intervals of the watched steps) and which could not be. cut_off: the file
+    breaks off, and nobody knows how much of it is missing."""
 
     seen: tuple[tuple[float, float], ...]
     gaps: tuple[tuple[float, float], ...] = ()
+    cut_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class Answer:
     @property
     def status(self) -> str:
         """`partial` where a part of the range was not seen, `empty` where nothing was found, else `ok`."""
-        if self.coverage.gaps:
+        if self.coverage.gaps or self.coverage.cut_off:
             return "partial"
         return "ok" if self.found else "empty"
 
@@ -125,7 +127,7 @@ class Answer:
                     "media": _build(Media, data["media"]),
                     "model": _build(ModelUse, data["model"]),
                     "sampling": replace(sampling, frame=(int(sampling.frame[0]), int(sampling.frame[1]))),
-                    "coverage": Coverage(_pairs(coverage.seen), _pairs(coverage.gaps)),
+                    "coverage": replace(coverage, seen=_pairs(coverage.seen), gaps=_pairs(coverage.gaps)),
                     "usage": _build(Usage, data["usage"]),
                     "moments": tuple(_build(Moment, moment) for moment in data.get("moments", ())),
                     "sections": tuple(_build(Section, section) for section in data.get("sections", ())),

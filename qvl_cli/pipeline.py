@@ -260,10 +260,20 @@ def cover(
     holes = [part for hole in (*video.info.holes, *video.lost) if (part := hole.intersection(whole))]
     watched = merge(step.interval for step in session.steps)
     seen = [part for span in watched for part in subtract(span, holes)]
-    return Coverage(_floats(seen), _floats(subtract(whole, seen)))
+    cut_off = video.info.cut_off and (asked_end is None or asked_end > video.info.duration)
+    return Coverage(_floats(seen), _floats(subtract(whole, seen)), cut_off)
 
 
 def hole_warnings(coverage: Coverage) -> tuple[str, ...]:
+    if coverage.cut_off:
+        return (
+            "the file is cut off in the middle: what followed its last frame is lost",
+            *_gap_warnings(coverage),
+        )
+    return _gap_warnings(coverage)
+
+
+def _gap_warnings(coverage: Coverage) -> tuple[str, ...]:
     if not coverage.gaps:
         return ()
     shown = ", ".join(f"{start:.1f}-{end:.1f} s" for start, end in coverage.gaps[:5])

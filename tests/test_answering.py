@@ -221,9 +221,24 @@ def test_the_lost_end_of_a_file_without_other_damage_is_a_gap(run: Run, tmp_path
     assert run.answer("locate", str(cut), "x", "--to", "1", "-q").coverage.gaps == ()
 
 
+def test_a_file_that_breaks_off_without_a_promise_is_partial(run: Run, tmp_path: Path) -> None:
+    whole = write_clip(
+        tmp_path / "whole.mp4",
+        [100 * number for number in range(100)],
+        options=x264(bframes=0, keyint=10),
+        mux={"movflags": "frag_keyframe+empty_moov"},
+    )
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    document = _partial(run, str(cut))
+    assert document.coverage.cut_off and document.coverage.seen[-1][1] < 10
+    assert any("cut off in the middle" in warning for warning in document.warnings)
+    assert not run.answer("locate", str(cut), "x", "--to", "1", "-q").coverage.cut_off
+
+
 def _partial(run: Run, *arguments: str) -> Answer:
     code, out, err = run("locate", arguments[0], "x", "-f", "json", *arguments[1:])
-    assert code == 6 and "could not be read" in err
+    assert code == 6 and ("could not be read" in err or "cut off in the middle" in err)
     return Answer.from_dict(json.loads(out))
 
 

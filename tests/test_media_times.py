@@ -211,6 +211,18 @@ def test_a_file_cut_off_in_the_middle_is_read_as_far_as_it_goes(tmp_path: Path) 
         assert all(read_number(frame.pixels) == frame.time * 25 for frame in frames)
 
 
+@pytest.mark.parametrize("left", ["most of a fragment", "half a header"])
+def test_a_fragmented_file_that_breaks_off_says_so(tmp_path: Path, left: str) -> None:
+    mux = {"movflags": "frag_keyframe+empty_moov"}
+    data = write_clip(tmp_path / "whole.mp4", STEADY, options=x264(), mux=mux).read_bytes()
+    assert not probe(tmp_path / "whole.mp4").cut_off
+    second = data.index(b"moof", data.index(b"moof") + 4) - 4
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(data[: second + 20 if left == "half a header" else second - 10])
+    info = probe(cut)
+    assert info.cut_off and info.duration < 4
+
+
 @pytest.mark.parametrize("suffix", ["mkv", "flv"])
 def test_a_header_that_promises_more_leaves_a_hole(tmp_path: Path, suffix: str) -> None:
     whole = write_clip(tmp_path / f"whole.{suffix}", STEADY, options=x264())

@@ -15,6 +15,7 @@ import av.logging
 from av.error import FFmpegError
 
 from qvl_cli.errors import MediaError
+from qvl_cli.media.boxes import is_cut_off
 from qvl_cli.media.container import (
     CONVERT,
     Orientation,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from av.stream import Stream
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
+
+
+_ISO = "mp4"  # among libav's names of the ISO base media format
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ def examine(path: Path) -> Examined:
     base, origin = packets.time_base, packets.pts[0]
     times = tuple((pts - origin) * base for pts in packets.pts)
     inside = set(packets.pts)
+    duration = (packets.end - origin) * base
     info = MediaInfo(
         path=path,
         container=format_name,
@@ -95,14 +100,15 @@ def examine(path: Path) -> Examined:
         rotation=turn.degrees,
         sample_aspect_ratio=sample_aspect,
         start=origin * base,
-        duration=(packets.end - origin) * base,
-        average_rate=_average_rate(times, (packets.end - origin) * base, rate),
+        duration=duration,
+        average_rate=_average_rate(times, duration, rate),
         variable_rate=_is_variable(packets),
         frame_times=times,
         keyframes=tuple((pts - origin) * base for pts, _ in packets.keyframes if pts in inside),
         audio=audio,
         subtitles=subtitles,
         holes=tuple(TimeSpan((a - origin) * base, (b - origin) * base) for a, b in packets.holes),
+        cut_off=_ISO in format_name.split(",") and is_cut_off(path),
     )
     return Examined(info, index, packets, turn)
 
@@ -129,6 +135,7 @@ def info_dict(info: MediaInfo) -> dict[str, Any]:
         "keyframes": [float(time) for time in info.keyframes],
         "audio": list(info.audio),
         "subtitles": list(info.subtitles),
+        "cut_off": info.cut_off,
         "holes": [[float(hole.start), float(hole.end)] for hole in info.holes],
     }
 

@@ -24,6 +24,7 @@ class MediaInfo:
     keyframes: the subset a decoder can start from.
     width, height: as displayed, after rotation and sample aspect ratio.
     holes: spans the container promises but has no packets for (lying or cut-off files).
+    cut_off: the file ends in the middle, and does not say how much is missing.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class MediaInfo:
     audio: tuple[str, ...]
     subtitles: tuple[str, ...]
     holes: tuple[TimeSpan, ...] = ()
+    cut_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
