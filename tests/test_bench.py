@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from qvl_cli.bench import harness
+from qvl_cli.bench import harness, startup_run
 from qvl_cli.bench.process import SAMPLED, measure
 from qvl_cli.bench.row import Bench, Flag, Run, Variant
 from qvl_cli.bench.table import BENCHES
@@ -143,7 +143,7 @@ def test_processor_time_is_the_childs(tmp_path: Path) -> None:
 WAITING = """
 import os, sys, time
 from pathlib import Path
-from qvl_cli.bench import harness
+from qvl_cli.bench import harness, startup_run
 from qvl_cli.bench.row import Bench, Variant
 child = "import os, subprocess, sys; grand = subprocess.Popen(['sleep', '60']); "
 child += "print(os.getpid(), grand.pid, file=open(sys.argv[1] + '.new', 'w'), flush=True); "
@@ -187,15 +187,16 @@ def alive(pid: int) -> bool:
     return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_stdout_is_one_json_line_and_the_table_is_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "startup", "--repeats", "1"]) == 0
+def test_stdout_is_one_json_line_and_the_table_is_on_stderr(
+    logged: Bench, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BENCHES, "logged", logged)
+    assert main(["bench", "logged", "--repeats", "1"]) == 0
     out, err = capfd.readouterr()
     assert out.endswith("\n") and out.count("\n") == 1
-    document = json.loads(out)
-    assert document["bench"] == "startup"
-    assert 0 < document["results"]["help_s"] == document["results"]["wall_s"]["help"]
-    assert "wall_s help" in err and "median" in err
-    assert main(["bench", "startup", "--repeats", "1", "-q"]) == 0
+    assert json.loads(out)["results"]["seen"] == {"A": 1, "B": 2}
+    assert "seen A" in err and "median" in err
+    assert main(["bench", "logged", "--repeats", "1", "-q"]) == 0
     assert capfd.readouterr().err == ""
 
 
@@ -226,3 +227,10 @@ def test_a_failure_is_exit_code_one(
     assert main(["bench", "bad", "-q"]) == 1
     out, err = capfd.readouterr()
     assert (out, err) == ("", "qvl: bad failed with exit code 1: no luck\n")
+
+
+def test_the_first_word_of_the_embedded_model_is_timed(capfd: pytest.CaptureFixture[str]) -> None:
+    clip = Path(__file__).resolve().parents[1] / "sample_media" / "shapes-30s.mp4"
+    startup_run.ask(str(clip))
+    figures = json.loads(capfd.readouterr().out)
+    assert set(figures) == {"first_token_s", "first_token_cpu_s"} and min(figures.values()) > 0
