@@ -75,6 +75,18 @@ def test_one_run_is_enough_and_none_is_not(logged: Bench) -> None:
         harness.run(logged, {}, 0)
 
 
+def test_figures_may_read_what_runs_left_in_the_folder() -> None:
+    seen: list[Path] = []
+
+    def variants(settings: object, folder: Path) -> list[Variant]:
+        seen.append(folder / "left")
+        return [python("leaves", "import sys; open(sys.argv[1], 'w').write('42')", str(folder / "left"))]
+
+    row = Bench("leaving", "nothing", variants, lambda runs: {"read": float(seen[0].read_text())})
+    assert harness.run(row, {}, 1)["results"]["read"] == 42
+    assert not seen[0].parent.exists()
+
+
 def test_a_figure_nobody_reported_is_named() -> None:
     with pytest.raises(QvlError, match="quick reported no 'tokens'"):
         Run("quick", 1.0, 1.0, 0).number("tokens")
