@@ -112,7 +112,7 @@ def test_a_command_that_is_not_there(tmp_path: Path) -> None:
         measure(Variant("lost", (str(tmp_path / "nothing"),)), tmp_path)
 
 
-ALLOCATING = "import sys, time; held = b'x' * (int(sys.argv[1]) << 20); time.sleep(0.1)"
+ALLOCATING = "import sys, time; held = b'x' * (int(sys.argv[1]) << 20); time.sleep(0.3)"
 
 
 @needs_proc
@@ -139,7 +139,7 @@ import mmap, sys, time
 with open(sys.argv[1], "rb") as file:
     view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     print(sum(view[place] for place in range(0, len(view), 4096)))
-time.sleep(0.1)
+time.sleep(0.3)
 """
     run = measure(python("mapping", mapping, str(path)), tmp_path)
     assert run.peak_bytes < 50 * MIB
