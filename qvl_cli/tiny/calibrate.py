@@ -18,7 +18,7 @@ from qvl_cli.tiny.clips import Clip, HeadTarget, make_clip
 from qvl_cli.tiny.timing import TimeStage, run_language
 
 FIRST_SEED, CLIPS = 800_000, 160
-LENGTHS = (24, 32, 44, 56)
+LENGTHS = (32, 48, 72, 110)
 _ROUNDS = 200  # Newton steps of the logistic fit, many more than it needs
 
 
