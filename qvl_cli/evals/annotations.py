@@ -61,9 +61,14 @@ def read_annotations(suite: str, path: Path) -> Annotations:
         build = {"vue-tr": _vue_tr, "video-mme": _video_mme}.get(suite, _qvhighlights)
     queries: list[Query] = []
     unreadable = list(entries.unreadable)
+    known: set[Hashable] = set()
     for place, entry in entries.entries:
         try:
-            queries += build(entry)
+            built = build(entry)
+            if again := [query.qid for query in built if query.qid in known]:
+                raise ValueError(f"qid {again[0]!r} comes a second time")
+            known |= {query.qid for query in built}
+            queries += built
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             unreadable.append(f"{place}: {explain(error)}")
     if not queries:

@@ -211,3 +211,13 @@ def clip_average_precision(positive: Bools, scores: Floats) -> float:
     precision = np.maximum.accumulate((right / (last + 1.0))[::-1])  # from the lowest threshold on
     adds = np.diff(right, prepend=0.0)[::-1] > 0
     return float(np.mean(precision[adds]))
+
+
+def clip_saliency(windows: Floats, duration: float) -> Floats:
+    """Located windows [n, 3] as one score a clip, as a model without saliency would have it: the best score
+    among the windows that cover the clip, times how much of it they cover."""
+    edges = np.arange(int(duration / CLIP_SECONDS) + 1) * float(CLIP_SECONDS)
+    overlap = np.minimum(windows[:, None, 1], edges[1:]) - np.maximum(windows[:, None, 0], edges[:-1])
+    covered = np.clip(overlap, 0, None) / CLIP_SECONDS
+    best: Floats = (covered * windows[:, None, 2]).max(axis=0, initial=0.0)
+    return best
