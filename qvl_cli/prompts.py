@@ -39,5 +39,7 @@ def overview_prompt() -> Prompt:
 
 def choice_prompt(question: str, options: Sequence[str]) -> Prompt:
     """options: their texts without labels."""
-    listed = "\n".join(f"{letter}. {option}" for letter, option in zip(ascii_uppercase, options, strict=False))
+    listed = "\n".join(
+        f"{letter}. {option}" for letter, option in zip(ascii_uppercase, options, strict=False)
+    )
     return Prompt("", question.strip(), f"\n{listed}\nAnswer with the letter of the right option.")

@@ -36,6 +36,9 @@ def command(
     seed: Annotated[
         int | None, typer.Option(metavar="S", help="drawn: the first seed, from 1,000,000 on. [1000000]")
     ] = None,
+    outside: Annotated[
+        str | None, typer.Option(metavar="DIR", help="drawn: videos of another world, to be refused.")
+    ] = None,
     resume: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Keep results here, a line a video, and continue from them."),
@@ -60,16 +63,14 @@ def command(
         raise UsageError(f"no suite is called {suite!r}", f"choose from {', '.join(SUITES)}")
     if format not in ("txt", "json"):
         raise UsageError(f"no format is called {format!r} here", "choose txt or json")
-    config = load_config(
-        {"model": model, "device": device, "aligner": aligner, "detail": detail, "fps": fps}
-    )
+    config = load_config({"model": model, "device": device, "aligner": aligner, "detail": detail, "fps": fps})
     console = Console(quiet)
     try:
         if suite == "drawn":
             _refuse(suite, annotations=annotations, predictions=predictions)
-            document = _drawn(videos, seed, resume, model, config, console)
+            document = _drawn(videos, seed, outside, resume, model, config, console)
         else:
-            _refuse(suite, seed=seed)
+            _refuse(suite, seed=seed, outside=outside)
             document = _public(suite, annotations, predictions, videos, resume, config, console)
     finally:
         console.close()
@@ -112,7 +113,13 @@ def _public(
 
 
 def _drawn(
-    videos: str | None, seed: int | None, resume: str | None, model: str | None, config: Config, console: Console
+    videos: str | None,
+    seed: int | None,
+    outside: str | None,
+    resume: str | None,
+    model: str | None,
+    config: Config,
+    console: Console,
 ) -> dict[str, Any]:
     try:
         count = DRAWN_VIDEOS if videos is None else int(videos)
@@ -127,7 +134,8 @@ def _drawn(
 
     request = replace(make_request("locate", "", "", config), model=model or "tiny")
     first = FIRST_SEED if seed is None else seed
-    return drawn.run(first, count, request, _opener("drawn", resume, console), console)
+    opened = _opener("drawn", resume, console)
+    return drawn.run(first, count, request, opened, console, Path(outside) if outside else None)
 
 
 def _opener(suite: str, resume: str | None, console: Console) -> Any:

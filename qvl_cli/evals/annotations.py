@@ -1,4 +1,4 @@
-"""Annotation files of the public suites -> queries. What cannot be read is said and counted, never skipped."""
+"""Annotation files of the public suites -> queries. What cannot be read is said and counted."""
 
 from __future__ import annotations
 
@@ -92,7 +92,9 @@ def json_entries(text: str) -> Entries:
         try:
             found = json.loads(text)
         except ValueError as error:
-            raise UsageError(f"the file is no whole JSON array ({error})", "repair or export it again") from None
+            raise UsageError(
+                f"the file is no whole JSON array ({error})", "repair or export it again"
+            ) from None
         return Entries(tuple((f"entry {i + 1}", entry) for i, entry in enumerate(found)), ())
     entries, unreadable = [], []
     for i, line in _lines(text):
@@ -202,7 +204,9 @@ def _video_mme(entry: Any) -> list[Query]:
                 options=options,
                 answer=answer,
                 attributes=tuple(
-                    (name, str(merged[name])) for name in ("duration", "domain", "task_type") if name in merged
+                    (name, str(merged[name]))
+                    for name in ("duration", "domain", "task_type")
+                    if name in merged
                 ),
             )
         )

@@ -69,7 +69,7 @@ def _group_numbers(owners: Sequence[Hashable]) -> npt.NDArray[np.int64]:
 
 
 def _mean_percentiles(sums: Floats, counts: Floats, seed: int) -> Floats:
-    """Sums and counts [videos, figures] -> [figures, 2]. A figure is resampled over the videos it counts in."""
+    """Sums and counts [videos, figures] -> [figures, 2]. A figure is resampled over the videos it has."""
     ends = np.full((sums.shape[1], 2), np.nan)
     patterns: dict[bytes, list[int]] = {}
     for column in range(sums.shape[1]):

@@ -51,7 +51,9 @@ def read_predictions(suite: str, path: Path, queries: Sequence[Query]) -> Predic
             unreadable.append(f"{place}: {explain(error)}")
     if not lines:
         why = f" ({unreadable[0]})" if unreadable else ""
-        raise UsageError(f"{path} holds no {suite} prediction that can be read{why}", "see README, Evaluation")
+        raise UsageError(
+            f"{path} holds no {suite} prediction that can be read{why}", "see README, Evaluation"
+        )
     return Predictions(tuple(lines), tuple(unreadable))
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qvl_cli import pipeline, registry
+from qvl_cli import pipeline
 from qvl_cli.errors import MediaError, UsageError
 from qvl_cli.evals import choices, retrieval
 from qvl_cli.evals.annotations import Annotations, Query, read_annotations
@@ -19,6 +18,7 @@ from qvl_cli.evals.figures import Figure, Figures, document_parts, means
 from qvl_cli.evals.journal import Journal
 from qvl_cli.evals.predictions import Prediction, read_predictions
 from qvl_cli.evals.qvhighlights import clip_saliency
+from qvl_cli.evals.troubles import Troubles
 from qvl_cli.evals.watching import Turn, Watched, Watcher, each_video, find_videos
 from qvl_cli.prompts import choice_prompt
 
@@ -27,30 +27,8 @@ if TYPE_CHECKING:
 
 CHOICE_SUITE = "video-mme"
 NAMES = (*retrieval.SUITES, CHOICE_SUITE)
-_SHOWN = 3  # troubles told one by one
 
 OpenJournal = Callable[[Mapping[str, Any]], Journal]
-
-
-@dataclass(slots=True)
-class Troubles:
-    """What could not count, by kind; all of it is told and ends up in the document."""
-
-    listener: pipeline.Listener
-    found: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, kind: str, whats: Sequence[str]) -> None:
-        if not whats:
-            return
-        self.found.setdefault(kind, []).extend(whats)
-        for what in whats[:_SHOWN]:
-            self.listener.note(f"{kind}: {what}")
-        if len(whats) > _SHOWN:
-            self.listener.note(f"{kind}: {len(whats) - _SHOWN:,} more")
-
-    def left_out(self) -> dict[str, Any]:
-        """For the document: how many of each kind, and the first hundred by name."""
-        return {kind: {"n": len(whats), "first": whats[:100]} for kind, whats in self.found.items()}
 
 
 def score_file(
@@ -81,15 +59,8 @@ def run(
     watcher = Watcher(request, listener)
     for note in watcher.notes:
         listener.note(note)
-    settings = {
-        "suite": suite,
-        "annotations": sha256(annotations.read_bytes()).hexdigest(),
-        "model": watcher.spec.name,
-        "fingerprint": registry.fingerprint(watcher.spec.folder),
-        "aligner": watcher.aligner.name,
-        "dtype": str(watcher.model.dtype),
-        "sampling": {key: None if value is None else str(value) for key, value in asdict(request.sampling).items()},
-    }
+    told = watcher.settings()
+    settings = {"suite": suite, "annotations": sha256(annotations.read_bytes()).hexdigest(), **told}
     journal = open_journal(settings)
     finished = False
     try:
@@ -98,8 +69,7 @@ def run(
         finished = True
     finally:
         journal.close(finished)
-    more = {key: settings[key] for key in ("model", "fingerprint", "aligner", "sampling")}
-    return _document(suite, figures, known.queries, troubles, **more)
+    return _document(suite, figures, known.queries, troubles, **told)
 
 
 def _run_figures(
@@ -223,10 +193,16 @@ def _figures(
 def choice_figures(pairs: Sequence[retrieval.Pair], blind: Sequence[retrieval.Pair]) -> Figures:
     """Accuracy, also by attribute; an answer that settles on no option is wrong, and counted."""
 
-    def rights(some: Sequence[retrieval.Pair]) -> tuple[list[str], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def rights(
+        some: Sequence[retrieval.Pair],
+    ) -> tuple[list[str], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         letters = [choices.chosen_letter(said.text, query.options) for query, said in some]
         right = [letter == query.answer for letter, (query, _) in zip(letters, some, strict=True)]
-        return [q.video for q, _ in some], np.array(right, float), np.array([x is None for x in letters], float)
+        return (
+            [q.video for q, _ in some],
+            np.array(right, float),
+            np.array([x is None for x in letters], float),
+        )
 
     owners, right, unclear = rights(pairs)
     chance = np.array([1 / len(query.options) for query, _ in pairs])

@@ -1,7 +1,7 @@
 """The figures of QVHighlights: moment retrieval by length of the true windows, and highlights.
 
-They follow moment_detr's `standalone_eval` to the last digit, its ways with ties and odd input included (Lei et
-al., arXiv 2107.09609). Times are float seconds.
+They follow moment_detr's `standalone_eval` to the last digit, its ways with ties and odd input included
+(Lei et al., arXiv 2107.09609). Times are float seconds.
 """
 
 from __future__ import annotations

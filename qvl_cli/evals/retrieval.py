@@ -25,7 +25,6 @@ from qvl_cli.evals.qvhighlights import (
 from qvl_cli.evals.spans import Span, boundary_errors, top_iou
 
 RANDOM_DRAWS = 20
-RANDOM_WINDOWS = 10  # of one draw, as many as a prediction may have
 
 Pair = tuple[Query, Prediction]  # in the order of the predictions
 
@@ -83,9 +82,7 @@ def published_moments(pairs: Sequence[Pair]) -> Figures:
         owners = [videos[qid] for qid in scores.qids]
         limits = ((0.3,) if name == "full" else ()) + AP_THRESHOLDS
         hits = {f"MR-{name}-R1@{limit}": 100.0 * (scores.iou >= limit) for limit in limits}
-        areas = {
-            f"MR-{name}-mAP@{limit}": 100 * scores.ap[:, at] for at, limit in enumerate(AP_THRESHOLDS)
-        }
+        areas = {f"MR-{name}-mAP@{limit}": 100 * scores.ap[:, at] for at, limit in enumerate(AP_THRESHOLDS)}
         areas[f"MR-{name}-mAP"] = 100 * scores.ap.mean(axis=1)
         by_limit = scores.ap.mean(axis=0) if len(scores.ap) else np.full(len(AP_THRESHOLDS), np.nan)
         shares = [np.mean(scores.iou >= limit) * 100 if len(owners) else np.nan for limit in limits]
@@ -138,7 +135,9 @@ def published_ranges(pairs: Sequence[Pair]) -> Figures:
 def _as_printed(found: Figures, exact: Mapping[str, float], digits: int) -> Figures:
     """Values by the published order of operations and in its rounding; n and interval stay."""
     return {
-        name: replace(figure, value=float(f"{exact[name]:.{digits}f}") if name in exact and figure.n else None)
+        name: replace(
+            figure, value=float(f"{exact[name]:.{digits}f}") if name in exact and figure.n else None
+        )
         for name, figure in found.items()
     }
 
@@ -160,16 +159,18 @@ def _ranges(pairs: Sequence[Pair]) -> vue_tr.RangeScores:
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """One public suite: its figures as values per query, and its published table."""
+    """One public suite: its figures as values per query, its published table, and how many windows a random
+    prediction has (where they are ranked, as many as count)."""
 
     columns: Callable[[Sequence[Pair]], Columns]
     published: Callable[[Sequence[Pair]], Figures]
+    random_windows: int
 
 
 SUITES = {
-    "qvhighlights": Retrieval(moment_columns, published_moments),
-    "charades": Retrieval(recall_columns, lambda pairs: {}),
-    "vue-tr": Retrieval(range_columns, published_ranges),
+    "qvhighlights": Retrieval(moment_columns, published_moments, 10),
+    "charades": Retrieval(recall_columns, lambda pairs: {}, 5),
+    "vue-tr": Retrieval(range_columns, published_ranges, 1),
 }
 
 
@@ -177,7 +178,9 @@ def score(suite: Retrieval, pairs: Sequence[Pair], blind: Sequence[Pair] = ()) -
     """All figures of a suite; blind: the same queries as asked of another video."""
     own = suite.columns(pairs)
     published = suite.published(pairs)
-    figures = means({name: c for name, c in own.values.items() if f"{name}/overall" not in published}, own.owners)
+    figures = means(
+        {name: c for name, c in own.values.items() if f"{name}/overall" not in published}, own.owners
+    )
     figures |= published | denial_figures(pairs) | boundary_figures(pairs) | score_figures(pairs)
     figures |= trivial_figures(suite, [query for query, _ in pairs])
     if blind:
@@ -230,20 +233,21 @@ def trivial_figures(suite: Retrieval, queries: Iterable[Query]) -> Figures:
     whole = suite.columns(
         [(q, Prediction(q.qid, np.array([[0.0, q.duration, 1.0]]))) for q in known.values()]
     )
-    drawn = [suite.columns(_random_pairs(list(known.values()), draw)) for draw in range(RANDOM_DRAWS)]
-    random = {
-        name: np.mean([each.values[name] for each in drawn], axis=0) for name in drawn[0].values
-    }
+    drawn = [
+        suite.columns(_random_pairs(list(known.values()), suite.random_windows, draw))
+        for draw in range(RANDOM_DRAWS)
+    ]
+    random = {name: np.mean([each.values[name] for each in drawn], axis=0) for name in drawn[0].values}
     return means(random, drawn[0].owners, "random_") | means(whole.values, whole.owners, "whole_")
 
 
-def _random_pairs(queries: Sequence[Query], draw: int) -> list[Pair]:
+def _random_pairs(queries: Sequence[Query], windows: int, draw: int) -> list[Pair]:
     rng = np.random.default_rng([draw, len(queries)])
     durations = np.array([query.duration for query in queries], float)
-    ends = np.sort(rng.uniform(0, 1, (len(queries), RANDOM_WINDOWS, 2)), axis=2) * durations[:, None, None]
-    scores = np.broadcast_to(np.linspace(1, 0, RANDOM_WINDOWS)[:, None], (len(queries), RANDOM_WINDOWS, 1))
-    windows = np.concatenate([ends, scores], axis=2)
-    return [(query, Prediction(query.qid, each)) for query, each in zip(queries, windows, strict=True)]
+    ends = np.sort(rng.uniform(0, 1, (len(queries), windows, 2)), axis=2) * durations[:, None, None]
+    scores = np.broadcast_to(np.linspace(1, 0, windows)[:, None], (len(queries), windows, 1))
+    drawn = np.concatenate([ends, scores], axis=2)
+    return [(query, Prediction(query.qid, each)) for query, each in zip(queries, drawn, strict=True)]
 
 
 def _tuples(windows: Floats) -> list[Span]:
@@ -257,7 +261,11 @@ def pair_up(
     by_qid = {query.qid: query for query in queries}
     pairs = [(by_qid[line.qid], line) for line in lines if line.qid in by_qid]
     answered = {line.qid for line in lines}
-    return pairs, [x.qid for x in lines if x.qid not in by_qid], [qid for qid in by_qid if qid not in answered]
+    return (
+        pairs,
+        [x.qid for x in lines if x.qid not in by_qid],
+        [qid for qid in by_qid if qid not in answered],
+    )
 
 
 def with_durations(queries: Sequence[Query], durations: Mapping[str, float]) -> list[Query]:

@@ -1,7 +1,7 @@
 """The figures of VUE-TR: how much of the predicted and of the true time is right, as areas under curves.
 
-They follow the scorer of ByteDance's Vidi to the last digit (arXiv 2504.15681): predictions are widened to whole
-seconds, precision and recall walk through both lists as they are given, IoU merges the predicted ranges first.
+They follow the scorer of ByteDance's Vidi to the last digit (arXiv 2504.15681): predictions are widened to
+whole seconds, precision and recall walk through both lists as given, IoU merges the predicted ranges first.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""The pipeline as a suite uses it: one loaded model, many videos, each watched once and kept for its questions."""
+"""The pipeline as a suite uses it: one loaded model, many videos, each watched once for all questions."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qvl_cli import pipeline
+from qvl_cli import pipeline, registry
 from qvl_cli.errors import MediaError, OutsideWorld, OverBudget
 from qvl_cli.media import open_video
 from qvl_cli.sampling import plan_samples
@@ -43,14 +43,14 @@ class Watcher:
         self.model: LoadedModel = load_model(self.spec, request.device, request.dtype)
         self.aligner: Aligner = load_aligner(self.model, request.aligner)
 
-    def watch(self, path: Path, insist: bool = False) -> Watched:
-        """insist: also a video from outside the embedded model's world. Raises what the pipeline raises."""
+    def watch(self, path: Path, gated: bool | None = None) -> Watched:
+        """gated: whether the embedded model may refuse what is not of its world; by default where it was not
+        asked for by name, as in the commands. Raises what the pipeline raises."""
         from qvl_cli.budget import STEP_TEXT_TOKENS
         from qvl_cli.stream import StreamSession
 
-        request = replace(
-            self.request, path=str(path), model=self.spec.name if insist else self.request.model
-        )
+        gated = self.request.model == "auto" if gated is None else gated
+        request = replace(self.request, path=str(path), model="auto" if gated else self.spec.name)
         began = time.monotonic()
         with open_video(request.path) as video:
             plan = plan_samples(video.info, request.sampling, self.spec)
@@ -64,6 +64,20 @@ class Watcher:
                 time.monotonic() - began,
                 (*plan.notes, *pipeline.hole_warnings(coverage)),
             )
+
+    def settings(self) -> dict[str, object]:
+        """What decides the answers, for the results file and the document."""
+        sampling = {
+            key: value if value is None else str(value)
+            for key, value in asdict(self.request.sampling).items()
+        }
+        return {
+            "model": self.spec.name,
+            "fingerprint": registry.fingerprint(self.spec.folder),
+            "aligner": self.aligner.name,
+            "dtype": str(self.model.dtype),
+            "sampling": sampling,
+        }
 
 
 class Silent:
