@@ -1,4 +1,4 @@
-"""The figures of QVHighlights and Charades-STA: by hand, against slow plain code, against published numbers."""
+"""The figures of QVHighlights and Charades-STA: by hand, by plain code, against published numbers."""
 
 from __future__ import annotations
 

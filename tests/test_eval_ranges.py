@@ -50,7 +50,9 @@ def test_overlaps_and_order_as_the_public_scorer_takes_them() -> None:
 def test_ranges_in_order_equal_counted_seconds() -> None:
     rng = np.random.default_rng(2)
     for _ in range(200):
-        said, true = (np.sort(rng.choice(60, 2 * int(rng.integers(1, 5)), False)).reshape(-1, 2) for _ in "ab")
+        said, true = (
+            np.sort(rng.choice(60, 2 * int(rng.integers(1, 5)), False)).reshape(-1, 2) for _ in "ab"
+        )
         a, b = ({second for x, y in rows for second in range(x, y)} for rows in (said, true))
         expected = (len(a & b) / len(a), len(a & b) / len(b), len(a & b) / len(a | b))
         assert one(said.tolist(), true.tolist()) == pytest.approx(expected, abs=1e-12)

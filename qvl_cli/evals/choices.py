@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from string import ascii_uppercase
 
+# What makes an `A` in front of it an article: a small word that joins no letters and says nothing of one.
+_GOES_ON = r"(?!(?:or|and|is|because|since|as)\b)[a-z]"
 _LABEL = re.compile(r"^\s*\(?([A-Z])\s*[.):]\s*")
 
 
@@ -28,19 +30,17 @@ def chosen_letter(said: str, options: Sequence[str]) -> str | None:
     a letter that stands alone, the only option whose text is named.
     """
     letters = ascii_uppercase[: len(options)]
+    one = rf"([{letters}])(?![\w'])(?<!A(?=\s+{_GOES_ON}))"
     text = re.sub(r"[*_`]+", "", said).strip()
-    announced = re.findall(
-        rf"(?i:\b(?:answer|option|choice)(?:\s+is)?\s*:?\s*)\(?([{letters}])(?![\w'])(?!\s+[a-z])", text
-    )
+    announced = re.findall(rf"(?i:\b(?:answer|option|choice)(?:\s+is)?\s*:?\s*)\(?{one}", text)
     if announced:
-        return announced[-1] if len(set(announced)) == 1 else None
+        return str(announced[0]) if len(set(announced)) == 1 else None
     opening = re.match(rf"\(?([{letters}])(?:[.):,]|\s*$)", text)
     if opening:
         return opening[1]
-    # `A` before a small word is an article.
-    alone = set(re.findall(rf"(?<![\w'])([{letters}])(?![\w'])(?!\s+[a-z])", text))
+    alone = set(re.findall(rf"(?<![\w']){one}", text))
     if len(alone) == 1:
-        return alone.pop()
+        return str(alone.pop())
     named = [
         letter
         for letter, option in zip(letters, option_texts(options), strict=True)
