@@ -9,7 +9,7 @@ from qvl_cli.errors import UsageError
 from qvl_cli.evals.calibration import area_under_roc, expected_calibration_error
 from qvl_cli.evals.cases import ABSENT, FAMILIES, LOCATES, write_case
 from qvl_cli.evals.choices import chosen_letter, option_texts
-from qvl_cli.evals.drawn import chances
+from qvl_cli.evals.drawn import most_frequent
 from qvl_cli.evals.figures import Figure, calibration, document_parts, means, median
 from qvl_cli.evals.interval import bootstrap, mean, mean_intervals, statistic_interval
 from qvl_cli.evals.spans import iou, random_ious, top_iou, whole_iou
@@ -125,8 +125,8 @@ def test_sections_are_judged_by_the_things_they_name() -> None:
 
 
 def test_chance_of_a_count_is_that_of_the_most_frequent_one() -> None:
-    found = chances([("count", "One."), ("count", "Two."), ("count", "One."), ("what", "It is a star.")])
-    assert found == {"what": 1 / 8, "colour": 1 / 8, "which": 1 / 64, "count": 2 / 3}
+    assert most_frequent(["one", "two", "one"]) == 2 / 3
+    assert most_frequent([]) == 0.0
 
 
 OPTIONS = ("A. Apples.", "B. A red car.", "C. Cars", "D. None of the above")

@@ -95,6 +95,19 @@ def test_what_does_not_fit_is_said_counted_and_makes_it_partial(
     assert document["n"]["r1@0.5"] == 1 and document["n"]["queries"] == 3
 
 
+def test_highlights_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rated = {"relevant_clip_ids": [5, 6], "saliency_scores": [[4, 4, 1], [2, 3, 3]]}
+    truth = lines(tmp_path / "a.jsonl", [{**QV[1], **rated}])
+    scores = [0.0] * 5 + [0.9, 0.5] + [0.1] * 18
+    said = lines(tmp_path / "p.jsonl", [{"qid": 2, "pred_saliency_scores": scores}])
+    code, document, _ = evaluate(capsys, "qvhighlights", "--annotations", truth, "--predictions", said)
+    assert code == 0
+    assert document["results"] == {
+        "HL-min-Fair-mAP": 83.33, "HL-min-Fair-Hit1": 100.0, "HL-min-Good-mAP": 83.33,
+        "HL-min-Good-Hit1": 100.0, "HL-min-VeryGood-mAP": 66.67, "HL-min-VeryGood-Hit1": 100.0,
+    }  # fmt: skip
+
+
 def test_vue_tr_from_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth, said = tmp_path / "a.json", tmp_path / "p.json"
     truth.write_text(json.dumps(VUE))

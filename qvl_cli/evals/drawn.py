@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,11 +21,11 @@ from qvl_cli.evals.figures import Figure, Figures, document_parts, means
 from qvl_cli.evals.interval import Floats, statistic_interval
 from qvl_cli.evals.journal import Journal
 from qvl_cli.evals.predictions import Prediction
-from qvl_cli.evals.texts import f1, is_right, things_named
+from qvl_cli.evals.texts import f1, is_right, named, things_named
 from qvl_cli.evals.troubles import Troubles
 from qvl_cli.evals.watching import Silent, Turn, Watched, Watcher, each_video, find_videos
 from qvl_cli.tiny.film import film
-from qvl_cli.tiny.questions import section_query
+from qvl_cli.tiny.questions import NUMBERS, section_query
 from qvl_cli.tiny.world import COLOUR_NAMES, SHAPES
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 LOCATE_KINDS = ("locates", "absent", "many")
 _ANSWER_TOKENS = 48
-# A guess among equally likely answers; what is counted has no such list (see `chances`).
+# A guess among equally likely answers; what is counted has no such list (see `most_frequent`).
 _CHANCE = {
     "what": 1 / len(SHAPES),
     "colour": 1 / len(COLOUR_NAMES),
@@ -253,7 +253,8 @@ def _answer_figures(asked: Sequence[Asked]) -> Figures:
 
     pairs, blind = (_pairs(asked, ("asks",), key) for key in ("asked", "blind_asked"))
     right, families = rights(pairs), [questions[query.qid].family for query, _ in pairs]
-    chance = chances([(questions[q.qid].family, questions[q.qid].short) for q, _ in pairs])
+    counted = [questions[q.qid].answer for q, _ in pairs if questions[q.qid].family == "count"]
+    chance = {**_CHANCE, "count": most_frequent([frozenset(named(said, NUMBERS)) for said in counted])}
     columns = {
         "answer_accuracy": right,
         **{
@@ -278,11 +279,9 @@ def _answer_figures(asked: Sequence[Asked]) -> Figures:
     return figures
 
 
-def chances(asked: Sequence[tuple[str, str]]) -> dict[str, float]:
-    """Per family what a guess scores; for counts the share of the most frequent right answer in the run."""
-    counts = Counter(answer for family, answer in asked if family == "count")
-    most = max(counts.values(), default=0)
-    return {**_CHANCE, "count": most / counts.total() if counts else 0.0}
+def most_frequent(answers: Sequence[Hashable]) -> float:
+    """The share of the most frequent answer: what saying always the same scores at best; 0 for none."""
+    return max(Counter(answers).values(), default=0) / max(len(answers), 1)
 
 
 def _section_figures(asked: Sequence[Asked]) -> Figures:

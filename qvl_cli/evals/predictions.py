@@ -16,11 +16,13 @@ from qvl_cli.evals.interval import Floats
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """windows [n, 3]: start, end, score, as listed, best first. scored: whether the scores are the file's
-    own; else they only keep its order. saliency: one score a clip. text: an answer in words."""
+    """windows [n, 3]: start, end, score, as listed, best first. located: whether windows were asked for at
+    all; a file may hold highlights alone. scored: whether the scores are the file's own; else they only keep
+    its order. saliency: one score a clip. text: an answer in words."""
 
     qid: Hashable
     windows: Floats
+    located: bool = True
     scored: bool = True
     saliency: Floats | None = None
     text: str = ""
@@ -73,12 +75,14 @@ def _read(suite: str, entry: Any, by_text: dict[tuple[str, str], list[Hashable]]
         if len(known) != 1:
             raise ValueError(f"no qid, and its vid and query name {len(known)} annotations")
         qid = known[0]
-    windows = spans(entry["pred_relevant_windows"], (3, 2))
     saliency = entry.get("pred_saliency_scores")
+    located = saliency is None or "pred_relevant_windows" in entry
+    windows = spans(entry["pred_relevant_windows"] if located else [], (3, 2))
     return [
         Prediction(
             qid,
             windows if windows.shape[1] == 3 else ranked(windows),
+            located,
             windows.shape[1] == 3,
             None if saliency is None else numbers(saliency),
         )

@@ -77,8 +77,9 @@ def published_moments(pairs: Sequence[Pair]) -> Figures:
     """The scorer's own names, in percent with two digits: MR-full-R1@0.5, HL-min-VeryGood-Hit1, .."""
     videos = {query.qid: query.video for query, _ in pairs}
     figures: Figures = {}
-    for name, length in LENGTHS.items():
-        scores = _moments(pairs, length)
+    located = [pair for pair in pairs if pair[1].located]
+    for name, length in LENGTHS.items() if located else ():
+        scores = _moments(located, length)
         owners = [videos[qid] for qid in scores.qids]
         limits = ((0.3,) if name == "full" else ()) + AP_THRESHOLDS
         hits = {f"MR-{name}-R1@{limit}": 100.0 * (scores.iou >= limit) for limit in limits}
@@ -176,8 +177,11 @@ SUITES = {
 
 def score(suite: Retrieval, pairs: Sequence[Pair], blind: Sequence[Pair] = ()) -> Figures:
     """All figures of a suite; blind: the same queries as asked of another video."""
-    own = suite.columns(pairs)
     published = suite.published(pairs)
+    pairs = [pair for pair in pairs if pair[1].located]
+    if not pairs:
+        return published
+    own = suite.columns(pairs)
     figures = means(
         {name: c for name, c in own.values.items() if f"{name}/overall" not in published}, own.owners
     )
