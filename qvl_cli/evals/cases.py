@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qvl_cli.errors import UsageError
-from qvl_cli.evals import annotations
+from qvl_cli.evals.annotations import Query as TimedQuery
 from qvl_cli.tiny.questions import Query, ask_query, locate_query
 from qvl_cli.tiny.world import TRAINING_SEEDS, Script, rng_for, write_script
 
@@ -30,12 +30,12 @@ class Case:
     asks: tuple[Query, ...]
     many: tuple[Query, ...]
 
-    def queries(self, kind: str) -> list[annotations.Query]:
+    def queries(self, kind: str) -> list[TimedQuery]:
         """`locates`, `absent`, `asks` or `many` as queries with true windows."""
         asked: tuple[Query, ...] = getattr(self, kind)
         video = str(self.script.seed)
         return [
-            annotations.Query(
+            TimedQuery(
                 f"{video}/{kind}/{number}",
                 video,
                 query.prompt.query,

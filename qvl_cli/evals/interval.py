@@ -80,7 +80,7 @@ def _mean_percentiles(sums: Floats, counts: Floats, seed: int) -> Floats:
             continue
         # How often each video is drawn: the same as drawing that many with replacement.
         times = np.random.default_rng(seed).multinomial(len(rows), np.full(len(rows), 1 / len(rows)), DRAWS)
-        picked = np.ix_(rows, columns)
+        picked = np.ix_(rows, np.array(columns))
         means = (times @ sums[picked]) / (times @ counts[picked])
         ends[columns] = np.percentile(means, [2.5, 97.5], axis=0).T
     return ends

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -82,13 +83,15 @@ def published_moments(pairs: Sequence[Pair]) -> Figures:
         scores = _moments(located, length)
         owners = [videos[qid] for qid in scores.qids]
         limits = ((0.3,) if name == "full" else ()) + AP_THRESHOLDS
-        hits = {f"MR-{name}-R1@{limit}": 100.0 * (scores.iou >= limit) for limit in limits}
+        hits: dict[str, Floats] = {
+            f"MR-{name}-R1@{limit}": 100 * (scores.iou >= limit).astype(float) for limit in limits
+        }
         areas = {f"MR-{name}-mAP@{limit}": 100 * scores.ap[:, at] for at, limit in enumerate(AP_THRESHOLDS)}
         areas[f"MR-{name}-mAP"] = 100 * scores.ap.mean(axis=1)
         by_limit = scores.ap.mean(axis=0) if len(scores.ap) else np.full(len(AP_THRESHOLDS), np.nan)
-        shares = [np.mean(scores.iou >= limit) * 100 if len(owners) else np.nan for limit in limits]
+        shares = [float(np.mean(scores.iou >= limit) * 100) if len(owners) else math.nan for limit in limits]
         exact = dict(zip(hits, shares, strict=True))
-        exact |= dict(zip(areas, 100 * np.append(by_limit, np.mean(by_limit)), strict=True))
+        exact |= dict(zip(areas, (100 * np.append(by_limit, np.mean(by_limit))).tolist(), strict=True))
         figures |= _as_printed(means({**hits, **areas}, owners), exact, 2)
     return figures | _published_highlights(pairs)
 
@@ -104,7 +107,8 @@ def _published_highlights(pairs: Sequence[Pair]) -> Figures:
         found = means(
             {areas: 100 * scores.ap.mean(axis=1), hits: 100 * scores.hit}, [videos[q] for q in scores.qids]
         )
-        figures |= _as_printed(found, {areas: 100 * np.mean(scores.ap), hits: 100 * np.mean(scores.hit)}, 2)
+        exact = {areas: float(100 * np.mean(scores.ap)), hits: float(100 * np.mean(scores.hit))}
+        figures |= _as_printed(found, exact, 2)
     return figures
 
 

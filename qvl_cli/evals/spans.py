@@ -32,7 +32,8 @@ def paired_iou(a: Floats, b: Floats) -> Floats:
     """a [n, 2], b [n, 2] -> [n]: what both cover over what they span together; 0 where both are empty."""
     shared = np.maximum(0, np.minimum(a[:, 1], b[:, 1]) - np.maximum(a[:, 0], b[:, 0]))
     span = np.maximum(a[:, 1], b[:, 1]) - np.minimum(a[:, 0], b[:, 0])
-    return np.divide(shared, span, out=np.zeros_like(shared), where=span != 0)
+    found: Floats = np.divide(shared, span, out=np.zeros_like(shared), where=span != 0)
+    return found
 
 
 def top_iou(ranked: Sequence[Span], truth: Sequence[Span]) -> float:
