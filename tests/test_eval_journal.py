@@ -67,7 +67,7 @@ def test_other_settings_are_refused_and_the_file_stays(tmp_path: Path) -> None:
 def test_a_foreign_file_is_refused_and_stays(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
-    with pytest.raises(UsageError, match="no results file"):
+    with pytest.raises(UsageError, match="no results file of qvl"):
         Journal(path, SETTINGS, keep=True)
     assert path.read_bytes() == content
 

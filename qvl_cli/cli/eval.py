@@ -61,8 +61,7 @@ def command(
     """Measure a model on a suite: every figure with n, a 95 % interval and what trivial answers score."""
     if suite not in SUITES:
         raise UsageError(f"no suite is called {suite!r}", f"choose from {', '.join(SUITES)}")
-    if format not in ("txt", "json"):
-        raise UsageError(f"no format is called {format!r} here", "choose txt or json")
+    refuse_format(format)
     config = load_config({"model": model, "device": device, "aligner": aligner, "detail": detail, "fps": fps})
     console = Console(quiet)
     try:
@@ -76,6 +75,11 @@ def command(
         console.close()
     put(json.dumps(document) + "\n" if format == "json" else table(document))
     return EXIT_PARTIAL if document.get("left_out") else EXIT_OK
+
+
+def refuse_format(format: str) -> None:
+    if format not in ("txt", "json"):
+        raise UsageError(f"no format is called {format!r} here", "choose txt or json")
 
 
 def _refuse(suite: str, **flags: object) -> None:
@@ -108,7 +112,7 @@ def _public(
     from qvl_cli.pipeline import make_request
 
     request = make_request("locate", "", "", config)
-    opened = _opener(suite, resume, console)
+    opened = opener(suite, resume, console)
     return public.run(suite, Path(annotations), Path(str(videos)), request, opened, console)
 
 
@@ -134,11 +138,11 @@ def _drawn(
 
     request = replace(make_request("locate", "", "", config), model=model or "tiny")
     first = FIRST_SEED if seed is None else seed
-    opened = _opener("drawn", resume, console)
+    opened = opener("drawn", resume, console)
     return drawn.run(first, count, request, opened, console, Path(outside) if outside else None)
 
 
-def _opener(suite: str, resume: str | None, console: Console) -> Any:
+def opener(suite: str, resume: str | None, console: Console) -> Any:
     """How a run opens its results file, once it knows its settings."""
 
     def open_journal(settings: Mapping[str, Any]) -> Journal:

@@ -50,13 +50,16 @@ def run(
     request: pipeline.Request,
     open_journal: OpenJournal,
     listener: pipeline.Listener,
+    head: Path | None = None,
 ) -> dict[str, Any]:
-    """Watch every annotated video once, put its queries on forks, score. Raises UsageError, ModelMissing."""
+    """Watch every annotated video once, put its queries on forks, score. head: an alignment head instead of
+    the checkpoint's own. Raises UsageError, ModelMissing.
+    """
     troubles = Troubles(listener)
     known = _annotations(suite, annotations, troubles)
     if not videos.is_dir():
         raise UsageError(f"no folder {videos}", "give the folder of the videos with --videos")
-    watcher = Watcher(request, listener)
+    watcher = Watcher(request, listener, head)
     for note in watcher.notes:
         listener.note(note)
     told = watcher.settings()

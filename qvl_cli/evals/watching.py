@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,16 +33,22 @@ class Watched:
 
 
 class Watcher:
-    """A model and its aligner, loaded once."""
+    """A model and its aligner, loaded once. head: an alignment head instead of the checkpoint's own."""
 
-    def __init__(self, request: pipeline.Request, listener: pipeline.Listener) -> None:
+    def __init__(
+        self, request: pipeline.Request, listener: pipeline.Listener, head: Path | None = None
+    ) -> None:
         from qvl_cli.align import load_aligner
+        from qvl_cli.align.head import HeadAligner
         from qvl_cli.model.load import load_model
 
         self.request = request
         self.spec, self.notes = pipeline.choose_spec(request, listener)
         self.model: LoadedModel = load_model(self.spec, request.device, request.dtype)
-        self.aligner: Aligner = load_aligner(self.model, request.aligner)
+        self.aligner: Aligner = (
+            HeadAligner.load(self.model, head) if head else load_aligner(self.model, request.aligner)
+        )
+        self._head = sha256(head.read_bytes()).hexdigest() if head else None
 
     def watch(self, path: Path, gated: bool | None = None) -> Watched:
         """gated: whether the embedded model may refuse what is not of its world; by default where it was not
@@ -75,6 +82,7 @@ class Watcher:
             "model": self.spec.name,
             "fingerprint": registry.fingerprint(self.spec.folder),
             "aligner": self.aligner.name,
+            **({"head": self._head} if self._head else {}),
             "dtype": str(self.model.dtype),
             "sampling": sampling,
         }
