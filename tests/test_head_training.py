@@ -140,7 +140,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def head(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, dict[str, Any], str]:
-    code = main(["head", *map(str, arguments), "--model", "tiny", "-f", "json"])
+    code = main(["head", *map(str, arguments), "--model", "tiny", "-q", "-f", "json"])
     out, err = capsys.readouterr()
     return code, json.loads(out) if out else {}, err
 
@@ -151,7 +151,7 @@ def test_train_and_eval_through_the_commands(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     own = tmp_path / "own.safetensors"
     given = [data / "data.jsonl", "--videos", data]
-    stored = ["--features", tmp_path / "features", "--epochs", 3]
+    stored = ["--features", tmp_path / "features", "--epochs", 80]
     code, document, err = head(capsys, "train", *given, *stored, "-o", own)
     assert (code, err) == (0, "")
     assert document["n"]["videos"] == 2 and document["n"]["held_out_videos"] == 1

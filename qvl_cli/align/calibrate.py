@@ -56,10 +56,14 @@ def fit_score(head: HeadNetwork, queries: Iterable[Judged]) -> tuple[float, dict
     right = [i >= 0 and hits[i] for i, shown in zip(first, present, strict=True) if shown]
     return threshold, {
         "queries": float(len(per_query)),
-        "r1@0.5": float(np.mean(right)),
-        "absent_recall": float((best[~present] < threshold).mean()),
-        "false_denial": float((best[present] < threshold).mean()),
+        "r1@0.5": _share(np.array(right)),
+        "absent_recall": _share(best[~present] < threshold),
+        "false_denial": _share(best[present] < threshold),
     }
+
+
+def _share(values: npt.NDArray[np.bool_]) -> float:
+    return float(values.mean()) if len(values) else float("nan")
 
 
 def fit_logistic(figures: Floats, hits: Floats) -> tuple[npt.NDArray[np.float32], float]:
@@ -79,7 +83,10 @@ def fit_logistic(figures: Floats, hits: Floats) -> tuple[npt.NDArray[np.float32]
 
 
 def best_threshold(best: Floats, present: npt.NDArray[np.bool_]) -> float:
-    """The score below which `not found` is right most often, present and absent counting the same."""
+    """The score below which `not found` is right most often, present and absent counting the same; 0 where
+    only one of them is there to learn from."""
+    if present.all() or not present.any():
+        return 0.0
     candidates = np.unique(np.concatenate([[0.0], best]))
     gains = [(best[~present] < c).mean() + (best[present] >= c).mean() for c in candidates]
     top = int(np.argmax(gains))

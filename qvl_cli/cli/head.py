@@ -12,6 +12,7 @@ from qvl_cli.cli.console import Console, put
 from qvl_cli.cli.eval import opener, refuse_format, table
 from qvl_cli.config import load_config
 from qvl_cli.errors import EXIT_OK, EXIT_PARTIAL, UsageError
+from qvl_cli.render.output import check_writable
 
 NAME = "head"
 HEAD = "alignment_head.safetensors"
@@ -56,8 +57,7 @@ def train(
 ) -> int:
     """Train a head on videos with known windows; a fifth of them calibrates its scores."""
     refuse_format(format)
-    if not Path(output).resolve().parent.is_dir():
-        raise UsageError(f"cannot write {output}: no such folder", "make it first")
+    check_writable(output, data)
     config = load_config({"model": model, "device": device, "fps": fps, "aligner": "auto"})
     from qvl_cli.heads.train import Sources, run
     from qvl_cli.pipeline import make_request

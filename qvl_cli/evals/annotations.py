@@ -65,6 +65,8 @@ def read_annotations(suite: str, path: Path) -> Annotations:
     for place, entry in entries.entries:
         try:
             built = build(entry)
+            if not all(query.text.strip() for query in built):
+                raise ValueError("the query is empty")
             if again := [query.qid for query in built if query.qid in known]:
                 raise ValueError(f"qid {again[0]!r} comes a second time")
             known |= {query.qid for query in built}

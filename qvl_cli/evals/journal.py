@@ -19,19 +19,20 @@ FORM = "qvl.eval/1"
 class Journal:
     """First line: the settings it belongs to. Then a record for each finished video, `video` its key.
 
-    keep: whether the file outlives a finished run (`--resume FILE`) or only serves to continue.
+    keep: whether the file outlives a finished run (`--resume FILE`) or only serves to continue. flag: what
+    names another file.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], keep: bool) -> None:
+    def __init__(
+        self, path: Path, settings: Mapping[str, Any], keep: bool, flag: str = "--resume FILE"
+    ) -> None:
         """Raises UsageError where the file is of other settings, no results file, in use or not writable."""
-        self.path, self._keep = path, keep
+        self.path, self._keep, self._remedy = path, keep, f"give another {flag}"
         self.records: dict[str, dict[str, Any]] = {}
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise UsageError(
-                f"cannot write {path}: {error.strerror}", "name a results file with --resume FILE"
-            ) from error
+            raise UsageError(f"cannot write {path}: {error.strerror}", self._remedy) from error
         self._file: IO[bytes] = os.fdopen(descriptor, "r+b")
         try:
             self._lock()
@@ -55,7 +56,7 @@ class Journal:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UsageError(
-                f"{self.path} is in use by another run", "wait for it, or give another --resume FILE"
+                f"{self.path} is in use by another run", f"wait for it, or {self._remedy}"
             ) from error
 
     def _load(self, settings: Mapping[str, Any]) -> None:
@@ -76,13 +77,11 @@ class Journal:
         if before != settings:
             other = sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key))
             changes = ", ".join(f"{key} {before.get(key)!r}, now {settings.get(key)!r}" for key in other)
-            raise UsageError(
-                f"{self.path} holds results of other settings ({changes})", "give another --resume FILE"
-            )
+            raise UsageError(f"{self.path} holds results of other settings ({changes})", self._remedy)
         for number, line in enumerate(lines[1:], start=2):
             record = _parse(line)
             if record is None or "video" not in record:
-                raise UsageError(f"{self.path} is damaged in line {number}", "give another --resume FILE")
+                raise UsageError(f"{self.path} is damaged in line {number}", self._remedy)
             self.records[str(record["video"])] = record
         self._file.truncate(len(whole))
         self._file.seek(len(whole))
@@ -90,7 +89,7 @@ class Journal:
     def _refuse_foreign(self, content: bytes) -> None:
         # Half a first line of our own is a run that was killed at once: nothing to lose.
         if not b'{"form": "qvl.eval/1"'.startswith(content[:21]) or content.count(b"\n"):
-            raise UsageError(f"{self.path} is no results file of qvl eval", "give another --resume FILE")
+            raise UsageError(f"{self.path} is no results file of qvl", self._remedy)
 
     def _write(self, record: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(record).encode() + b"\n")

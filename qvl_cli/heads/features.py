@@ -79,7 +79,7 @@ def collect(
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot make {folder}: {error.strerror}", "name another --features DIR") from error
-    journal = Journal(folder / LIST, settings, keep=True)
+    journal = Journal(folder / LIST, settings, keep=True, flag="--features DIR")
     try:
         troubles.add("missing video", [name for name in asked if name not in files])
         there = [name for name in asked if name in files]

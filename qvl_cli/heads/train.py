@@ -1,4 +1,4 @@
-"""`qvl head train`: stored features -> a trained, calibrated head, and how it fares on videos it never saw."""
+"""`qvl head train`: stored features -> a trained head, calibrated on videos it was not fitted to."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def run(
         threshold, figures = fit_score(network, _judged(network, held))
     except ValueError as error:
         raise UsageError(f"{error}: there is nothing to calibrate on", "train longer, or on more") from error
-    save_network(network, threshold, output)
+    part = output.with_name(output.name + ".part")
+    save_network(network, threshold, part)
+    part.replace(output)
     results = {"threshold": threshold, **{key: value for key, value in figures.items() if key != "queries"}}
     return document(
         "head",
