@@ -125,16 +125,17 @@ def test_padding_says_what_is_there() -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two clips, each under two names, so that the one held out has a twin to learn from."""
     folder = tmp_path_factory.mktemp("head")
     entries = []
-    for number in range(3):
-        script = write_script(500 + number, 7.0)
-        film(script, folder / f"{number}.mp4", rate=4)
-        rng = rng_for(500 + number, "head")
+    for name in ("first", "second", "first-again", "second-again"):
+        seed = 500 + name.startswith("second")
+        script, rng = write_script(seed, 7.0), rng_for(seed, "head")
+        film(script, folder / f"{name}.mp4", rate=4)
         drawn: list[DrawnQuery] = [q for _ in range(12) if (q := locate_query(script, rng, 0.0)) and q.spans]
         for query in drawn[:2]:
             key, text = len(entries), query.prompt.query
-            entries.append({"qid": key, "vid": str(number), "query": text, "relevant_windows": query.spans})
+            entries.append({"qid": key, "vid": name, "query": text, "relevant_windows": query.spans})
     (folder / "data.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     return folder
 
@@ -154,7 +155,7 @@ def test_train_and_eval_through_the_commands(
     stored = ["--features", tmp_path / "features", "--epochs", 80]
     code, document, err = head(capsys, "train", *given, *stored, "-o", own)
     assert (code, err) == (0, "")
-    assert document["n"]["videos"] == 2 and document["n"]["held_out_videos"] == 1
+    assert document["n"]["videos"] == 3 and document["n"]["held_out_videos"] == 1
     network, threshold = load_network(own)
     assert threshold == pytest.approx(document["results"]["threshold"], abs=1e-4)
     first = network.state_dict()["leave.weight"]
@@ -168,7 +169,7 @@ def test_train_and_eval_through_the_commands(
     assert code == 2 and "other settings" in err and "--features DIR" in err
 
     code, document, _ = head(capsys, "eval", *given, "--head", own)
-    assert code == 0 and document["n"]["r1@0.5"] == 6 and len(document["head"]) == 64
+    assert code == 0 and document["n"]["r1@0.5"] == 8 and len(document["head"]) == 64
     (tmp_path / "broken").write_bytes(b"no head")
     code, _, err = head(capsys, "eval", *given, "--head", tmp_path / "broken")
     assert code == 4 and "not a whole alignment head" in err

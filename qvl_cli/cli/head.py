@@ -11,7 +11,7 @@ import typer
 from qvl_cli.cli.console import Console, put
 from qvl_cli.cli.eval import opener, refuse_format, table
 from qvl_cli.config import load_config
-from qvl_cli.errors import EXIT_OK, EXIT_PARTIAL, UsageError
+from qvl_cli.errors import EXIT_OK, EXIT_PARTIAL
 from qvl_cli.render.output import check_writable
 
 NAME = "head"
@@ -62,7 +62,7 @@ def train(
     from qvl_cli.heads.train import Sources, run
     from qvl_cli.pipeline import make_request
 
-    sources = Sources(Path(data), _folder(videos), Path(features))
+    sources = Sources(Path(data), Path(videos), Path(features))
     console = Console(quiet)
     try:
         document = run(sources, Path(output), epochs, seed, make_request("locate", "", "", config), console)
@@ -97,7 +97,7 @@ def evaluate(
         document = public.run(
             "qvhighlights",
             Path(data),
-            _folder(videos),
+            Path(videos),
             make_request("locate", "", "", config),
             opener("head", resume, console),
             console,
@@ -107,9 +107,3 @@ def evaluate(
         console.close()
     put(json.dumps(document) + "\n" if format == "json" else table(document))
     return EXIT_PARTIAL if document["left_out"] else EXIT_OK
-
-
-def _folder(videos: str) -> Path:
-    if not Path(videos).is_dir():
-        raise UsageError(f"no folder {videos}", "give the folder of the videos with --videos")
-    return Path(videos)

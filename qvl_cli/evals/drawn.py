@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qvl_cli import pipeline
-from qvl_cli.errors import MediaError, OutsideWorld, OverBudget, UsageError
+from qvl_cli.errors import MediaError, OutsideWorld, OverBudget
 from qvl_cli.evals import retrieval
 from qvl_cli.evals.annotations import Query
 from qvl_cli.evals.cases import FAMILIES, Case, write_case
@@ -65,8 +65,7 @@ def run(
     commands. outside: a folder of videos that are not of the drawn world, each to be refused.
     """
     cases = {str(seed + i): write_case(seed + i) for i in range(videos)}
-    if outside is not None and not outside.is_dir():
-        raise UsageError(f"no folder {outside}", "give a folder of videos with --outside")
+    strange = sorted(set(find_videos(outside).values())) if outside else []
     troubles = Troubles(listener)
     watcher = Watcher(request, listener)
     told = watcher.settings()
@@ -74,7 +73,7 @@ def run(
     finished = False
     try:
         _watch_all(cases, watcher, journal, troubles, listener)
-        refused = _watch_outside(outside, watcher, troubles, listener) if outside else None
+        refused = _watch_outside(strange, watcher, troubles, listener)
         finished = True
     finally:
         journal.close(finished)
@@ -116,16 +115,17 @@ def _watch_all(
     def failed(name: str, why: str) -> None:
         troubles.add("unwatched video", [f"{name}: {why}"])
 
+    listener.progress("evaluating", len(journal.records.keys() & cases.keys()), len(cases))
     for turn in each_video(cases, journal.records.__contains__, watch, failed):
         journal.add(_record(turn, cases[turn.name], watcher, accepted[turn.name]))
         listener.progress("evaluating", len(journal.records.keys() & cases.keys()), len(cases))
 
 
 def _watch_outside(
-    folder: Path, watcher: Watcher, troubles: Troubles, listener: pipeline.Listener
+    files: Sequence[Path], watcher: Watcher, troubles: Troubles, listener: pipeline.Listener
 ) -> dict[str, bool]:
+    """File -> whether the embedded model's gate refused it."""
     refused = {}
-    files = sorted(set(find_videos(folder).values()))
     for number, path in enumerate(files):
         listener.progress("refusing", number, len(files))
         try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qvl_cli import pipeline
-from qvl_cli.errors import MediaError, UsageError
+from qvl_cli.errors import MediaError, OverBudget, UsageError
 from qvl_cli.evals import choices, retrieval
 from qvl_cli.evals.annotations import Annotations, Query, read_annotations
 from qvl_cli.evals.document import document
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from qvl_cli.stream import StreamSession
 
 CHOICE_SUITE = "video-mme"
-NAMES = (*retrieval.SUITES, CHOICE_SUITE)
 
 OpenJournal = Callable[[Mapping[str, Any]], Journal]
 
@@ -57,8 +56,7 @@ def run(
     """
     troubles = Troubles(listener)
     known = _annotations(suite, annotations, troubles)
-    if not videos.is_dir():
-        raise UsageError(f"no folder {videos}", "give the folder of the videos with --videos")
+    files = find_videos(videos)
     watcher = Watcher(request, listener, head)
     for note in watcher.notes:
         listener.note(note)
@@ -67,12 +65,14 @@ def run(
     journal = open_journal(settings)
     finished = False
     try:
-        _watch_all(suite, known.queries, find_videos(videos), watcher, journal, troubles, listener)
-        figures = _run_figures(suite, known.queries, list(journal.records.values()), troubles)
+        _watch_all(suite, known.queries, files, watcher, journal, troubles, listener)
+        records = list(journal.records.values())
+        figures = _run_figures(suite, known.queries, records, troubles)
         finished = True
     finally:
         journal.close(finished)
-    return _document(suite, figures, known.queries, troubles, **told)
+    warned = [f"{record['video']}: {warning}" for record in records for warning in record["warnings"]]
+    return _document(suite, figures, known.queries, troubles, **told, warnings=warned)
 
 
 def _run_figures(
@@ -120,8 +120,13 @@ def _watch_all(
     def failed(name: str, why: str) -> None:
         troubles.add("unwatched video", [f"{name}: {why}"])
 
+    listener.progress("evaluating", len(journal.records), len(there))
     for turn in each_video(there, journal.records.__contains__, watch, failed):
-        journal.add(_record(suite, turn, asked[turn.name], watcher))
+        try:
+            journal.add(_record(suite, turn, asked[turn.name], watcher))
+        except OverBudget as error:
+            failed(turn.name, str(error))
+            continue
         for warning in journal.records[turn.name]["warnings"]:
             listener.note(f"{turn.name}: {warning}")
         listener.progress("evaluating", len(journal.records), len(there))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qvl_cli import pipeline, registry
-from qvl_cli.errors import MediaError, OutsideWorld, OverBudget
+from qvl_cli.errors import MediaError, OutsideWorld, OverBudget, UsageError
 from qvl_cli.media import open_video
 from qvl_cli.sampling import plan_samples
 
@@ -97,7 +97,12 @@ class Silent:
 
 
 def find_videos(folder: Path) -> dict[str, Path]:
-    """Names as annotations give them, with and without the ending, anywhere below `folder`."""
+    """Names as annotations give them, with and without the ending, anywhere below `folder`.
+
+    Raises UsageError where there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"no folder {folder}", "give a folder of videos")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_ENDINGS)
     return {name: path for path in reversed(files) for name in (path.name, path.stem)}
 

@@ -58,6 +58,7 @@ def run(
     troubles = Troubles(listener)
     known = read_annotations("qvhighlights", sources.annotations)
     troubles.add("unreadable annotation", known.unreadable)
+    files = find_videos(sources.videos)
     watcher = Watcher(request, listener)
     for note in watcher.notes:
         listener.note(note)
@@ -65,9 +66,7 @@ def run(
     told.pop("aligner")  # features do not depend on it
     settings = {"features": sha256(sources.annotations.read_bytes()).hexdigest(), **told}
     asked = with_absent(known.queries)
-    videos = collect(
-        asked, find_videos(sources.videos), watcher, sources.features, settings, troubles, listener
-    )
+    videos = collect(asked, files, watcher, sources.features, settings, troubles, listener)
     trained, held = split(videos)
     network = fit(trained, watcher.spec.hidden_size, epochs, seed, watcher.model.device, listener)
     try:
