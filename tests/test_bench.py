@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from qvl_cli.bench import harness
+from qvl_cli.bench import harness, startup_run
 from qvl_cli.bench.process import SAMPLED, measure
 from qvl_cli.bench.row import Bench, Flag, Run, Variant
 from qvl_cli.bench.table import BENCHES
@@ -75,6 +75,18 @@ def test_one_run_is_enough_and_none_is_not(logged: Bench) -> None:
         harness.run(logged, {}, 0)
 
 
+def test_figures_may_read_what_runs_left_in_the_folder() -> None:
+    seen: list[Path] = []
+
+    def variants(settings: object, folder: Path) -> list[Variant]:
+        seen.append(folder / "left")
+        return [python("leaves", "import sys; open(sys.argv[1], 'w').write('42')", str(folder / "left"))]
+
+    row = Bench("leaving", "nothing", variants, lambda runs: {"read": float(seen[0].read_text())})
+    assert harness.run(row, {}, 1)["results"]["read"] == 42
+    assert not seen[0].parent.exists()
+
+
 def test_a_figure_nobody_reported_is_named() -> None:
     with pytest.raises(QvlError, match="quick reported no 'tokens'"):
         Run("quick", 1.0, 1.0, 0).number("tokens")
@@ -100,7 +112,7 @@ def test_a_command_that_is_not_there(tmp_path: Path) -> None:
         measure(Variant("lost", (str(tmp_path / "nothing"),)), tmp_path)
 
 
-ALLOCATING = "import sys, time; held = b'x' * (int(sys.argv[1]) << 20); time.sleep(0.1)"
+ALLOCATING = "import sys, time; held = b'x' * (int(sys.argv[1]) << 20); time.sleep(0.3)"
 
 
 @needs_proc
@@ -127,7 +139,7 @@ import mmap, sys, time
 with open(sys.argv[1], "rb") as file:
     view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     print(sum(view[place] for place in range(0, len(view), 4096)))
-time.sleep(0.1)
+time.sleep(0.3)
 """
     run = measure(python("mapping", mapping, str(path)), tmp_path)
     assert run.peak_bytes < 50 * MIB
@@ -143,7 +155,7 @@ def test_processor_time_is_the_childs(tmp_path: Path) -> None:
 WAITING = """
 import os, sys, time
 from pathlib import Path
-from qvl_cli.bench import harness
+from qvl_cli.bench import harness, startup_run
 from qvl_cli.bench.row import Bench, Variant
 child = "import os, subprocess, sys; grand = subprocess.Popen(['sleep', '60']); "
 child += "print(os.getpid(), grand.pid, file=open(sys.argv[1] + '.new', 'w'), flush=True); "
@@ -187,15 +199,16 @@ def alive(pid: int) -> bool:
     return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_stdout_is_one_json_line_and_the_table_is_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "startup", "--repeats", "1"]) == 0
+def test_stdout_is_one_json_line_and_the_table_is_on_stderr(
+    logged: Bench, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BENCHES, "logged", logged)
+    assert main(["bench", "logged", "--repeats", "1"]) == 0
     out, err = capfd.readouterr()
     assert out.endswith("\n") and out.count("\n") == 1
-    document = json.loads(out)
-    assert document["bench"] == "startup"
-    assert 0 < document["results"]["help_s"] == document["results"]["wall_s"]["help"]
-    assert "wall_s help" in err and "median" in err
-    assert main(["bench", "startup", "--repeats", "1", "-q"]) == 0
+    assert json.loads(out)["results"]["seen"] == {"A": 1, "B": 2}
+    assert "seen A" in err and "median" in err
+    assert main(["bench", "logged", "--repeats", "1", "-q"]) == 0
     assert capfd.readouterr().err == ""
 
 
@@ -226,3 +239,10 @@ def test_a_failure_is_exit_code_one(
     assert main(["bench", "bad", "-q"]) == 1
     out, err = capfd.readouterr()
     assert (out, err) == ("", "qvl: bad failed with exit code 1: no luck\n")
+
+
+def test_the_first_word_of_the_embedded_model_is_timed(capfd: pytest.CaptureFixture[str]) -> None:
+    clip = Path(__file__).resolve().parents[1] / "sample_media" / "shapes-30s.mp4"
+    startup_run.ask(str(clip))
+    figures = json.loads(capfd.readouterr().out)
+    assert set(figures) == {"first_token_s", "first_token_cpu_s"} and min(figures.values()) > 0

@@ -42,9 +42,10 @@ def byte_tokenizer() -> Tokenizer:
 
 def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
     """The ids a Qwen3-VL config names, in this vocabulary."""
-    names = ("image_pad", "video_pad", "vision_start", "vision_end")
-    keys = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
-    return {key: tokenizer.token_to_id(f"<|{name}|>") for key, name in zip(keys, names, strict=True)}
+    vocabulary = tokenizer.get_vocab()
+    names = {"image_token": "image_pad", "video_token": "video_pad"}
+    names |= {f"{name}_token": name for name in ("vision_start", "vision_end")}
+    return {f"{key}_id": vocabulary[f"<|{name}|>"] for key, name in names.items()}
 
 
 def scatter(network: Any, seed: int) -> None:

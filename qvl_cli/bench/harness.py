@@ -35,7 +35,8 @@ def run(
     with _terminable(), tempfile.TemporaryDirectory(prefix="qvl-bench-") as folder:
         variants = bench.variants(settings, Path(folder))
         rounds = _rounds(variants, Path(folder), count, progress)
-    results, ranges = summarise([{**bench.figures(each), **_costs(each)} for each in rounds])
+        figures = [{**bench.figures(each), **_costs(each)} for each in rounds]
+    results, ranges = summarise(figures)
     return document(
         bench.name, results, {"rounds": count}, ranges, spread="range", settings=dict(settings), memory=MEMORY
     )

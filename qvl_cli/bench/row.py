@@ -64,7 +64,7 @@ Round = Mapping[str, Run]  # one run of every variant, by the variant's name
 class Bench:
     """One benchmark.
 
-    variants: from the settings and a folder that lives as long as the benchmark, what to run in turn; made
+    variants: from the settings and a folder that lives until all figures are taken, what to run in turn; made
     once, so files that all runs read are written here. figures: what one round says; the harness takes the
     median and the range over the rounds. repeats: rounds, where the user does not say.
     """
