@@ -7,7 +7,7 @@ import pytest
 
 from qvl_cli.errors import UsageError
 from qvl_cli.evals.calibration import area_under_roc, expected_calibration_error
-from qvl_cli.evals.cases import ABSENT, FAMILIES, LOCATES, write_case
+from qvl_cli.evals.cases import ABSENT, FAMILIES, LOCATES, write_case, write_needles
 from qvl_cli.evals.choices import chosen_letter, option_texts
 from qvl_cli.evals.drawn import most_frequent
 from qvl_cli.evals.figures import Figure, calibration, document_parts, means, median
@@ -172,5 +172,8 @@ def test_cases_follow_from_their_seed_and_never_from_training() -> None:
     asked = case.queries("locates")
     assert [q.windows.tolist() for q in asked] == [[list(span) for span in q.spans] for q in case.locates]
     assert len({q.qid for kind in ("locates", "absent", "many") for q in case.queries(kind)}) >= LOCATES
+    needles = write_needles(1_000_123, 90.0)
+    assert len({q.prompt.query for q in needles.locates}) == len(needles.locates) > 4
+    assert all(len(q.spans) == 1 for q in needles.locates) and needles.script.duration == 90.0
     with pytest.raises(UsageError, match="belongs to training"):
         write_case(999_999)

@@ -166,6 +166,7 @@ def test_video_mme_from_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["vue-tr", "--annotations", "/no/such", "--predictions", "y"], "cannot read /no/such"),
         (["drawn", "--annotations", "x"], "--annotations says nothing"),
         (["drawn", "--videos", "folder"], "no number of drawn videos"),
+        (["drawn", "--needle", "10"], "--needle 10 is no length"),
         (["drawn", "--videos", "1", "--seed", "5"], "belongs to training"),
     ],
 )

@@ -166,6 +166,18 @@ def test_the_drawn_suite_end_to_end(
     assert kept.read_bytes().startswith(records)
 
 
+def test_single_events_in_longer_videos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cases, "NEEDLES", 2)
+    given = ["--seed", FIRST, "--videos", 2, "--needle", "20s"]
+    code, document, _ = evaluate(capsys, "drawn", *given)
+    assert code == 0 and document["n"]["needle_20s_r1@0.5"] == 4
+    for trivial in ("", "random_", "whole_", "blind_"):
+        assert 0 <= document["results"][f"{trivial}needle_20s_r1@0.5"] <= 1
+
+
 def _film_noise(path: Path) -> None:
     import av
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,6 +40,10 @@ def command(
     outside: Annotated[
         str | None, typer.Option(metavar="DIR", help="drawn: videos of another world, to be refused.")
     ] = None,
+    needle: Annotated[
+        str | None,
+        typer.Option(metavar="LENGTH", help="drawn: single events in videos of this length (10m, 1h)."),
+    ] = None,
     resume: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Keep results here, a line a video, and continue from them."),
@@ -67,9 +72,9 @@ def command(
     try:
         if suite == "drawn":
             _refuse(suite, annotations=annotations, predictions=predictions)
-            document = _drawn(videos, seed, outside, resume, model, config, console)
+            document = _drawn(videos, seed, outside, needle, resume, model, config, console)
         else:
-            _refuse(suite, seed=seed, outside=outside)
+            _refuse(suite, seed=seed, outside=outside, needle=needle)
             document = _public(suite, annotations, predictions, videos, resume, config, console)
     finally:
         console.close()
@@ -120,6 +125,7 @@ def _drawn(
     videos: str | None,
     seed: int | None,
     outside: str | None,
+    needle: str | None,
     resume: str | None,
     model: str | None,
     config: Config,
@@ -139,7 +145,17 @@ def _drawn(
     request = replace(make_request("locate", "", "", config), model=model or "tiny")
     first = FIRST_SEED if seed is None else seed
     opened = opener("drawn", resume, console)
-    return drawn.run(first, count, request, opened, console, Path(outside) if outside else None)
+    folder = Path(outside) if outside else None
+    long = drawn.Needle(needle, _length(needle)) if needle else None
+    return drawn.run(first, count, request, opened, console, folder, long)
+
+
+def _length(text: str) -> float:
+    """`90s`, `10m`, `1h` -> seconds."""
+    found = re.fullmatch(r"([1-9]\d{0,4})([smh])", text)
+    if found is None:
+        raise UsageError(f"--needle {text} is no length", "write 90s, 10m or 1h")
+    return float(int(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]])
 
 
 def opener(suite: str, resume: str | None, console: Console) -> Any:

@@ -15,7 +15,7 @@ from qvl_cli import pipeline
 from qvl_cli.errors import MediaError, OutsideWorld, OverBudget
 from qvl_cli.evals import retrieval
 from qvl_cli.evals.annotations import Query
-from qvl_cli.evals.cases import FAMILIES, Case, write_case
+from qvl_cli.evals.cases import FAMILIES, Case, write_case, write_needles
 from qvl_cli.evals.document import document
 from qvl_cli.evals.figures import Figure, Figures, document_parts, means
 from qvl_cli.evals.interval import Floats, statistic_interval
@@ -43,6 +43,14 @@ _CHANCE = {
 
 
 @dataclass(frozen=True, slots=True)
+class Needle:
+    """Length of the long videos, as asked for (`10m`) and in seconds."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """A drawn video with what the model said of it, and of the video before it (blind)."""
 
@@ -58,36 +66,47 @@ def run(
     open_journal: Callable[[Mapping[str, Any]], Journal],
     listener: pipeline.Listener,
     outside: Path | None = None,
+    needle: Needle | None = None,
 ) -> dict[str, Any]:
     """Score `videos` drawn videos from `seed` on; returns the JSON document of the suite.
 
     Every video is encoded to H.264, opened, planned, watched once and asked on forks: the code behind the
-    commands. outside: a folder of videos that are not of the drawn world, each to be refused.
+    commands. outside: a folder of videos that are not of the drawn world, each to be refused. needle: long
+    videos instead, and only events that happen once in them.
     """
-    cases = {str(seed + i): write_case(seed + i) for i in range(videos)}
+    seeds = range(seed, seed + videos)
+    cases = {str(s): write_needles(s, needle.seconds) if needle else write_case(s) for s in seeds}
     strange = sorted(set(find_videos(outside).values())) if outside else []
     troubles = Troubles(listener)
     watcher = Watcher(request, listener)
     told = watcher.settings()
-    journal = open_journal({"suite": "drawn", "seed": seed, **told})
+    journal = open_journal({"suite": "drawn", "seed": seed, "needle": needle and needle.name, **told})
     finished = False
     try:
         _watch_all(cases, watcher, journal, troubles, listener)
         refused = _watch_outside(strange, watcher, troubles, listener)
+        befores = [None, *map(journal.records.get, cases)]
+        asked = [
+            Asked(case, journal.records[name], before)
+            for (name, case), before in zip(cases.items(), befores, strict=False)
+            if name in journal.records
+        ]
+        figures = needle_figures(asked, needle) if needle else score(asked, watcher.aligner.name)
         finished = True
     finally:
         journal.close(finished)
-    asked = [
-        Asked(case, journal.records[name], before)
-        for (name, case), before in zip(cases.items(), [None, *map(journal.records.get, cases)], strict=False)
-        if name in journal.records
-    ]
-    figures = score(asked, watcher.aligner.name)
     if refused:
         figures |= means({"refusal": np.array(list(refused.values()), float)}, list(refused))
     results, counts, intervals = document_parts(figures)
     more = {**told, "seed": seed, "left_out": troubles.left_out()}
     return document("drawn", results, {"videos": len(asked), **counts}, intervals, **more)
+
+
+def needle_figures(asked: Sequence[Asked], needle: Needle) -> Figures:
+    """`needle_10m_r1@0.5` and what it stands beside."""
+    pairs, blind = (_pairs(asked, ("locates",), key) for key in ("located", "blind_located"))
+    figures = _span_figures(pairs, blind, ("r1@0.5",), f"needle_{needle.name}_")
+    return figures | retrieval.denial_figures(pairs) | _watch_figures(asked)
 
 
 def _watch_all(
@@ -158,7 +177,7 @@ def _record(turn: Turn, case: Case, watcher: Watcher, accepted: bool) -> dict[st
         ]
 
     session = turn.watched.session
-    sections = summarize(session, settings, lambda done, total: None).sections
+    sections = summarize(session, settings, lambda done, total: None).sections if case.asks else ()
     return {
         "video": turn.name,
         "duration": turn.watched.duration,
@@ -179,9 +198,14 @@ def _said(query: Query, found: Findings) -> dict[str, Any]:
 
 def score(asked: Sequence[Asked], aligner: str) -> Figures:
     """All figures of the suite, each with its n, interval and trivial companions."""
-    owners = [each.case.script.seed for each in asked]
     figures = _locate_figures(asked, aligner) | _answer_figures(asked) | _section_figures(asked)
-    figures |= means({"acceptance": np.array([each.record["accepted"] for each in asked], float)}, owners)
+    return figures | _watch_figures(asked)
+
+
+def _watch_figures(asked: Sequence[Asked]) -> Figures:
+    """How many videos the gate let in, and how fast they were read and watched."""
+    accepted = np.array([each.record["accepted"] for each in asked], float)
+    figures = means({"acceptance": accepted}, [each.case.script.seed for each in asked])
     played = sum(float(each.record["duration"]) for each in asked)
     watched = sum(float(each.record["watch_s"]) for each in asked)
     figures["realtime_factor"] = Figure(round(played / watched, 1) if watched else None, len(asked))
