@@ -68,7 +68,8 @@ def _read(suite: str, entry: Any, by_text: dict[tuple[str, str], list[Hashable]]
     if suite == "vue-tr":
         answer = entry["answer"]
         windows = spans([] if answer == [[]] else answer)
-        return [Prediction(entry["query_id"], ranked(windows), scored=False)]
+        qid = entry["id"] if "id" in entry and "query_id" not in entry else entry["query_id"]
+        return [Prediction(qid, ranked(windows), scored=False)]
     qid = entry.get("qid")
     if qid is None:
         known = by_text.get((str(entry["vid"]), str(entry["query"])), [])
