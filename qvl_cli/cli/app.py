@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from qvl_cli import __version__
-from qvl_cli.cli import ask, bench, locate, models, probe, summarize
+from qvl_cli.cli import ask, bench, head, locate, models, probe, summarize
 from qvl_cli.cli import eval as eval_command
 from qvl_cli.cli import version as version_command
 from qvl_cli.cli.console import put, say
@@ -27,6 +27,7 @@ def build_app() -> typer.Typer:
     for module in (ask, locate, summarize, probe, models, eval_command, version_command):
         app.command(module.NAME)(module.command)
     app.add_typer(bench.build())
+    app.add_typer(head.build())
     return app
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from qvl_cli.align.training import step_targets
 from qvl_cli.prompts import section_prompt
 from qvl_cli.tiny.draw import draw
 from qvl_cli.tiny.lookup import LookupTarget, action_words
@@ -127,17 +128,8 @@ def head_target(
     ends: npt.NDArray[np.float64],
 ) -> HeadTarget:
     """Spans against the steps' intervals [starts, ends)."""
-    long = ends - starts
-    inside, first, last = (np.zeros(len(starts), np.float32) for _ in range(3))
-    start_at, end_at = np.zeros(len(starts), np.float32), np.zeros(len(starts), np.float32)
-    for begin, end in spans:
-        inside += np.clip((np.minimum(ends, end) - np.maximum(starts, begin)) / long, 0, 1)
-        a = int(np.clip(np.searchsorted(ends, begin, side="right"), 0, len(starts) - 1))
-        b = int(np.clip(np.searchsorted(starts, end, side="left") - 1, 0, len(starts) - 1))
-        first[a], start_at[a] = 1, np.clip((begin - starts[a]) / long[a], 0, 1)
-        last[b], end_at[b] = 1, np.clip((end - starts[b]) / long[b], 0, 1)
     since = tuple((begin - float(starts[0]), end - float(starts[0])) for begin, end in spans)
-    return HeadTarget(tuple(tokens), since, np.clip(inside, 0, 1), first, last, start_at, end_at)
+    return HeadTarget(tuple(tokens), since, *step_targets(spans, starts, ends).T)
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qvl_cli.align.network import HeadNetwork, HeadShape
+from qvl_cli.align.training import head_loss
 from qvl_cli.tiny.clips import Clip
 from qvl_cli.tiny.lookup import (
     ANSWER_HEAD,
@@ -123,8 +124,8 @@ def time_loss(
     steps = hidden[torch.arange(len(clips), device=device)[:, None], ends]
     present = torch.from_numpy(np.concatenate([c.present for c in clips])).to(device)
     summary_loss, summary_figures = stage.summary.loss(steps.flatten(0, 1), present)
-    head_loss, head_figures = _head_loss(stage.head, hidden, steps, clips)
-    loss = answer_loss + head_loss + 0.3 * summary_loss
+    aligned, head_figures = _head_loss(stage.head, hidden, steps, clips)
+    loss = answer_loss + aligned + 0.3 * summary_loss
     if looks:
         named, figures["names"] = lookup_loss(early, seen_early, clips, NAME_HEAD, [c.names for c in clips])
         proved, figures["looks"] = lookup_loss(
@@ -133,7 +134,7 @@ def time_loss(
         loss = loss + looks * (named + proved)
     return loss, {
         "answer_loss": answer_loss.item(),
-        "head_loss": head_loss.item(),
+        "head_loss": aligned.item(),
         **figures,
         **summary_figures,
         **head_figures,
@@ -160,24 +161,7 @@ def _head_loss(
     durations = torch.from_numpy(np.stack([c.durations for c in clips])).to(device)
     asked = given.any(-1)
     given = given | ~asked[..., None]
-    scores, truth = head(steps, query, given, durations)[asked], truth[asked]
-    inside, first, last = truth[..., 0], truth[..., 1], truth[..., 2]
-    loss = F.binary_cross_entropy_with_logits(scores[..., 0], inside, weight=1 + 2 * inside)
-    weights = 1 + 6 * truth[..., 1:3]
-    loss = loss + 2 * F.binary_cross_entropy_with_logits(scores[..., 1:3], truth[..., 1:3], weight=weights)
-    offsets = (
-        (scores[..., 3] - truth[..., 3]).abs()[first > 0],
-        (scores[..., 4] - truth[..., 4]).abs()[last > 0],
-    )
-    loss = loss + 0.5 * torch.cat(offsets).mean()
-    chosen, wanted = scores[..., 0] > 0, inside > 0.5
-    some = wanted.any(-1)
-    overlap = (chosen & wanted).sum(-1) / (chosen | wanted).sum(-1).clamp_min(1)
-    return loss, {
-        "iou": overlap[some].mean().item(),
-        "absent": (~chosen.any(-1))[~some].float().mean().item(),
-        "offset": torch.cat(offsets).mean().item(),
-    }
+    return head_loss(head(steps, query, given, durations)[asked], truth[asked])
 
 
 def scale_vision(network: Any, frames: Tensor) -> None:
