@@ -57,10 +57,10 @@ def write_case(seed: int) -> Case:
         script,
         int(rng.choice([10, 12, 25])),
         int(rng.choice([18, 23, 28])),
-        first(LOCATES, lambda: locate_query(script, rng, absent=0.0), lambda q: bool(q.spans)),
-        first(ABSENT, lambda: locate_query(script, rng, absent=1.0), lambda q: not q.spans),
-        tuple(q for f in FAMILIES for q in first(1, lambda f=f: ask_query(script, rng, f), lambda q: True)),  # type: ignore[misc]
-        first(MANY, lambda: locate_query(script, more, absent=0.0), lambda q: len(q.spans) > 1),
+        _first(LOCATES, lambda: locate_query(script, rng, absent=0.0), lambda q: bool(q.spans)),
+        _first(ABSENT, lambda: locate_query(script, rng, absent=1.0), lambda q: not q.spans),
+        tuple(q for f in FAMILIES for q in _first(1, lambda f=f: ask_query(script, rng, f), lambda q: True)),  # type: ignore[misc]
+        _first(MANY, lambda: locate_query(script, more, absent=0.0), lambda q: len(q.spans) > 1),
     )
 
 
@@ -80,7 +80,10 @@ def write_needles(seed: int, seconds: float) -> Case:
     return Case(script, NEEDLE_RATE, NEEDLE_CRF, tuple(found.values()), (), (), ())
 
 
-def first(count: int, wanted: Callable[[], Query | None], good: Callable[[Query], bool]) -> tuple[Query, ...]:
+def _first(
+    count: int, wanted: Callable[[], Query | None], good: Callable[[Query], bool]
+) -> tuple[Query, ...]:
+    """Up to `count` good ones among _TRIES draws."""
     drawn = (query for _ in range(_TRIES) if (query := wanted()) and good(query))
     return tuple(query for query, _ in zip(drawn, range(count), strict=False))
 
