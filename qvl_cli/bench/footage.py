@@ -30,7 +30,7 @@ _SEED = 5
 
 
 def write_footage(path: Path, seconds: int, gop: int, clip: str) -> None:
-    """An MP4 of whole GOPs, at least `seconds` long. clip: what it shows, scaled and looped; drawn if empty."""
+    """An MP4 of whole GOPs, at least `seconds` long, of what `clip` shows; of a drawn scene if that is empty."""
     once = path.with_name(f"{path.stem}-once.mp4")
     frames = gop * max(RATE * 8 // gop, 1)
     with closing(_shown_in(clip) if clip else _drawn()) as pictures:
