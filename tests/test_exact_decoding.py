@@ -223,6 +223,9 @@ def test_decoders_are_shared_out_by_cores_memory_and_work() -> None:
     assert cost(sparse, 256, 16) == (4, 1)
     assert cost(sparse, 1440, 16) == (2, 1)  # as many pixels as 1080p
     assert cost(sparse, 2880, 16) == (1, 8)  # 4K: one decoder, its frame threads instead
+    hours = _steady_scan(2000, 100)
+    route = plan_route(hours, range(50, 200_000, 50), 1440 * 1440 * 3 // 2, 2)
+    assert route is not None and (route.decoders, route.threads) == (1, 2)  # an index of hours is large, too
     assert cost(range(4000), 1440, 4) == (1, 4)  # every frame: no decoder could run ahead
     assert cost(range(50, 52), 256, 16) == (1, 1)  # done before a second one has opened the file
 

@@ -66,9 +66,9 @@ def _footage(folder: Path, seconds: int, gop: int, clip: str) -> str:
     shows = sha256(Path(clip).read_bytes()).hexdigest()[:12] if clip else "drawn"
     cache = Path(tempfile.gettempdir()) / "qvl-bench-footage"
     cache.mkdir(mode=0o700, exist_ok=True)
-    path = cache / f"{shows}-gop{gop}-{seconds}s.mp4"
+    path, once = cache / f"{shows}-gop{gop}-{seconds}s.mp4", cache / f"{shows}-gop{gop}.mp4"
     if not path.exists():
-        writing = python_module("qvl_cli.bench.footage", str(path), str(seconds), str(gop), clip)
+        writing = python_module("qvl_cli.bench.footage", str(path), str(once), str(seconds), str(gop), clip)
         measure(Variant(f"writing {path.name}", writing), folder)
     return str(path)
 

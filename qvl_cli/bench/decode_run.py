@@ -56,7 +56,7 @@ def by_pyav(path: str, every: str) -> Iterator[Pixels]:
                 keep = frame.pts * stream.time_base >= count * Fraction(every)
             if keep:
                 count += 1
-                yield frame.to_ndarray(format="rgb24")
+                yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
 def by_decord(path: str, every: str) -> Iterator[Pixels]:

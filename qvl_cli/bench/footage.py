@@ -3,13 +3,14 @@
 A few seconds are encoded (preset medium: B-frames, B-pyramid, weighted P), then their packets are repeated at
 later times: what a decoder has to do for a GOP does not depend on what came before.
 
-python -m qvl_cli.bench.footage FILE SECONDS GOP [CLIP]
+python -m qvl_cli.bench.footage FILE ONCE SECONDS GOP [CLIP]
 """
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from fractions import Fraction
 from itertools import islice
@@ -29,16 +30,19 @@ WIDTH, HEIGHT, RATE = 1920, 1080, 25
 _SEED = 5
 
 
-def write_footage(path: Path, seconds: int, gop: int, clip: str) -> None:
-    """An MP4 of whole GOPs, at least `seconds` long, of what `clip` shows; of a drawn scene if that is empty."""
-    once = path.with_name(f"{path.stem}-once.mp4")
-    frames = gop * max(RATE * 8 // gop, 1)
-    with closing(_shown_in(clip) if clip else _drawn()) as pictures:
-        _encode(once, islice(pictures, frames), gop)
-    part = path.with_name(f"{path.stem}-part.mp4")
+def write_footage(path: Path, once: Path, seconds: int, gop: int, clip: str) -> None:
+    """An MP4 of whole GOPs, at least `seconds` long, of what `clip` shows, or of a drawn scene.
+
+    once: where its first seconds are, or will be after this.
+    """
+    # Under other names first: a file appears whole or not at all.
+    part = path.with_name(f"part-{os.getpid()}.mp4")
+    if not once.exists():
+        with closing(_shown_in(clip) if clip else _drawn()) as pictures:
+            _encode(part, islice(pictures, gop * max(RATE * 8 // gop, 1)), gop)
+        part.rename(once)
     _repeat(once, part, seconds)
-    once.unlink()
-    part.rename(path)  # appears whole or not at all
+    part.rename(path)
 
 
 def _encode(path: Path, pictures: Iterator[av.VideoFrame], gop: int) -> None:
@@ -72,14 +76,14 @@ def _repeat(once: Path, path: Path, seconds: int) -> None:
                 out.mux(again)
 
 
-def _shown_in(clip: str) -> Iterator[av.VideoFrame]:
+def _shown_in(clip: str) -> Generator[av.VideoFrame, None, None]:
     while True:
         with mapped(Path(clip)), av.open(clip) as source:
             for frame in source.decode(video=0):
                 yield frame.reformat(WIDTH, HEIGHT, "yuv420p", interpolation="BICUBIC")
 
 
-def _drawn() -> Iterator[av.VideoFrame]:
+def _drawn() -> Generator[av.VideoFrame, None, None]:
     """One shot: a slow pan over a rough ground with camera noise, and discs that cross it."""
     chance = np.random.default_rng(_SEED)
     ground = _rough(chance, HEIGHT + 256, WIDTH + 1024)
@@ -110,4 +114,5 @@ def _rough(chance: np.random.Generator, height: int, width: int) -> npt.NDArray[
 
 
 if __name__ == "__main__":
-    write_footage(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *(sys.argv[4:] or [""]))
+    file, once, seconds, gop, *clip = sys.argv[1:]
+    write_footage(Path(file), Path(once), int(seconds), int(gop), "".join(clip))

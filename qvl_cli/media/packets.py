@@ -179,7 +179,8 @@ def scan_packets(container: InputContainer, stream: VideoStream, path: Path) -> 
         None if restarts else _promised_end(container, stream, time_base, int(times[0]), end, others_end)
     )
     gaps = np.diff(times)
-    wide = np.flatnonzero(gaps > int(max(3 * typical, _NOTICEABLE / time_base))) if broken else ()
+    noticeable = max(Fraction(3 * typical), _NOTICEABLE / time_base)
+    wide = np.flatnonzero(gaps > int(noticeable)) if broken else ()
     pairs = [(int(times[n]), int(times[n + 1])) for n in wide]
     holes = [(a + typical, b) for a, b in pairs if a in broken or b in broken]
     if promised is not None and (promised - end) * time_base > max(2 * typical * time_base, _NOTICEABLE):
