@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from qvl_cli.bench import harness, startup_run
-from qvl_cli.bench.process import SAMPLED, measure
+from qvl_cli.bench.process import MEMORY, SAMPLED, measure
 from qvl_cli.bench.row import Bench, Flag, Run, Variant
 from qvl_cli.bench.table import BENCHES
 from qvl_cli.cli.app import main
@@ -207,7 +207,7 @@ def test_stdout_is_one_json_line_and_the_table_is_on_stderr(
     out, err = capfd.readouterr()
     assert out.endswith("\n") and out.count("\n") == 1
     assert json.loads(out)["results"]["seen"] == {"A": 1, "B": 2}
-    assert "seen A" in err and "median" in err
+    assert "seen A" in err and "median" in err and f"qvl: peak_mb is {MEMORY}" in err
     assert main(["bench", "logged", "--repeats", "1", "-q"]) == 0
     assert capfd.readouterr().err == ""
 
