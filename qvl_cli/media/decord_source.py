@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _CHILD = ("-m", "qvl_cli.media.decord_child")
 _PATIENCE = 60.0  # seconds for one answer: a GOP of 4K takes a few on a slow core
 _COMPARED = 5  # of the wanted frames, spread evenly, are decoded by PyAV too
-# Mean difference of 0..255 in pictures of more than 8 bits, which the two convert differently: 0.1 to 0.9 as a
-# rule. Pictures of 8 bits are equal to the last bit.
+# Mean difference of 0..255 in pictures of more than 8 bits, which the two convert differently: 0.1 to 0.9.
+# Pictures of 8 bits are equal to the last bit.
 _LEVELS = 1.0
 _SECONDS = 0.001
 _REMEDY = "use --backend pyav"
