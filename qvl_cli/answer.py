@@ -53,14 +53,18 @@ class Sampling:
     frame: tuple[int, int]
     tokens: int
     coarsened: bool
+    mode: str = "uniform"
+    kept: dict[str, int] = field(default_factory=dict)  # steps by the reason they were kept for
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Which seconds were seen (the intervals of the watched steps) and which could not be."""
+    """Which seconds were seen (the intervals of the watched steps) and which could not be. skipped: those of
+    the seen ones in which even sampling would have looked and this one did not."""
 
     seen: tuple[tuple[float, float], ...]
     gaps: tuple[tuple[float, float], ...] = ()
+    skipped: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,9 @@ class Answer:
                     "media": _build(Media, data["media"]),
                     "model": _build(ModelUse, data["model"]),
                     "sampling": replace(sampling, frame=(int(sampling.frame[0]), int(sampling.frame[1]))),
-                    "coverage": Coverage(_pairs(coverage.seen), _pairs(coverage.gaps)),
+                    "coverage": Coverage(
+                        _pairs(coverage.seen), _pairs(coverage.gaps), _pairs(coverage.skipped)
+                    ),
                     "usage": _build(Usage, data["usage"]),
                     "moments": tuple(_build(Moment, moment) for moment in data.get("moments", ())),
                     "sections": tuple(_build(Section, section) for section in data.get("sections", ())),

@@ -12,7 +12,6 @@ from qvl_cli.sampling.choice import Choice, Grid, choose_active, choose_keyframe
 from qvl_cli.sampling.grid import Pair, distinct, even_pairs, thin, tile
 from qvl_cli.sampling.plan import (
     DEFAULT_MAX_GAP,
-    MODES,
     SCANNED,
     SamplePlan,
     SamplingSettings,
@@ -39,13 +38,7 @@ def plan_samples(
 
     Raises UsageError where the settings make no sense for this video.
     """
-    _check(settings, spec)
-    span = _range(info, settings)
-    if settings.max_tokens < (least := least_tokens(info, settings, spec)):
-        raise UsageError(
-            f"--max-tokens {settings.max_tokens} is less than a single step of this video takes",
-            f"give at least {least}",
-        )
+    span = check_sampling(info, settings, spec)
     pairs = list(even_pairs(info, span, settings.fps))
     considered = len(pairs)
     notes: list[str] = []
@@ -121,6 +114,8 @@ def _choose(
     grid = Grid(pairs, info.frame_times, span.end, settings.fps, room, gap)
     if settings.mode == "keyframe":
         return choose_keyframes(grid, info.keyframes)
+    if settings.mode not in SCANNED:
+        raise ValueError(f"no sampling is called {settings.mode!r}")
     if activity is None or not (activity.span.start <= span.start and span.end <= activity.span.end):
         raise ValueError(f"{settings.mode} sampling needs a scan of {span}")
     changes = [change for change in activity.changes if pairs[0][0] < change.time < span.end]
@@ -152,10 +147,9 @@ def _skipped(steps: tuple[Step, ...], grid: list[Pair]) -> tuple[TimeSpan, ...]:
     return tuple(found)
 
 
-def _check(settings: SamplingSettings, spec: ModelSpec) -> None:
+def check_sampling(info: MediaInfo, settings: SamplingSettings, spec: ModelSpec) -> TimeSpan:
+    """The range that is sampled. Raises UsageError where the settings make no sense for this video."""
     factor = spec.patch_size * spec.merge_size
-    if settings.mode not in MODES:
-        raise UsageError(f"unknown sampling {settings.mode!r}", f"choose from {', '.join(MODES)}")
     if settings.max_gap is not None and settings.max_gap <= 0:
         raise UsageError(f"--max-gap {settings.max_gap} is not above 0", "try --max-gap 10")
     if settings.fps <= 0:
@@ -169,6 +163,13 @@ def _check(settings: SamplingSettings, spec: ModelSpec) -> None:
             f"--max-pixels {settings.max_pixels} is less than one {factor}x{factor} token",
             f"give at least {factor * factor}",
         )
+    span = _range(info, settings)
+    if settings.max_tokens < (least := least_tokens(info, settings, spec)):
+        raise UsageError(
+            f"--max-tokens {settings.max_tokens} is less than a single step of this video takes",
+            f"give at least {least}",
+        )
+    return span
 
 
 def _range(info: MediaInfo, settings: SamplingSettings) -> TimeSpan:
