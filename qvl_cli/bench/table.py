@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qvl_cli.bench import startup, stream
+from qvl_cli.bench import sampling, startup, stream
 from qvl_cli.bench.row import Bench
 
-BENCHES: dict[str, Bench] = {row.name: row for row in (startup.BENCH, stream.BENCH)}
+BENCHES: dict[str, Bench] = {row.name: row for row in (startup.BENCH, stream.BENCH, sampling.BENCH)}
