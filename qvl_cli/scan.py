@@ -144,7 +144,8 @@ class _Cells:
         import numpy as np
 
         settings = self._settings
-        return np.clip(self._noise * settings.noise_factor, settings.least, settings.most)
+        limits = settings.least, settings.most
+        return np.asarray(np.clip(self._noise * settings.noise_factor, *limits), dtype=np.float32)
 
     def learn(self, moved: Plane, threshold: Plane, time: float) -> None:
         """moved: greatest difference of each cell from the frame before; time: of this frame, seconds."""

@@ -52,6 +52,8 @@ def choose_active(grid: Grid, changes: Sequence[Change]) -> Choice:
     choice = _Selection(grid)
     if len(needed) + choice.fills_of([time for time, _ in needed]) <= grid.room:
         choice.add(needed)
+        # A step that ends with the old picture: without it the change might lie anywhere in a long interval.
+        choice.add((time, "before") for time in _before(grid, needed, changes))
         # What was saved pays for large motion that begins between two steps of a smaller one.
         choice.add((edge.time, "change") for edge in found if edge.begins and edge.strength >= _LARGE)
         return choice.result(len(needed))
@@ -105,6 +107,17 @@ def _needed(grid: Grid, changes: Sequence[Change]) -> list[tuple[Fraction, str]]
                 found.append((time, "change" if alone or at_rest else "motion"))
         elif upto < len(times) and last + _APART <= times[upto] < following:
             found.append((times[upto], "change"))
+    return found
+
+
+def _before(grid: Grid, needed: Sequence[tuple[Fraction, str]], changes: Sequence[Change]) -> list[Fraction]:
+    """For each change out of rest, the frame on screen 1/fps before it."""
+    times = [change.time for change in changes]
+    found = []
+    for time, reason in needed:
+        at = bisect_left(times, time)
+        if reason == "change" and (at == 0 or times[at - 1] <= time - 2 / grid.fps):
+            found.append(on_screen(grid.times, time - 1 / grid.fps))
     return found
 
 

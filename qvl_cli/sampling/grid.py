@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from typing import TypeVar
 
 from qvl_cli.media.info import MediaInfo
 from qvl_cli.sampling.plan import Step
 from qvl_cli.timeline import TimeSpan, prompt_seconds
 
 Pair = tuple[Fraction, Fraction]
+T = TypeVar("T")
 
 
 def on_screen(times: tuple[Fraction, ...], time: Fraction) -> Fraction:
@@ -60,9 +62,9 @@ def distinct(pairs: list[Pair]) -> list[Pair]:
     return kept
 
 
-def thin(pairs: list[Pair], count: int) -> list[Pair]:
+def thin(steps: Sequence[T], count: int) -> list[T]:
     """`count` of the steps, evenly spread, the first one always among them."""
-    return [pairs[n * len(pairs) // count] for n in range(count)]
+    return [steps[n * len(steps) // count] for n in range(count)]
 
 
 def tile(pairs: list[Pair], span: TimeSpan) -> Iterator[Step]:
