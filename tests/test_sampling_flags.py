@@ -49,12 +49,12 @@ def test_adaptive_sampling_reaches_the_answer(
 ) -> None:
     (tmp_path / "qvl.toml").write_text('sampling = "adaptive"\n')
     answer, said = located(files, capfd, "--max-gap", "5")
-    assert (answer.sampling.mode, answer.sampling.considered, answer.sampling.steps) == ("adaptive", 12, 3)
-    assert answer.sampling.kept == {"start": 1, "change": 1, "gap": 1}
+    assert (answer.sampling.mode, answer.sampling.considered, answer.sampling.steps) == ("adaptive", 12, 4)
+    assert answer.sampling.kept == {"start": 1, "change": 1, "before": 1, "gap": 1}
     assert not answer.sampling.coarsened
     assert answer.coverage.seen == ((0.0, 12.0),) and answer.coverage.gaps == ()
-    assert answer.coverage.skipped == ((1.0, 4.3), (5.0, 9.0), (10.0, 12.0))
-    note = "adaptive sampling keeps 3 steps (1 start, 1 change, 1 gap); uniform has 12"
+    assert answer.coverage.skipped == ((1.0, 3.8), (5.0, 9.0), (10.0, 12.0))
+    note = "adaptive sampling keeps 4 steps (1 start, 1 change, 1 before, 1 gap); uniform has 12"
     assert note in answer.warnings and note in said
 
 
