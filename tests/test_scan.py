@@ -7,6 +7,7 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -132,6 +133,26 @@ def test_frames_of_a_file_come_once_and_at_their_times(tmp_path: Path) -> None:
         small = list(thumbnails(video, Fraction(0), Fraction(1, 50)))
         assert [each.planes.shape for each in small] == [(3, 8, 20)]
         assert next(video.frames([times[3]])).time == times[3]  # a scan leaves the source as it was
+
+
+def test_cells_are_means_of_what_is_stored(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.mp4", [40 * number for number in range(8)], options=x264())
+    with av.open(str(path)) as container:
+        full = [frame.to_ndarray(format="gray").astype(float) for frame in container.decode(video=0)]
+    with open_video(path) as video:
+        small = list(thumbnails(video, Fraction(0), video.info.duration))
+    for picture, each in zip(full, small, strict=True):
+        means = picture.reshape(8, 8, 20, 8).mean((1, 3))
+        limited = means * 219 / 255 + 16  # gray covers 0..255, stored luma 16..235
+        assert np.abs(limited - each.planes[0]).max() < 2
+
+
+@pytest.mark.parametrize("name", ["corrupted.mp4", "test_non_zero_start.mp4", "h265_10bits.mp4"])
+def test_a_scan_sees_the_frames_that_can_be_watched(shared: Path, name: str) -> None:
+    with open_video(shared / "media/awkward" / name) as video:
+        watched = [frame.time for frame in video.frames(video.info.frame_times)]
+        scanned = [each.time for each in thumbnails(video, Fraction(0), video.info.duration)]
+    assert scanned == watched
 
 
 @pytest.mark.parametrize(("name", "time"), [("scene-change.mov", 12), ("black.mp4", 20)])
