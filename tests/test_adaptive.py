@@ -139,6 +139,13 @@ def test_a_still_video_is_looked_at_every_max_gap_and_no_more_often() -> None:
     assert counts == sorted(counts, reverse=True)
 
 
+def test_a_gap_as_short_as_the_grid_is_even_sampling() -> None:
+    info = steady(30)
+    plan = plan_samples(info, replace(ADAPTIVE, max_gap=Fraction(1)), FIXED, activity(info, {}))
+    assert len(plan.steps) == 30 and plan.skipped == ()
+    assert not [note for note in plan.notes if "cannot be kept" in note]
+
+
 def test_constant_motion_is_even_sampling() -> None:
     info = steady(30)
     even = plan_samples(info, SamplingSettings(max_tokens=10**6), FIXED)

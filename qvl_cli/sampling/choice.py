@@ -33,7 +33,8 @@ class Choice:
 class Grid:
     """The even plan at the asked rate, the video's frames, and the bounds of a choice.
 
-    room: most steps; times: of all frames; end: of the range; gap: longest time without a look.
+    room: most steps; times: of all frames; end: of the range; gap: longest time without a look, and `looks`
+    the most steps it may take: where that is too few, gaps grow until half the room is left for changes.
     """
 
     pairs: Sequence[Pair]
@@ -42,6 +43,7 @@ class Grid:
     fps: Fraction
     room: int
     gap: Fraction
+    looks: int
 
 
 def choose_active(grid: Grid, changes: Sequence[Change]) -> Choice:
@@ -74,7 +76,7 @@ def choose_scenes(grid: Grid, changes: Sequence[Change]) -> Choice:
     choice = _Selection(grid)
     choice.add(found)
     choice.add(before)
-    return choice.result(1 + len(found) + len(before))
+    return choice.result(choice.count + choice.refused)
 
 
 def choose_keyframes(grid: Grid, keyframes: Iterable[Fraction]) -> Choice:
@@ -135,10 +137,12 @@ class _Selection:
         self._reasons = {self._starts[0]: "start"}
         self._times = [self._starts[0]]
         self.gap = grid.gap
-        # A longer range than the room allows is looked at evenly with half of it.
-        while 1 + len(self._fills(self._starts[0], grid.end)) > max((grid.room + 1) // 2, 1):
-            self.gap = self.gap * 5 / 4
+        self.refused = 0
         self.count = 1 + len(self._fills(self._starts[0], grid.end))
+        if self.count > grid.looks:
+            while self.count > max((grid.room + 1) // 2, 1):
+                self.gap = self.gap * 5 / 4
+                self.count = 1 + len(self._fills(self._starts[0], grid.end))
 
     def add(self, wanted: Iterable[tuple[Fraction, str]]) -> None:
         """Take each (time, reason) that still fits, in their order."""
@@ -164,6 +168,8 @@ class _Selection:
                 self.count += more
                 insort(self._times, time)
                 self._reasons[time] = reason
+            else:
+                self.refused += 1
 
     def fills_of(self, times: Sequence[Fraction]) -> int:
         """How many even steps the gaps of `times`, which ascend, would take."""

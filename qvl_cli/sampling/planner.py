@@ -111,7 +111,9 @@ def _choose(
     room: int,
 ) -> Choice:
     gap = settings.max_gap or DEFAULT_MAX_GAP
-    grid = Grid(pairs, info.frame_times, span.end, settings.fps, room, gap)
+    # A gap the user asks for comes first; the default leaves half the budget to changes.
+    looks = (room + 1) // 2 if settings.max_gap is None else room
+    grid = Grid(pairs, info.frame_times, span.end, settings.fps, room, gap, looks)
     if settings.mode == "keyframe":
         return choose_keyframes(grid, info.keyframes)
     if settings.mode not in SCANNED:
