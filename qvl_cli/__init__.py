@@ -9,7 +9,8 @@ The modules, in the order of the data (each imports only from those above it):
     registry      which models exist, and what a checkpoint folder says of itself
     answer        the Answer document every command ends in
     media         container -> MediaInfo and frames with exact presentation times
-    sampling      duration + budget -> SamplePlan (pure)
+    scan          video -> Activity: where the picture changes
+    sampling      duration + activity + budget -> SamplePlan (pure)
     budget        what a plan costs in positions and memory, checked before any load
     chunks        source x plan -> FrameChunks, prefetched
     model         pixels and text -> Qwen3-VL forward passes (torch starts here)

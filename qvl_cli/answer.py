@@ -53,15 +53,19 @@ class Sampling:
     frame: tuple[int, int]
     tokens: int
     coarsened: bool
+    mode: str = "uniform"
+    kept: dict[str, int] = field(default_factory=dict)  # steps by the reason they were kept for
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Which seconds were seen (the intervals of the watched steps) and which could not be. cut_off: the file
-    breaks off, and nobody knows how much of it is missing."""
+    """Which seconds were seen (the intervals of the watched steps) and which could not be. skipped: those of
+    the seen ones in which even sampling would have looked and this one did not. cut_off: the file breaks off,
+    and nobody knows how much of it is missing."""
 
     seen: tuple[tuple[float, float], ...]
     gaps: tuple[tuple[float, float], ...] = ()
+    skipped: tuple[tuple[float, float], ...] = ()
     cut_off: bool = False
 
 
@@ -127,7 +131,12 @@ class Answer:
                     "media": _build(Media, data["media"]),
                     "model": _build(ModelUse, data["model"]),
                     "sampling": replace(sampling, frame=(int(sampling.frame[0]), int(sampling.frame[1]))),
-                    "coverage": replace(coverage, seen=_pairs(coverage.seen), gaps=_pairs(coverage.gaps)),
+                    "coverage": replace(
+                        coverage,
+                        seen=_pairs(coverage.seen),
+                        gaps=_pairs(coverage.gaps),
+                        skipped=_pairs(coverage.skipped),
+                    ),
                     "usage": _build(Usage, data["usage"]),
                     "moments": tuple(_build(Moment, moment) for moment in data.get("moments", ())),
                     "sections": tuple(_build(Section, section) for section in data.get("sections", ())),

@@ -70,6 +70,8 @@ KEYS: Mapping[str, Callable[[object], Value]] = {
     "max_frames": _count,
     "max_tokens": _count,
     "max_pixels": _count,
+    "sampling": _text,
+    "max_gap": _rate,
     "chunk": _count,
     "format": _text,
     "fail_empty": _switch,

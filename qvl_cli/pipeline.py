@@ -18,7 +18,16 @@ from qvl_cli.config import Config
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
 from qvl_cli.media import BACKENDS, content_hash, open_video
 from qvl_cli.registry import ModelSpec
-from qvl_cli.sampling import DETAIL, SamplePlan, SamplingSettings, plan_samples
+from qvl_cli.sampling import (
+    DETAIL,
+    MODES,
+    SCANNED,
+    SamplePlan,
+    SamplingSettings,
+    check_sampling,
+    plan_samples,
+)
+from qvl_cli.scan import Activity, ScanSettings, scan
 from qvl_cli.timeline import TimeSpan, merge, parse_time, subtract
 
 if TYPE_CHECKING:
@@ -64,6 +73,9 @@ def make_request(
     detail = config.text("detail", "default")
     if detail not in DETAIL:
         raise UsageError(f"unknown detail {detail!r}", f"choose from {', '.join(DETAIL)}")
+    mode = config.text("sampling", "uniform")
+    if mode not in MODES:
+        raise UsageError(f"unknown sampling {mode!r}", f"choose from {', '.join(MODES)}")
     aligner = config.text("aligner", "auto")
     if aligner not in CHOICES:
         raise UsageError(f"unknown aligner {aligner!r}", f"choose from {', '.join(CHOICES)}")
@@ -81,6 +93,8 @@ def make_request(
             max_frames=config.count("max_frames") or preset.max_frames,
             max_tokens=config.count("max_tokens") or preset.max_tokens,
             max_pixels=config.count("max_pixels") or preset.max_pixels,
+            mode=mode,
+            max_gap=config.rate("max_gap"),
             start=None if start is None else parse_time(start),
             end=None if end is None else parse_time(end),
         ),
@@ -100,7 +114,7 @@ def run(request: Request, listener: Listener) -> Answer:
         raise UsageError(f"nothing to {request.task}", "give a text after the file")
     with open_video(request.path, request.backend) as video:
         spec, chosen = choose_spec(request, listener)
-        plan = plan_samples(video.info, request.sampling, spec)
+        plan = plan_samples(video.info, request.sampling, spec, look(video, spec, request.sampling, listener))
         known = (*chosen, *plan.notes)
         for note in known:
             listener.note(note)
@@ -134,12 +148,28 @@ def run(request: Request, listener: Listener) -> Answer:
                 frame=(plan.width, plan.height),
                 tokens=plan.tokens_per_step * len(session.steps),
                 coarsened=plan.coarsened,
+                mode=plan.mode,
+                kept=dict(plan.kept),
             ),
             coverage=coverage,
             usage=Usage(round(watched - began, 3), round(answered - watched, 3), peak_megabytes()),
             thinking=findings.thinking if request.show_thinking else None,
             warnings=(*known, *later),
         )
+
+
+def look(
+    video: VideoSource, spec: ModelSpec, sampling: SamplingSettings, listener: Listener
+) -> Activity | None:
+    """Scan for changes where the sampling goes by them; None where it does not."""
+    if sampling.mode not in SCANNED:
+        return None
+    span = check_sampling(video.info, sampling, spec)
+    return scan(
+        video,
+        ScanSettings(span.start, span.end),
+        lambda done, total: listener.progress("scanning", done, total),
+    )
 
 
 def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[str, ...]]:
@@ -265,8 +295,10 @@ def cover(
     holes = [part for hole in (*video.info.holes, *video.lost) if (part := hole.intersection(whole))]
     watched = merge(step.interval for step in session.steps)
     seen = [part for span in watched for part in subtract(span, holes)]
+    # Steps of a hole are not watched, so nothing was skipped for them.
+    skipped = merge(part for span in seen for each in plan.skipped if (part := each.intersection(span)))
     cut_off = video.info.cut_off and (asked_end is None or asked_end > video.info.duration)
-    return Coverage(_floats(seen), _floats(subtract(whole, seen)), cut_off)
+    return Coverage(_floats(seen), _floats(subtract(whole, seen)), _floats(skipped), cut_off)
 
 
 def hole_warnings(coverage: Coverage) -> tuple[str, ...]:

@@ -114,7 +114,7 @@ def test_ten_minutes_fit_the_default_budget(tmp_path: Path) -> None:
     assert document["sampling"] == {
         "steps": 600, "considered": 600, "fps": 2.0, "frame": [160, 96], "tokens": 9000, "coarsened": False,
     }  # fmt: skip
-    assert document["coverage"] == {"seen": [[0.0, 600.0]], "gaps": [], "cut_off": False}
+    assert document["coverage"] == {"seen": [[0.0, 600.0]], "gaps": [], "skipped": [], "cut_off": False}
 
 
 def test_an_absent_event_is_not_found(tmp_path: Path) -> None:

@@ -28,6 +28,14 @@ class Options:
     max_frames: Annotated[str | None, typer.Option(metavar="N", help="Most frames to watch.")] = None
     max_tokens: Annotated[str | None, typer.Option(metavar="N", help="Most video tokens. [12288]")] = None
     max_pixels: Annotated[str | None, typer.Option(metavar="N", help="Most pixels per frame.")] = None
+    sampling: Annotated[
+        str | None,
+        typer.Option(metavar="MODE", help="uniform, adaptive, scene or keyframe: where steps lie. [uniform]"),
+    ] = None
+    max_gap: Annotated[
+        str | None,
+        typer.Option(metavar="SECONDS", help="Longest time adaptive and scene pass without a look. [10]"),
+    ] = None
     start: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="Watch from here (90, 1:30, 01:02:03.5).")
     ] = None
