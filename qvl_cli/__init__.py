@@ -13,9 +13,10 @@ The modules, in the order of the data (each imports only from those above it):
     budget        what a plan costs in positions and memory, checked before any load
     chunks        source x plan -> FrameChunks, prefetched
     model         pixels and text -> Qwen3-VL forward passes (torch starts here)
-    cache         the KV cache carried from chunk to chunk
+    cache         the KV cache carried from chunk to chunk, and its saved form
     generate      the decode loop
     stream        StreamSession: watch, ask, fork
+    index         what was watched before: found, resumed, or saved
     align         text <-> time: alignment head, textual times
     tasks         ask, locate, summarize
     pipeline      the one place that sees every stage

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -59,6 +60,18 @@ def _switch(raw: object) -> bool:
         raise ValueError("true or false") from None
 
 
+_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+
+
+def _size(raw: object) -> int:
+    """Bytes; k, m, g, t are powers of 1024, written with or without `iB`."""
+    match = None if isinstance(raw, bool) else _SIZE.fullmatch(str(raw).strip())
+    if match is None:
+        raise ValueError("a size like 10GiB, 500MiB or 0")
+    return int(Fraction(match[1]) * 2 ** _UNITS[match[2].lower()])
+
+
 KEYS: Mapping[str, Callable[[object], Value]] = {
     "model": _text,
     "device": _text,
@@ -70,6 +83,9 @@ KEYS: Mapping[str, Callable[[object], Value]] = {
     "max_tokens": _count,
     "max_pixels": _count,
     "chunk": _count,
+    "no_index": _switch,
+    "cache_dir": _text,
+    "cache_cap": _size,
     "format": _text,
     "fail_empty": _switch,
     "quiet": _switch,
@@ -97,6 +113,10 @@ class Config:
     def count(self, key: str) -> int | None:
         value = self._value(key)
         return value if isinstance(value, int) else None
+
+    def size(self, key: str) -> int | None:
+        """Bytes; may be 0."""
+        return self.count(key)
 
     def rate(self, key: str) -> Fraction | None:
         value = self._value(key)

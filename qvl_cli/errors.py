@@ -6,7 +6,8 @@
     │   └── EncryptedMedia    3   DRM: frames would decode to garbage
     ├── ModelMissing          4   no such checkpoint, no network, or a broken folder
     │   └── OutsideWorld      4   the embedded model does not know this kind of video
-    └── OverBudget            5   does not fit memory or the checkpoint's positions
+    ├── OverBudget            5   does not fit memory or the checkpoint's positions
+    └── IndexUnusable         1   a saved index is damaged, or written by a newer qvl
 
 Exit codes beside these: 0 ok, 6 partial answer (a hole in the media), 10 nothing found with
 `--fail-empty`, 130 Ctrl-C. Foreign errors (PyAV, torch, huggingface_hub) are mapped to this tree where
@@ -60,3 +61,14 @@ class OverBudget(QvlError):
     """The plan does not fit memory or the checkpoint's position range."""
 
     exit_code = 5
+
+
+class IndexUnusable(QvlError):
+    """A saved index cannot be used. Commands that only want to use it note it and watch again.
+
+    newer: it is whole, but of a later format: not ours to repair or replace.
+    """
+
+    def __init__(self, fact: str, remedy: str | None = None, *, newer: bool = False) -> None:
+        super().__init__(fact, remedy)
+        self.newer = newer

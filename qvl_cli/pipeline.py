@@ -5,17 +5,22 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from qvl_cli import registry
 from qvl_cli.align import CHOICES, load_aligner
 from qvl_cli.answer import Answer, Coverage, Media, ModelUse, Sampling, Usage
-from qvl_cli.budget import answer_tokens, check_budget, free_memory
+from qvl_cli.budget import STEP_TEXT_TOKENS, answer_tokens, check_budget, free_memory
+from qvl_cli.cache.manifest import IndexKey, settings_text
 from qvl_cli.chunks import iter_chunks
 from qvl_cli.config import Config
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
+from qvl_cli.index import IndexSettings
+from qvl_cli.index.index import Index, NoIndex
+from qvl_cli.index.report import IndexReport
 from qvl_cli.media import content_hash, open_video
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling import DETAIL, SamplePlan, SamplingSettings, plan_samples
@@ -42,7 +47,8 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to do with which video. steps_per_chunk: None = the model's cache block; it changes no result."""
+    """What to do with which video. steps_per_chunk: None = the model's cache block; it changes no result.
+    index: None = neither use nor save what was watched."""
 
     task: str
     path: str
@@ -54,6 +60,7 @@ class Request:
     aligner: str = "auto"
     steps_per_chunk: int | None = None
     show_thinking: bool = False
+    index: IndexSettings | None = None
 
 
 def make_request(
@@ -86,37 +93,68 @@ def make_request(
         aligner=aligner,
         steps_per_chunk=config.count("chunk"),
         show_thinking=config.switch("show_thinking"),
+        index=IndexSettings.of(config, insist=task == "index"),
     )
 
 
-def run(request: Request, listener: Listener) -> Answer:
-    """Open, plan, check, load, watch, answer. Raises the errors of every stage, all in qvl's own tree."""
-    if request.task != "summarize" and not request.query.strip():
-        raise UsageError(f"nothing to {request.task}", "give a text after the file")
-    with open_video(request.path) as video:
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A video that has been watched, just now or before. notes: what the user has been told of it so far."""
+
+    video: VideoSource
+    sha256: str
+    plan: SamplePlan
+    session: StreamSession
+    aligner: Aligner
+    index: Index | NoIndex
+    notes: tuple[str, ...]
+    seconds: float
+
+
+@contextmanager
+def watched(request: Request, listener: Listener) -> Iterator[Watched]:
+    """Open, plan, check, load, watch: or take what was saved of it. Raises the errors of every stage, all in
+    qvl's own tree."""
+    with open_video(request.path) as video, ExitStack() as stack:
         spec, chosen = choose_spec(request, listener)
-        plan = plan_samples(video.info, request.sampling, spec)
-        known = (*chosen, *plan.notes)
-        for note in known:
+        sha256 = content_hash(request.path)
+        index = stack.enter_context(open_index(request, sha256, spec, listener))
+        plan = index.plan or plan_samples(video.info, request.sampling, spec)
+        notes = (*chosen, *plan.notes)
+        for note in notes:
             listener.note(note)
-        check_plan(plan, spec, request)
-        model, session = load(spec, plan, request)
+        dtype_bytes = check_plan(plan, spec, request)
+        index.prepare(plan, spec, dtype_bytes, request.path, video.info.duration)
+        model = load(spec, request)
         aligner = load_aligner(model, request.aligner)
 
         began = time.monotonic()
-        watch(video, plan, session, request, listener)
-        watched = time.monotonic()
-        findings = answer(session, aligner, request, listener)
-        answered = time.monotonic()
+        session = index.session(model, plan.tokens + len(plan.steps) * STEP_TEXT_TOKENS, video.lost)
+        rest = replace(plan, steps=index.remaining(plan, session))
+        watch(video, rest, session, request, listener, lambda: index.save(session, video.lost))
+        index.finish(session, video.lost)
+        seconds = time.monotonic() - began
+        yield Watched(video, sha256, plan, session, aligner, index, notes, seconds)
 
-        coverage = cover(plan, session, video, request.sampling.end)
-        later = (*hole_warnings(coverage), *findings.warnings)
+
+def run(request: Request, listener: Listener) -> Answer:
+    """Watch the video, or remember it, and answer."""
+    if request.task != "summarize" and not request.query.strip():
+        raise UsageError(f"nothing to {request.task}", "give a text after the file")
+    with watched(request, listener) as it:
+        plan, session, spec = it.plan, it.session, it.session.model.spec
+        began = time.monotonic()
+        findings = answer(session, it.aligner, request, listener)
+        answered = time.monotonic() - began
+
+        coverage = cover(plan, session, it.video, request.sampling.end)
+        later = (*it.index.warnings, *hole_warnings(coverage), *findings.warnings)
         for warning in later:
             listener.note(warning)
         return Answer(
             task=request.task,
-            media=Media(str(request.path), float(promised_end(video)), content_hash(request.path)),
-            model=ModelUse(spec.name, registry.fingerprint(spec.folder), aligner.name),
+            media=Media(str(request.path), float(promised_end(it.video)), it.sha256),
+            model=ModelUse(spec.name, registry.fingerprint(spec.folder), it.aligner.name),
             query=request.query,
             text=findings.text,
             found=findings.found,
@@ -131,10 +169,50 @@ def run(request: Request, listener: Listener) -> Answer:
                 coarsened=plan.coarsened,
             ),
             coverage=coverage,
-            usage=Usage(round(watched - began, 3), round(answered - watched, 3), peak_megabytes()),
+            usage=Usage(round(it.seconds, 3), round(answered, 3), peak_megabytes(), it.index.state),
             thinking=findings.thinking if request.show_thinking else None,
-            warnings=(*known, *later),
+            warnings=(*it.notes, *later),
         )
+
+
+def index(request: Request, listener: Listener) -> IndexReport:
+    """Watch the video and save what was watched, all of it, or raise."""
+    with watched(request, listener) as it:
+        assert isinstance(it.index, Index)
+        held = it.index.manifest
+        assert held is not None  # saving was insisted on
+        coverage = cover(it.plan, it.session, it.video, request.sampling.end)
+        holes = hole_warnings(coverage)
+        for warning in holes:
+            listener.note(warning)
+        return IndexReport(
+            path=str(request.path),
+            name=held.key.name,
+            folder=str(it.index.folder),
+            model=it.session.model.spec.name,
+            state=it.index.state,
+            steps=held.steps,
+            bytes=sum(block.bytes for block in held.blocks),
+            watch_s=round(it.seconds, 3),
+            gaps=coverage.gaps,
+            warnings=(*it.notes, *holes),
+        )
+
+
+def open_index(request: Request, sha256: str, spec: ModelSpec, listener: Listener) -> Index | NoIndex:
+    """What is saved of this video, watched by these weights with these settings; locked."""
+    if request.index is None:
+        return NoIndex()
+    from qvl_cli.model.load import pick_device, pick_dtype
+
+    key = IndexKey(
+        video=sha256,
+        weights=registry.weights_digest(spec.folder, request.index.root / "weights.json"),
+        settings=settings_text(request.sampling, memory="full"),
+        dtype=str(pick_dtype(request.dtype, pick_device(request.device), spec)),
+    )
+    features_do = request.task == "locate" and request.aligner != "text" and spec.has_alignment_head
+    return Index(key, request.index, features_do, listener.note)
 
 
 def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[str, ...]]:
@@ -157,13 +235,14 @@ def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[
     return spec, ()
 
 
-def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> None:
-    """Refuse before any load what would not fit. Raises OverBudget."""
+def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> int:
+    """Refuse before any load what would not fit. Returns the bytes of a number. Raises OverBudget."""
     from qvl_cli.model.load import pick_device, pick_dtype
 
     free, _ = free_on_device(request)
     dtype = pick_dtype(request.dtype, pick_device(request.device), spec)
     check_budget(plan, spec, free, dtype.itemsize, request.steps_per_chunk)
+    return dtype.itemsize
 
 
 def free_on_device(request: Request) -> tuple[int, int]:
@@ -177,19 +256,22 @@ def free_on_device(request: Request) -> tuple[int, int]:
     return free_bytes(device), 4 if request.dtype == "float32" else 2
 
 
-def load(spec: ModelSpec, plan: SamplePlan, request: Request) -> tuple[LoadedModel, StreamSession]:
-    from qvl_cli.budget import STEP_TEXT_TOKENS
+def load(spec: ModelSpec, request: Request) -> LoadedModel:
     from qvl_cli.model.load import load_model
-    from qvl_cli.stream import StreamSession
 
-    model = load_model(spec, request.device, request.dtype)
-    return model, StreamSession(model, plan.tokens + len(plan.steps) * STEP_TEXT_TOKENS)
+    return load_model(spec, request.device, request.dtype)
 
 
 def watch(
-    video: VideoSource, plan: SamplePlan, session: StreamSession, request: Request, listener: Listener
+    video: VideoSource,
+    plan: SamplePlan,
+    session: StreamSession,
+    request: Request,
+    listener: Listener,
+    save: Callable[[], None] = lambda: None,
 ) -> None:
-    """Stream the plan's chunks through the session; stop early where the model does not know this world."""
+    """Stream the plan's chunks through the session, and `save` after each; stop early where the model does
+    not know this world."""
     from qvl_cli.model.preprocess import resize_frames
 
     spec = session.model.spec
@@ -198,16 +280,18 @@ def watch(
         from qvl_cli.model.world_gate import WorldGate
 
         gate = WorldGate.load(spec.folder)
+    total = len(session.steps) + len(plan.steps)
     chunks = iter_chunks(video, plan, request.steps_per_chunk or spec.block_steps, resize_frames)
     # Closed before the video is: the prefetch thread must not decode from a file that is gone.
     with closing(chunks):
         for chunk in chunks:
             session.watch(chunk)
-            listener.progress("watching", len(session.steps), len(plan.steps))
+            listener.progress("watching", len(session.steps), total)
             # Judged at every whole block, so that the verdict is the same for every chunk size.
             while gate is not None and judged + spec.block_steps <= len(session.steps):
                 judged += spec.block_steps
                 check_world(gate, session, judged)
+            save()
     if gate is not None:
         check_world(gate, session, len(session.steps))
     if not session.steps:

@@ -1,0 +1,264 @@
+"""Index: one run's hold on what is saved of its video."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from qvl_cli.budget import STEP_TEXT_TOKENS
+from qvl_cli.cache.library import Library, discard
+from qvl_cli.cache.manifest import FEATURES, WHOLE, IndexKey, Manifest
+from qvl_cli.errors import OverBudget, QvlError
+from qvl_cli.index.opening import Note, open_locked
+from qvl_cli.index.settings import IndexSettings
+from qvl_cli.index.writer import Writer
+from qvl_cli.timeline import TimeSpan, merge
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+    from pathlib import Path
+
+    from qvl_cli.model.load import LoadedModel
+    from qvl_cli.registry import ModelSpec
+    from qvl_cli.sampling import SamplePlan, Step
+    from qvl_cli.stream import StreamSession
+
+_DISK_SHARE = 10  # a question's own index may take a tenth of the free disk
+_STEP_BYTES = 1_000  # of a step's exact times, positions and lengths
+FROM_FEATURES = (
+    "only step features of this video are saved: the event was read beside its first block alone, "
+    "which finds a little less (--no-index watches again)"
+)
+
+
+class NoIndex:
+    """The same for `--no-index`: nothing is found and nothing saved."""
+
+    state = "off"
+    plan: SamplePlan | None = None
+    warnings: tuple[str, ...] = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def prepare(self, *_: object) -> None: ...
+
+    def session(self, model: LoadedModel, reserve_tokens: int, lost: list[TimeSpan]) -> StreamSession:
+        from qvl_cli.stream import StreamSession
+
+        return StreamSession(model, reserve_tokens)
+
+    def remaining(self, plan: SamplePlan, session: StreamSession) -> tuple[Step, ...]:
+        return plan.steps
+
+    def save(self, *_: object) -> None: ...
+
+    def finish(self, *_: object) -> None: ...
+
+
+class Index:
+    """A context manager, used in this order: `plan`, `prepare`, `session`, `save` while watching, `finish`.
+
+    state: what became of it, for `Usage.index`: `used`, `features` (what is there are step features alone),
+    `resumed`, `saved`, `saved-features` or `unsaved`. plan: what was watched before, by which plan.
+    """
+
+    def __init__(self, key: IndexKey, settings: IndexSettings, features_do: bool, note: Note) -> None:
+        """Waits for another process that is watching the same video.
+
+        features_do: step features are enough for what will be asked. Raises QvlError where saving is insisted
+        on and impossible.
+        """
+        self._key, self._settings, self._note = key, settings, note
+        self._library = Library(settings.root)
+        self._features_do = features_do
+        self._writer: Writer | None = None
+        opened = open_locked(self._library, key.name, self._is_enough, settings.patience, note)
+        self._lock, self._writable = opened.lock, opened.writable
+        usable = opened.manifest is not None and (
+            opened.manifest.kind == WHOLE or self._is_enough(opened.manifest)
+        )
+        self._held = opened.manifest if usable else None
+        self.plan = opened.plan if usable else None
+        self.state = "unsaved"
+        if opened.lock is None:
+            self._cannot_save(opened.why)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._release()
+
+    @property
+    def name(self) -> str:
+        return self._key.name
+
+    @property
+    def folder(self) -> Path:
+        return self._library.folder(self.name)
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """What is saved now."""
+        return self._writer.manifest if self._writer is not None else self._held
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user must know of an answer from what is saved."""
+        return (FROM_FEATURES,) if self.state == "features" else ()
+
+    @property
+    def complete(self) -> bool:
+        """Nothing is left to watch."""
+        return self._held is not None and self._is_enough(self._held)
+
+    def prepare(
+        self, plan: SamplePlan, spec: ModelSpec, dtype_bytes: int, path: str, duration: Fraction
+    ) -> None:
+        """Decide what of `plan` will be saved, say so with its size, and make room for it.
+
+        Raises OverBudget where saving is insisted on and there is no room.
+        """
+        if self.complete or not self._writable:
+            return
+        size = index_bytes(plan, spec, dtype_bytes)
+        try:
+            kind = self._what_fits(size)
+            for gone in self._library.prune(max(self._settings.cap - size, 0), self.name):
+                self._note(f"removed the saved index {gone.name} to make room in the cache")
+        except OSError as error:
+            self._cannot_save(str(error.strerror))
+            return
+        manifest = Manifest(self._key, os.path.realpath(path), duration, spec.name, "", kind)
+        if self._held is not None and kind == WHOLE:
+            manifest = replace(manifest, blocks=self._held.blocks, lost=self._held.lost)
+        self._writer = Writer(self.folder, manifest, plan)
+
+    def session(self, model: LoadedModel, reserve_tokens: int, lost: list[TimeSpan]) -> StreamSession:
+        """A session that has watched what is saved; `lost` gets what could not be decoded then.
+
+        reserve_tokens: as `StreamSession` has it.
+        """
+        from qvl_cli.cache.saved import read_blocks
+        from qvl_cli.stream import StreamSession
+
+        held = self._held
+        if held is None or not held.blocks:
+            return StreamSession(model, reserve_tokens)
+        folder = self.folder
+        blocks = read_blocks(folder, held)
+        lost[:] = merge([*lost, *held.lost])
+        if held.kind == FEATURES:
+            self.state = "features"
+            self._note(f"using the saved step features {self.name[:12]}")
+            return StreamSession.from_blocks(model, blocks, reserve_tokens)
+        if not self.complete:
+            self.state = "resumed"
+            self._note(f"going on after {held.steps} steps of the saved index {self.name[:12]}")
+        else:
+            self.state = "used"
+            self._note(f"using the saved index {self.name[:12]}")
+            with contextlib.suppress(OSError):
+                os.utime(folder)  # see Library.prune
+        return StreamSession.from_blocks(model, blocks, reserve_tokens)
+
+    def remaining(self, plan: SamplePlan, session: StreamSession) -> tuple[Step, ...]:
+        """The steps of `plan` that `session` has still to watch."""
+        if self.complete:
+            return ()
+        return plan.steps[plan.steps.index(session.steps[-1]) + 1 :] if session.steps else plan.steps
+
+    def save(self, session: StreamSession, lost: Sequence[TimeSpan]) -> None:
+        """Save the blocks watched since the last call."""
+        self._write(session, lost, complete=False)
+
+    def finish(self, session: StreamSession, lost: Sequence[TimeSpan]) -> None:
+        """Everything is watched: save what is left of it, and let others in."""
+        self._write(session, lost, complete=True)
+        if self._writer is not None and self.state == "unsaved":
+            self.state = "saved" if self._writer.manifest.kind == WHOLE else "saved-features"
+        self._release()
+
+    def _is_enough(self, manifest: Manifest) -> bool:
+        return manifest.complete and (manifest.kind == WHOLE or self._features_do)
+
+    def _what_fits(self, size: int) -> str:
+        """WHOLE or FEATURES, announced. Raises OverBudget and OSError."""
+        cap, root = self._settings.cap, self._settings.root
+        more = size - sum(block.bytes for block in self._held.blocks) if self._held else size
+        free = self._library.free_bytes()
+        if self._settings.insist:
+            if size > cap:
+                raise OverBudget(
+                    f"the index takes about {mebibytes(size)} and the cache cap is {mebibytes(cap)}",
+                    f"give --cache-cap {mebibytes(size, '')}, or lower --max-tokens",
+                )
+            if more > free:
+                raise OverBudget(
+                    f"the index takes about {mebibytes(more)} and {mebibytes(free)} are free for {root}",
+                    "free some space, set QVL_CACHE_DIR, or lower --max-tokens",
+                )
+        elif size > cap or more > free // _DISK_SHARE:
+            limit = (
+                f"the cache cap of {mebibytes(cap)}"
+                if size > cap
+                else f"a tenth of the {mebibytes(free)} free"
+            )
+            self._note(
+                f"an index of about {mebibytes(size)} is over {limit}: saving step features alone, for locate"
+            )
+            return FEATURES
+        self._note(f"saving an index of about {mebibytes(size)} in {root}")
+        return WHOLE
+
+    def _write(self, session: StreamSession, lost: Sequence[TimeSpan], complete: bool) -> None:
+        if self._writer is None:
+            return
+        try:
+            self._writer.save(session, lost, complete)
+        except OSError as error:
+            held = len(self._writer.manifest.blocks)
+            self._writer = None
+            if not self._settings.insist:  # an unfinished index that nobody asked for gives its room back
+                with contextlib.suppress(OSError):
+                    discard(self.folder)
+            self._cannot_save(
+                f"{error.strerror}",
+                f"free some space and run again: {held} blocks are kept, and it goes on there",
+            )
+
+    def _cannot_save(
+        self, why: str, remedy: str = "see `qvl cache path`; QVL_CACHE_DIR names another place"
+    ) -> None:
+        self.state = "unsaved"
+        if self._settings.insist:
+            raise QvlError(f"no index can be saved: {why}", remedy)
+        self._note(f"nothing is saved for later questions: {why}")
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            if self._writable and not self.folder.exists():
+                with contextlib.suppress(OSError):
+                    self._lock.path.unlink()
+            self._lock.release()
+            self._lock = None
+
+
+def index_bytes(plan: SamplePlan, spec: ModelSpec, dtype_bytes: int) -> int:
+    """What a whole index of `plan` takes on disk, rounded up."""
+    steps = len(plan.steps)
+    tokens = plan.tokens + steps * STEP_TEXT_TOKENS
+    return tokens * spec.kv_bytes_per_token(dtype_bytes) + steps * (2 * 4 * spec.hidden_size + _STEP_BYTES)
+
+
+def mebibytes(size: int, space: str = " ") -> str:
+    return f"{-(-size // 2**20):{',' if space else ''}}{space}MiB"

@@ -1,0 +1,110 @@
+"""The index of a key, locked: shared where what is saved is enough, else for this process alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from qvl_cli.cache.library import Library
+from qvl_cli.cache.locks import Lock
+from qvl_cli.cache.manifest import WHOLE, Manifest, check_block, read_manifest, read_plan
+from qvl_cli.cache.place import make_folder
+from qvl_cli.errors import IndexUnusable
+from qvl_cli.sampling import SamplePlan
+
+_LOOK_AGAIN = 0.1  # seconds
+
+Note = Callable[[str], None]
+Enough = Callable[[Manifest], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """lock: None where nothing can be read or saved, and `why` says it. writable: no other process has it.
+
+    manifest: what is there, every byte of it checked under the lock; of a damaged index the blocks before
+    the damage, not complete then. None where nothing is there. plan: what it was watched by.
+    """
+
+    lock: Lock | None
+    manifest: Manifest | None = None
+    plan: SamplePlan | None = None
+    writable: bool = False
+    why: str = ""
+
+
+def open_locked(library: Library, name: str, enough: Enough, patience: float, note: Note) -> Opened:
+    """Wait until the index `name` can be had, or its present writer has got no further for `patience`
+    seconds.
+
+    enough: whether a manifest needs no more watching. Damage is noted.
+    """
+    try:
+        make_folder(library.root)
+    except OSError as error:
+        return Opened(None, why=f"cannot make {library.root} ({error.strerror})")
+    folder = library.folder(name)
+    steps, since = -1, time.monotonic()
+    repair = False
+    while True:
+        try:
+            seen = _read(folder, name)
+            shared = not repair and seen is not None and enough(seen)
+            lock = library.lock(name, exclusive=not shared)
+            if lock is not None:
+                manifest, plan = _checked(folder, name, note)
+                if not shared or (manifest is not None and enough(manifest)):
+                    return Opened(lock, manifest, plan, writable=not shared)
+                lock.release()
+                repair = True  # damaged: this process has to write, if it can
+                continue
+        except IndexUnusable as error:  # a newer format
+            return Opened(None, why=error.fact)
+        except OSError as error:
+            return Opened(None, why=f"cannot write in {library.root} ({error.strerror})")
+        if steps < 0:
+            note("another qvl is watching this video: waiting for what it saves")
+        if seen is not None and seen.steps > steps:
+            steps, since = seen.steps, time.monotonic()
+        steps = max(steps, 0)
+        if time.monotonic() - since > patience:
+            why = f"another qvl is watching this video and got no further in {patience:g} s"
+            return Opened(None, why=why)
+        time.sleep(_LOOK_AGAIN)
+
+
+def _read(folder: Path, name: str, note: Note | None = None) -> Manifest | None:
+    """Raises IndexUnusable only for a newer format; damage reads as nothing there."""
+    try:
+        manifest = read_manifest(folder)
+        if manifest is not None and manifest.key.name != name:
+            raise IndexUnusable(f"{folder} holds the index of something else")
+    except IndexUnusable as error:
+        if error.newer:
+            raise
+        if note is not None:
+            note(f"{error.fact}: watching again")
+        return None
+    return manifest
+
+
+def _checked(folder: Path, name: str, note: Note) -> tuple[Manifest | None, SamplePlan | None]:
+    """The manifest and its plan as far as every byte behind them is what was written."""
+    manifest = _read(folder, name, note)
+    if manifest is None:
+        return None, None
+    whole = 0
+    try:
+        plan = read_plan(folder, manifest)
+        for stored in manifest.blocks:
+            check_block(folder, stored)
+            whole += 1
+    except IndexUnusable as error:
+        if not whole or manifest.kind != WHOLE:
+            note(f"{error.fact}: watching again")
+            return None, None
+        note(f"{error.fact}: watching again from there")
+        manifest = replace(manifest, blocks=manifest.blocks[:whole], complete=False)
+    return manifest, plan
