@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from qvl_cli.budget import turn_tokens
-from qvl_cli.cache import ArenaCache
+from qvl_cli.cache import Block, Memory, Watched
 from qvl_cli.chunks import FrameChunk
 from qvl_cli.errors import OverBudget
 from qvl_cli.generate import DecodeSettings, TokenStep, decode
 from qvl_cli.model.language import advance, last_logits
 from qvl_cli.model.load import LoadedModel
 from qvl_cli.model.memory import memory_errors
-from qvl_cli.model.preprocess import merged_grid, step_text, step_tokens, text_positions
+from qvl_cli.model.preprocess import ChunkTokens, merged_grid, step_text, step_tokens, text_positions
 from qvl_cli.model.vision import encode_steps
 from qvl_cli.prompts import Prompt
 from qvl_cli.sampling import Step
@@ -50,38 +52,57 @@ class StreamSession:
         reserve = 0 if reserve_tokens is None else reserve_tokens + turn_tokens(model.spec)
         self.model = model
         self.answer_ids: tuple[int, ...] = ()
-        self._cache = ArenaCache(model.spec.layers, reserve)
-        self._position = 0
-        self._steps: list[Step] = []
-        self._features: list[Tensor] = []
-        self._vision_means: list[Tensor] = []
+        self._memory = Memory(model, reserve)
         self._answer: list[Tensor] = []
+
+    @classmethod
+    def from_blocks(
+        cls, model: LoadedModel, blocks: Sequence[Block], reserve_tokens: int | None = None
+    ) -> StreamSession:
+        """A session that has watched `blocks`, which are those of a session of the same checkpoint, from the
+        first on. It goes on watching where they end: with an unfinished last block, in the middle of it.
+        """
+        session = cls(model, reserve_tokens)
+        session._feed_prefix()
+        session._memory.restore(blocks)
+        return session
 
     @property
     def steps(self) -> tuple[Step, ...]:
         """The steps watched so far."""
-        return tuple(self._steps)
+        return tuple(each.step for each in self._memory.trail.watched)
 
     @property
     def tokens(self) -> int:
-        """Tokens watched so far, the template's prefix included."""
-        return self._cache.length
+        """Tokens watched so far and still in the cache, the template's prefix included."""
+        return self._memory.cache.length
 
     @property
     def features(self) -> Tensor:
         """float32 [steps, hidden]: final-norm hidden state at each step's `<|vision_end|>`."""
-        return self._stacked(self._features)
+        return self._memory.trail.features.view()
 
     @property
     def vision_means(self) -> Tensor:
         """float32 [steps, hidden]: mean of each step's merged vision tokens, before the language model."""
-        return self._stacked(self._vision_means)
+        return self._memory.trail.vision_means.view()
 
     @property
     def answer_states(self) -> Tensor:
         """float32 [tokens, hidden]: final-norm hidden state at each token of the last `ask`'s answer
         (`answer_ids`)."""
-        return self._stacked(self._answer)
+        if not self._answer:
+            return torch.empty((0, self.model.spec.hidden_size), device=self.model.device)
+        return torch.cat(self._answer)
+
+    def blocks(self, start: int = 0, tail: bool = False) -> Iterator[Block]:
+        """The watched steps as blocks, from block number `start` on: every whole one, and with `tail` (at the
+        end of a video) the unfinished last one too.
+
+        Called after each `watch` with the number of blocks already taken, it gives those newly completed.
+        The tensors are copies. What they hold does not depend on how the video was cut into chunks.
+        """
+        return self._memory.blocks(start, tail)
 
     def watch(self, chunk: FrameChunk) -> None:
         """Append a chunk: vision, then one forward over its tokens. All or nothing: a failure leaves the
@@ -94,7 +115,8 @@ class StreamSession:
         model = self.model
         _, _, height, width, _ = chunk.frames.shape
         rows, columns = merged_grid(model.spec, width, height)
-        held = self._cache.length
+        memory = self._memory
+        held = memory.cache.length
         try:
             with memory_errors("watching the video"):
                 start = self._feed_prefix()
@@ -103,33 +125,27 @@ class StreamSession:
                 prompt = step_tokens(texts, rows, columns, ids, start)
                 self._check_positions(prompt.next_position)
                 vision = encode_steps(model, chunk.frames)
-                hidden = advance(model, self._cache, prompt.ids, prompt.positions, vision)
+                hidden = advance(model, memory.cache, prompt.ids, prompt.positions, vision)
                 features, means = (
                     hidden[prompt.ends.to(hidden.device)].float(),
                     vision.tokens.float().mean(dim=1),
                 )
         except BaseException:  # Ctrl-C in the middle of a forward too
-            self._cache.shorten(held)
+            memory.cache.shorten(held)
             raise
-        self._position = prompt.next_position
-        self._steps += chunk.steps
-        self._features.append(features)
-        self._vision_means.append(means)
+        memory.add(_watched(chunk.steps, prompt), features, means, prompt.next_position)
 
     def fork(self) -> StreamSession:
         """A session with the same past, sharing its memory; what either does next, the other never sees."""
-        twin = StreamSession(self.model)
-        twin._cache = self._cache.fork()
-        twin._position = self._position
-        twin._steps = list(self._steps)
-        twin._features = list(self._features)
-        twin._vision_means = list(self._vision_means)
+        twin = copy.copy(self)
+        twin._memory = self._memory.fork()
+        twin._answer, twin.answer_ids = [], ()
         return twin
 
     def release(self) -> None:
         """Let the cache go now (the garbage collector would later). The session must not be used after
         this."""
-        self._cache.release()
+        self._memory.release()
 
     def ask(self, prompt: Prompt, settings: DecodeSettings | None = None) -> Iterator[TokenStep]:
         """Yield the answer to `prompt` token by token; `answer_states` grows with it.
@@ -164,7 +180,7 @@ class StreamSession:
         """Logits after the prompt, the query's hidden states and the query's ids."""
         codec, template = self.model.codec, self.model.template
         start = self._feed_prefix()
-        assert start == self._position
+        assert start == self._memory.position
         before = codec.encode_template(template.bridge) + codec.encode_text(prompt.before)
         query = codec.encode_text(prompt.query)
         after = codec.encode_text(prompt.after) + codec.encode_template(template.suffix)
@@ -174,20 +190,22 @@ class StreamSession:
 
     def _feed_prefix(self) -> int:
         """Feed the template's prefix where nothing was fed yet; returns the next position."""
-        if self._cache.length == 0:
-            ids = self.model.codec.encode_template(self.model.prefix)
-            self._position = 0
-            self._run_text(ids)
-        return self._position
+        memory = self._memory
+        if memory.cache.length == 0:
+            memory.position = 0
+            self._run_text(self.model.codec.encode_template(self.model.prefix))
+            memory.begin()
+        return memory.position
 
     def _run_text(self, ids: list[int]) -> Tensor:
         """Run text tokens behind everything so far; hidden states [n, hidden]."""
-        end = self._position + len(ids)
+        start = self._memory.position
+        end = start + len(ids)
         self._check_positions(end)
-        positions = text_positions(len(ids), self._position)
+        positions = text_positions(len(ids), start)
         with memory_errors("reading the prompt"):
-            hidden = advance(self.model, self._cache, torch.tensor(ids), positions)
-        self._position = end
+            hidden = advance(self.model, self._memory.cache, torch.tensor(ids), positions)
+        self._memory.position = end
         return hidden
 
     def _check_positions(self, end: int) -> None:
@@ -198,7 +216,14 @@ class StreamSession:
                 "lower --fps or --max-tokens",
             )
 
-    def _stacked(self, parts: list[Tensor]) -> Tensor:
-        if not parts:
-            return torch.empty((0, self.model.spec.hidden_size), device=self.model.device)
-        return torch.cat(parts)
+
+def _watched(steps: Sequence[Step], prompt: ChunkTokens) -> list[Watched]:
+    """The steps of a chunk with their own parts of its positions, each from its own first one."""
+    lasts = [end + 1 for end in prompt.ends.tolist()]
+    firsts = [0, *lasts[:-1]]
+    bases = [*prompt.positions[0, firsts].tolist(), prompt.next_position]
+    positions = prompt.positions.to(torch.int32)
+    return [
+        Watched(step, positions[:, first:last] - base, after - base)
+        for step, first, last, (base, after) in zip(steps, firsts, lasts, pairwise(bases), strict=True)
+    ]

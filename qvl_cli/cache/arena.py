@@ -167,6 +167,17 @@ class ArenaCache(Cache):  # type: ignore[misc]
             if tensor is not None
         )
 
+    def states(self, first: int, last: int) -> tuple[Tensor, Tensor]:
+        """Copies of the keys and values of tokens [first, last): [layers, kv_heads, tokens, head_dim]."""
+        keys = torch.stack([layer.keys[0, :, first:last] for layer in self.layers])
+        values = torch.stack([layer.values[0, :, first:last] for layer in self.layers])
+        return keys, values
+
+    def extend(self, keys: Tensor, values: Tensor) -> None:
+        """Append to every layer: [layers, kv_heads, tokens, head_dim]."""
+        for layer, own_keys, own_values in zip(self.layers, keys, values, strict=True):
+            layer.update(own_keys[None], own_values[None])
+
     def fork(self) -> ArenaCache:
         """A cache with the same past, sharing its memory, and a future of its own."""
         twin = ArenaCache(0)
