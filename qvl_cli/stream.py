@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from qvl_cli.budget import turn_tokens
-from qvl_cli.cache import Block, Memory, Watched
+from qvl_cli.cache import Block, Memory, Question, Watched
 from qvl_cli.chunks import FrameChunk
 from qvl_cli.errors import OverBudget
 from qvl_cli.generate import DecodeSettings, TokenStep, decode
@@ -29,40 +29,49 @@ class PromptStates:
     """A prompt as the model reads it, before any answer.
 
     query: float32 [tokens of prompt.query, hidden], final-norm hidden states; query_ids: their ids;
-    logits: float32 [vocabulary] of the last position.
+    place: where in the cache the first of them is; logits: float32 [vocabulary] of the last position.
     """
 
     query: Tensor
     query_ids: tuple[int, ...]
+    place: int
     logits: Tensor
 
 
 class StreamSession:
     """A growing prefix of watched steps, and questions about it.
 
-    The logits equal one forward over the whole prompt, whatever the chunks were. `ask` and `read` run on a
-    fork of their own: they never change what was watched, and the session can go on watching afterwards.
+    With the full policy the logits equal one forward over the whole prompt, whatever the chunks were. `ask`
+    and `read` run on a fork of their own: they never change what was watched, and the session can go on
+    watching afterwards.
     """
 
-    def __init__(self, model: LoadedModel, reserve_tokens: int | None = None) -> None:
-        """reserve_tokens: tokens the whole video will take, where the plan knows; more still fits.
+    def __init__(
+        self, model: LoadedModel, reserve_tokens: int | None = None, memory: Memory | None = None
+    ) -> None:
+        """memory: an empty one (`make_memory`); None keeps everything.
 
-        Room for a question and its longest answer is added, so that a fork appends in place.
+        reserve_tokens: without a memory, tokens the whole video will take, where the plan knows; more still
+        fits. Room for a question and its longest answer is added, so that a fork appends in place.
         """
         reserve = 0 if reserve_tokens is None else reserve_tokens + turn_tokens(model.spec)
         self.model = model
         self.answer_ids: tuple[int, ...] = ()
-        self._memory = Memory(model, reserve)
+        self._memory = memory or Memory(model, reserve)
         self._answer: list[Tensor] = []
 
     @classmethod
     def from_blocks(
-        cls, model: LoadedModel, blocks: Sequence[Block], reserve_tokens: int | None = None
+        cls,
+        model: LoadedModel,
+        blocks: Sequence[Block],
+        reserve_tokens: int | None = None,
+        memory: Memory | None = None,
     ) -> StreamSession:
         """A session that has watched `blocks`, which are those of a session of the same checkpoint, from the
         first on. It goes on watching where they end: with an unfinished last block, in the middle of it.
         """
-        session = cls(model, reserve_tokens)
+        session = cls(model, reserve_tokens, memory)
         session._feed_prefix()
         session._memory.restore(blocks)
         return session
@@ -105,13 +114,20 @@ class StreamSession:
         return self._memory.blocks(start, tail)
 
     def watch(self, chunk: FrameChunk) -> None:
-        """Append a chunk: vision, then one forward over its tokens. All or nothing: a failure leaves the
-        session as it was.
+        """Append a chunk: vision, then one forward over its tokens, or where the memory lets blocks go, one
+        for each block. A forward is all or nothing: a failure leaves the session as it was before it.
 
         Raises OverBudget where memory or the checkpoint's positions run out.
         """
-        if not chunk.steps:
-            return
+        first, count = 0, len(chunk.steps)
+        while first < count:
+            with memory_errors("watching the video"):
+                room = self._memory.room(chunk.steps[first])
+            last = count if room is None else min(first + room, count)
+            self._watch(FrameChunk(chunk.steps[first:last], chunk.frames[first:last]))
+            first = last
+
+    def _watch(self, chunk: FrameChunk) -> None:
         model = self.model
         _, _, height, width, _ = chunk.frames.shape
         rows, columns = merged_grid(model.spec, width, height)
@@ -137,10 +153,7 @@ class StreamSession:
 
     def fork(self) -> StreamSession:
         """A session with the same past, sharing its memory; what either does next, the other never sees."""
-        twin = copy.copy(self)
-        twin._memory = self._memory.fork()
-        twin._answer, twin.answer_ids = [], ()
-        return twin
+        return self._with(self._memory.fork())
 
     def release(self) -> None:
         """Let the cache go now (the garbage collector would later). The session must not be used after
@@ -153,9 +166,9 @@ class StreamSession:
         Raises OverBudget where memory or positions run out.
         """
         self._answer, self.answer_ids = [], ()
-        fork = self.fork()
+        fork = self._reader(prompt)
         try:
-            logits = fork._prefill(prompt)[0]
+            logits = fork._prefill(prompt).logits
 
             def feed(token: int) -> Tensor:
                 hidden = fork._run_text([token])
@@ -169,24 +182,47 @@ class StreamSession:
 
     def read(self, prompt: Prompt) -> PromptStates:
         """Prefill `prompt` without answering it."""
-        fork = self.fork()
+        fork = self._reader(prompt)
         try:
-            logits, query, ids = fork._prefill(prompt)
-            return PromptStates(query, tuple(ids), logits)
+            return fork._prefill(prompt)
         finally:
             fork.release()
 
-    def _prefill(self, prompt: Prompt) -> tuple[Tensor, Tensor, list[int]]:
-        """Logits after the prompt, the query's hidden states and the query's ids."""
+    def focus(self, first: int, last: int) -> StreamSession:
+        """A fork that sees steps [first, last), or as much of them as the memory can show; with the full and
+        the window policy, what a question sees."""
+        return self._with(self._memory.focus(first, last))
+
+    def _reader(self, prompt: Prompt) -> StreamSession:
+        """A fork that sees what `prompt` needs. Where the memory selects, the prompt is read once for that."""
+        if not self._memory.selects:
+            return self.fork()
+        probe = self.fork()
+        try:
+            read = probe._prefill(prompt)
+            keys = probe._memory.text_keys(read.place, len(read.query_ids))
+        finally:
+            probe.release()
+        return self._with(self._memory.recall(Question(read.query, keys)))
+
+    def _with(self, memory: Memory) -> StreamSession:
+        """A session with this past and another memory of it."""
+        twin = copy.copy(self)
+        twin._memory = memory
+        twin._answer, twin.answer_ids = [], ()
+        return twin
+
+    def _prefill(self, prompt: Prompt) -> PromptStates:
         codec, template = self.model.codec, self.model.template
         start = self._feed_prefix()
         assert start == self._memory.position
         before = codec.encode_template(template.bridge) + codec.encode_text(prompt.before)
         query = codec.encode_text(prompt.query)
         after = codec.encode_text(prompt.after) + codec.encode_template(template.suffix)
+        place = self._memory.cache.length + len(before)
         hidden = self._run_text(before + query + after)
         states = hidden[len(before) : len(before) + len(query)].float()
-        return last_logits(self.model, hidden), states, query
+        return PromptStates(states, tuple(query), place, last_logits(self.model, hidden))
 
     def _feed_prefix(self) -> int:
         """Feed the template's prefix where nothing was fed yet; returns the next position."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import torch
@@ -16,7 +16,7 @@ from qvl_cli.timeline import TimeSpan
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """`spec.block_steps` consecutive steps (fewer only at the end of a video) and what the model made of them.
+    """`spec.block_steps` consecutive steps (fewer only at the end of a video), as the model has read them.
 
     Self-contained: a video is the template's prefix and its blocks in order, and a block may be put at any
     position. Tensors may be on any device, or views of a memory-mapped file.
@@ -51,6 +51,11 @@ class Block:
     @property
     def tokens(self) -> int:
         return sum(self.lengths)
+
+    def on_cpu(self) -> Block:
+        """The same with every tensor in the main memory."""
+        names = ("keys", "values", "positions", "features", "vision_means")
+        return replace(self, **{name: getattr(self, name).cpu() for name in names})
 
     def watched(self) -> Iterator[Watched]:
         """Its steps as the trail has them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 from torch import Tensor
@@ -12,19 +13,35 @@ from qvl_cli.cache.arena import ArenaCache
 from qvl_cli.cache.blocks import Block
 from qvl_cli.cache.trail import Trail, Watched
 from qvl_cli.model.load import LoadedModel
+from qvl_cli.model.preprocess import text_positions
 from qvl_cli.model.rope import Rotary
 from qvl_cli.sampling import Step
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """The user's own words as the model reads them, for choosing what to show it.
+
+    states: float32 [tokens, hidden], final-norm hidden states; keys: [layers, kv_heads, tokens, head_dim],
+    without rotation.
+    """
+
+    states: Tensor
+    keys: Tensor
+
+
 class Memory:
-    """What a session keeps of what it watched, and where the next token goes.
+    """What a session keeps of what it watched, and where the next token goes: here, everything.
 
     cache: what the model reads and appends to: the template's prefix, then a run of consecutive steps, then
     maybe text. position: of the next token. trail: of all steps, also those no longer in the cache.
     """
 
+    selects = False  # what a question sees depends on the question
+
     def __init__(self, model: LoadedModel, reserve: int = 0) -> None:
         """reserve: tokens to make room for at once."""
+        self._model = model
         self.cache = ArenaCache(model.spec.layers, reserve)
         self.position = 0
         self.trail = Trail(model.spec.hidden_size, model.device)
@@ -81,6 +98,21 @@ class Memory:
             features=trail.features.view()[first:last].clone(),
             vision_means=trail.vision_means.view()[first:last].clone(),
         )
+
+    def text_keys(self, place: int, count: int) -> Tensor:
+        """Keys of `count` text tokens from token `place` on, behind everything watched, without rotation:
+        [layers, kv_heads, count, head_dim]."""
+        keys, _ = self.cache.states(place, place + count)
+        first = self.position - (self.cache.length - place)
+        return self.rotary.rotate(keys, -text_positions(count, first))
+
+    def recall(self, question: Question) -> Memory:
+        """A memory to read the question with."""
+        return self.fork()
+
+    def focus(self, first: int, last: int) -> Memory:
+        """A memory to read about steps [first, last) with."""
+        return self.fork()
 
     def restore(self, blocks: Sequence[Block]) -> None:
         """As if the steps of `blocks` had just been watched; nothing else has been yet."""
