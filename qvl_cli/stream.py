@@ -194,7 +194,7 @@ class StreamSession:
         return self._with(self._memory.focus(first, last))
 
     def _reader(self, prompt: Prompt) -> StreamSession:
-        """A fork that sees what `prompt` needs. Where the memory selects, the prompt is read once for that."""
+        """A fork that sees what `prompt` needs. Where the memory selects, it is read once for that."""
         if not self._memory.selects:
             return self.fork()
         probe = self.fork()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 import torch
@@ -58,7 +57,7 @@ def retrieving(
 def favouring(*wanted: int) -> Relevance:
     def relevance(features: Tensor, query: Tensor, intervals: Sequence[TimeSpan]) -> Tensor:
         assert len(features) == len(intervals)
-        assert len(query) == len("when does the seal wave?".encode()) or len(query) > 0
+        assert len(query) > 0
         return torch.tensor([float(i in wanted) for i in range(len(features))])
 
     return relevance
