@@ -22,6 +22,7 @@ from qvl_cli.index import IndexSettings
 from qvl_cli.index.index import Index, NoIndex
 from qvl_cli.index.report import IndexReport
 from qvl_cli.media import content_hash, open_video
+from qvl_cli.memory import MemorySettings
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling import DETAIL, SamplePlan, SamplingSettings, plan_samples
 from qvl_cli.timeline import TimeSpan, merge, parse_time, subtract
@@ -208,8 +209,8 @@ def open_index(request: Request, sha256: str, spec: ModelSpec, listener: Listene
     key = IndexKey(
         video=sha256,
         weights=registry.weights_digest(spec.folder, request.index.root / "weights.json"),
-        settings=settings_text(request.sampling, memory="full"),
-        dtype=str(pick_dtype(request.dtype, pick_device(request.device), spec)),
+        settings=settings_text(request.sampling, MemorySettings()),
+        dtype=str(pick_dtype(request.dtype, pick_device(request.device), spec)).removeprefix("torch."),
     )
     features_do = request.task == "locate" and request.aligner != "text" and spec.has_alignment_head
     return Index(key, request.index, features_do, listener.note)

@@ -1,12 +1,19 @@
 """The KV cache carried from chunk to chunk, and what is saved of it.
 
-arena     full policy: every token kept, in growing buffers that forks share
-place     where saved indexes lie, and how files get there
-exact     dataclasses <-> JSON without losing a bit
-locks     one writer or many readers, across processes
-manifest  what a saved index says of itself
-saved     blocks <-> files
-library   all indexes of a folder: list, find, verify, remove, prune
+arena      keys and values in growing buffers that forks share
+trail      what is kept of every watched step
+blocks     Block: some steps' keys without rotation, values and times, to be moved and stored
+full       Memory: every token kept; what the other policies refine
+window     the first steps and the last seconds
+retrieve   watched like window; a question sees the blocks it needs
+policies   settings -> Memory
+
+place      where saved indexes lie, and how files get there
+exact      dataclasses <-> JSON without losing a bit
+locks      one writer or many readers, across processes
+manifest   what a saved index says of itself
+saved      blocks <-> files
+library    all indexes of a folder: list, find, verify, remove, prune
 
 Names are loaded on first use, so that `qvl cache` never starts torch.
 """
@@ -17,13 +24,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qvl_cli.cache.arena import ArenaCache
+    from qvl_cli.cache.blocks import Block
+    from qvl_cli.cache.full import Memory, Question
+    from qvl_cli.cache.policies import make_memory
+    from qvl_cli.cache.trail import Watched
 
-__all__ = ["ArenaCache"]
+_HOME = {
+    "ArenaCache": "arena",
+    "Block": "blocks",
+    "Memory": "full",
+    "Question": "full",
+    "Watched": "trail",
+    "make_memory": "policies",
+}
+
+__all__ = ["ArenaCache", "Block", "Memory", "Question", "Watched", "make_memory"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from qvl_cli.cache.arena import ArenaCache
+    from importlib import import_module
 
-    return ArenaCache
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -199,12 +199,12 @@ class Index:
         if self._settings.insist:
             if size > cap:
                 raise OverBudget(
-                    f"the index takes about {mebibytes(size)} and the cache cap is {mebibytes(cap)}",
+                    f"the index takes up to {mebibytes(size)} and the cache cap is {mebibytes(cap)}",
                     f"give --cache-cap {mebibytes(size, '')}, or lower --max-tokens",
                 )
             if more > free:
                 raise OverBudget(
-                    f"the index takes about {mebibytes(more)} and {mebibytes(free)} are free for {root}",
+                    f"the index takes up to {mebibytes(more)} and {mebibytes(free)} are free for {root}",
                     "free some space, set QVL_CACHE_DIR, or lower --max-tokens",
                 )
         elif size > cap or more > free // _DISK_SHARE:
@@ -214,10 +214,10 @@ class Index:
                 else f"a tenth of the {mebibytes(free)} free"
             )
             self._note(
-                f"an index of about {mebibytes(size)} is over {limit}: saving step features alone, for locate"
+                f"an index of up to {mebibytes(size)} is over {limit}: saving step features alone, for locate"
             )
             return FEATURES
-        self._note(f"saving an index of about {mebibytes(size)} in {root}")
+        self._note(f"saving an index of at most {mebibytes(size)} in {root}")
         return WHOLE
 
     def _write(self, session: StreamSession, lost: Sequence[TimeSpan], complete: bool) -> None:

@@ -54,11 +54,11 @@ def open_locked(library: Library, name: str, enough: Enough, patience: float, no
             shared = not repair and seen is not None and enough(seen)
             lock = library.lock(name, exclusive=not shared)
             if lock is not None:
-                manifest, plan = _checked(folder, name, note)
+                manifest, plan = _checked(folder, name, _silent if repair else note)
                 if not shared or (manifest is not None and enough(manifest)):
                     return Opened(lock, manifest, plan, writable=not shared)
                 lock.release()
-                repair = True  # damaged: this process has to write, if it can
+                repair = True  # damaged, and said so: this process has to write, if it can
                 continue
         except IndexUnusable as error:  # a newer format
             return Opened(None, why=error.fact)
@@ -73,6 +73,10 @@ def open_locked(library: Library, name: str, enough: Enough, patience: float, no
             why = f"another qvl is watching this video and got no further in {patience:g} s"
             return Opened(None, why=why)
         time.sleep(_LOOK_AGAIN)
+
+
+def _silent(_line: str) -> None:
+    """For what was said before."""
 
 
 def _read(folder: Path, name: str, note: Note | None = None) -> Manifest | None:
