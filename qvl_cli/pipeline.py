@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -116,25 +116,25 @@ class Watched:
 def watched(request: Request, listener: Listener) -> Iterator[Watched]:
     """Open, plan, check, load, watch: or take what was saved of it. Raises the errors of every stage, all in
     qvl's own tree."""
-    with open_video(request.path) as video, ExitStack() as stack:
+    with open_video(request.path) as video:
         spec, chosen = choose_spec(request, listener)
         sha256 = content_hash(request.path)
-        index = stack.enter_context(open_index(request, sha256, spec, listener))
-        plan = index.plan or plan_samples(video.info, request.sampling, spec)
-        notes = (*chosen, *plan.notes)
-        for note in notes:
-            listener.note(note)
-        dtype_bytes = check_plan(plan, spec, request)
-        index.prepare(plan, spec, dtype_bytes, request.path, video.info.duration)
-        model = load(spec, request)
-        aligner = load_aligner(model, request.aligner)
+        with open_index(request, sha256, spec, listener) as index:
+            plan = index.plan or plan_samples(video.info, request.sampling, spec)
+            notes = (*chosen, *plan.notes)
+            for note in notes:
+                listener.note(note)
+            dtype_bytes = check_plan(plan, spec, request)
+            index.prepare(plan, spec, dtype_bytes, request.path, video.info.duration)
+            model = load(spec, request)
+            aligner = load_aligner(model, request.aligner)
 
-        began = time.monotonic()
-        session = index.session(model, plan.tokens + len(plan.steps) * STEP_TEXT_TOKENS, video.lost)
-        rest = replace(plan, steps=index.remaining(plan, session))
-        watch(video, rest, session, request, listener, lambda: index.save(session, video.lost))
-        index.finish(session, video.lost)
-        seconds = time.monotonic() - began
+            began = time.monotonic()
+            session = index.session(model, plan.tokens + len(plan.steps) * STEP_TEXT_TOKENS, video.lost)
+            rest = replace(plan, steps=index.remaining(plan, session))
+            watch(video, rest, session, request, listener, lambda: index.save(session, video.lost))
+            index.finish(session, video.lost)
+            seconds = time.monotonic() - began
         yield Watched(video, sha256, plan, session, aligner, index, notes, seconds)
 
 
@@ -204,16 +204,21 @@ def open_index(request: Request, sha256: str, spec: ModelSpec, listener: Listene
     """What is saved of this video, watched by these weights with these settings; locked."""
     if request.index is None:
         return NoIndex()
+    features_do = request.task == "locate" and request.aligner != "text" and spec.has_alignment_head
+    return Index(index_key(request, sha256, spec), request.index, features_do, listener.note)
+
+
+def index_key(request: Request, sha256: str, spec: ModelSpec) -> IndexKey:
+    """sha256: of the video."""
     from qvl_cli.model.load import pick_device, pick_dtype
 
-    key = IndexKey(
+    assert request.index is not None
+    return IndexKey(
         video=sha256,
         weights=registry.weights_digest(spec.folder, request.index.root / "weights.json"),
         settings=settings_text(request.sampling, MemorySettings()),
         dtype=str(pick_dtype(request.dtype, pick_device(request.device), spec)).removeprefix("torch."),
     )
-    features_do = request.task == "locate" and request.aligner != "text" and spec.has_alignment_head
-    return Index(key, request.index, features_do, listener.note)
 
 
 def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[str, ...]]:

@@ -114,8 +114,8 @@ class StreamSession:
         return self._memory.blocks(start, tail)
 
     def settle(self, blocks: Sequence[Block]) -> None:
-        """Go on from `blocks`, the last ones watched, as they were stored: what is watched and asked from here
-        on is bit for bit what a session `from_blocks` gives.
+        """Go on from `blocks`, the last ones watched, as they were stored: what is watched and asked after
+        this is bit for bit what a session `from_blocks` gives.
         """
         self._memory.settle(blocks)
 

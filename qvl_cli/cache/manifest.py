@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -49,16 +49,11 @@ class IndexKey:
         return hashlib.sha256(exact.dump(self)).hexdigest()[:32]
 
 
-def settings_text(*settings: object, **single: object) -> str:
-    """Frozen dataclasses of settings and single values as the `settings` of a key: canonical and exact."""
-    named = {type(each).__name__: asdict(each) for each in settings if is_dataclass(each)}  # type: ignore[call-overload]
-    return json.dumps({**named, **single}, sort_keys=True, default=_exact_text)
-
-
-def _exact_text(value: object) -> str:
-    if isinstance(value, Fraction):
-        return str(value)
-    raise TypeError(f"{value!r} cannot be part of a key")
+def settings_text(*settings: object) -> str:
+    """Frozen dataclasses of settings as the `settings` of a key: canonical and exact."""
+    return json.dumps(
+        {type(each).__name__: json.loads(exact.dump(each)) for each in settings}, sort_keys=True
+    )
 
 
 @dataclass(frozen=True, slots=True)
