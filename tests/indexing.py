@@ -55,7 +55,7 @@ def request(root: Path, task: str, query: str = "", **settings: object) -> pipel
     """A request as a command would make it; nothing of the machine's own settings reaches it."""
     path, patience = settings.pop("path", CLIP), settings.pop("patience", 60.0)
     flags = {"model": "tiny", **settings}
-    config = load_config(flags, {"QVL_CACHE_DIR": str(root), "XDG_CONFIG_HOME": str(root)}, root)
+    config = load_config(flags, {"QVL_CACHE_DIR": str(root), "XDG_CONFIG_HOME": str(SAMPLES)}, SAMPLES)
     made = pipeline.make_request(task, str(path), query, config, end=UPTO)
     return replace(made, index=made.index and replace(made.index, patience=patience))
 

@@ -61,7 +61,7 @@ def cut(path: Path) -> None:
 DAMAGE: dict[str, tuple[Callable[[Path], None], str, int]] = {
     "a flipped bit in a block": (lambda f: flip(f / "000001.safetensors", 90_000), "damaged", 16),
     "a flipped bit in its header": (lambda f: flip(f / "000001.safetensors", 3), "damaged", 16),
-    "a truncated block": (lambda f: cut(f / "000001.safetensors"), "cut off", 16),
+    "a truncated block": (lambda f: cut(f / "000001.safetensors"), "damaged", 16),
     "a missing block": (lambda f: (f / "000000.safetensors").unlink(), "cannot be read", 8),
     "a flipped bit in the manifest": (lambda f: flip(f / "manifest.json", 400), "damaged", 8),
     "a truncated manifest": (lambda f: cut(f / "manifest.json"), "damaged", 8),
@@ -139,7 +139,7 @@ def test_indexing_on_a_full_disk_fails_in_a_line_and_goes_on_later(
     root: Path, truth: tuple[Path, Answer]
 ) -> None:
     (folder_of(root) / "000001.safetensors").unlink()
-    with disk_full_beyond(300_000), pytest.raises(QvlError, match=r"File too large -- .*after 1 block"):
+    with disk_full_beyond(300_000), pytest.raises(QvlError, match=r"File too large -- .*after block 1"):
         index(root)
     heard = Heard()
     assert index(root, heard).state == "resumed"

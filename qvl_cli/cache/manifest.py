@@ -152,7 +152,7 @@ def check_block(folder: Path, stored: StoredBlock) -> None:
     try:
         size = path.stat().st_size
         if size != stored.bytes:
-            raise IndexUnusable(f"{path} is cut off: {size:,} of {stored.bytes:,} bytes")
+            raise IndexUnusable(f"{path} is damaged: {size:,} bytes instead of {stored.bytes:,}")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

@@ -27,10 +27,15 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and librar
 
 def build() -> typer.Typer:
     """The commands as a group."""
-    group = typer.Typer(help="List, check and remove what is saved of watched videos.", rich_markup_mode=None)
+    group = typer.Typer(name=NAME, add_completion=False, rich_markup_mode=None, no_args_is_help=False)
+    group.callback(help="List, check and remove what is saved of watched videos.")(_group)
     for command in (ls, show, rm, prune, verify, path):
         group.command(command.__name__)(command)
     return group
+
+
+def _group() -> None:
+    """Nothing of its own: the commands do the work."""
 
 
 def ls(format: Format = "txt", debug: Debug = False) -> int:

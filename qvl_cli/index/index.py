@@ -231,14 +231,9 @@ class Index:
             if not self._settings.insist:  # an unfinished index that nobody asked for gives its room back
                 with contextlib.suppress(OSError):
                     discard(self.folder)
-            self._cannot_save(
-                f"{error.strerror}",
-                f"free some space and run again: {held} blocks are kept, and it goes on there",
-            )
+            self._cannot_save(str(error.strerror), f"run again with more room: it goes on after block {held}")
 
-    def _cannot_save(
-        self, why: str, remedy: str = "see `qvl cache path`; QVL_CACHE_DIR names another place"
-    ) -> None:
+    def _cannot_save(self, why: str, remedy: str = "QVL_CACHE_DIR names another place") -> None:
         self.state = "unsaved"
         if self._settings.insist:
             raise QvlError(f"no index can be saved: {why}", remedy)
