@@ -12,16 +12,30 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from qvl_cli import pipeline
 from qvl_cli.answer import Answer
 from qvl_cli.config import load_config
 from qvl_cli.index.report import IndexReport
+from qvl_cli.model.load import LoadedModel, load_model
+from qvl_cli.registry import ModelSpec
 
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_media"
 CLIP = SAMPLES / "shapes-30s.mp4"
 UPTO = "18"  # seconds: two whole blocks of eight steps and one of two
 _DAC_OVERRIDE, _DAC_READ_SEARCH = 1 << 1, 1 << 2
 _CAPABILITY_VERSION = 0x20080522
+
+
+_loaded: dict[tuple[ModelSpec, str], LoadedModel] = {}
+
+
+def _load(spec: ModelSpec, one: pipeline.Request) -> LoadedModel:
+    key = (spec, one.dtype)
+    if key not in _loaded:
+        _loaded[key] = load_model(spec, one.device, one.dtype)
+    return _loaded[key]
 
 
 class Stop(BaseException):
@@ -60,16 +74,25 @@ def request(root: Path, task: str, query: str = "", **settings: object) -> pipel
     return replace(made, index=made.index and replace(made.index, patience=patience))
 
 
+def run(one: pipeline.Request, heard: Heard | None) -> Answer:
+    """As the command does it, but for loading a model that is loaded already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "load", _load)
+        return pipeline.run(one, heard or Heard())
+
+
 def ask(root: Path, heard: Heard | None = None, **settings: object) -> Answer:
-    return pipeline.run(request(root, "ask", "What shape is purple?", **settings), heard or Heard())
+    return run(request(root, "ask", "What shape is purple?", **settings), heard)
 
 
 def locate(root: Path, heard: Heard | None = None, **settings: object) -> Answer:
-    return pipeline.run(request(root, "locate", "a purple cross appears", **settings), heard or Heard())
+    return run(request(root, "locate", "a purple cross appears", **settings), heard)
 
 
 def index(root: Path, heard: Heard | None = None, **settings: object) -> IndexReport:
-    return pipeline.index(request(root, "index", **settings), heard or Heard())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "load", _load)
+        return pipeline.index(request(root, "index", **settings), heard or Heard())
 
 
 def said(answer: Answer) -> dict[str, Any]:

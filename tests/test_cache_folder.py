@@ -222,7 +222,7 @@ def test_cache_commands(
     assert document["bytes"] == sum(each["bytes"] for each in document["entries"])
     shown = json.loads(qvl("show", "/videos/aaaa.mp4", "--format", "json")[1])["entry"]
     assert (shown["state"], shown["steps"], shown["bound_to"]["dtype"]) == ("complete", 8, "float32")
-    assert "duration   0.333" in qvl("show", "aaa")[1]
+    assert "duration     0.333" in qvl("show", "aaa")[1]
     assert qvl("verify")[0] == 0
     block = library.folder("b" * 32) / "000000.safetensors"
     block.write_bytes(block.read_bytes()[::-1] + b"x")

@@ -160,6 +160,13 @@ def test_what_does_not_fit_leaves_step_features_for_locate(tmp_path: Path) -> No
     assert locate(root, cache_cap="1MiB").usage.index == "used"
 
 
+def test_a_cap_of_nothing_saves_nothing(tmp_path: Path) -> None:
+    heard = Heard()
+    assert ask(tmp_path / "cache", heard, cache_cap="0").usage.index == "unsaved"
+    assert heard.said("is over the cache cap (0 MiB): nothing is saved for later questions")
+    assert stored(tmp_path / "cache") == {}
+
+
 def test_an_index_that_is_asked_for_and_does_not_fit_is_refused_before_watching(tmp_path: Path) -> None:
     heard = Heard()
     with pytest.raises(OverBudget, match="cache cap is 1 MiB -- give --cache-cap"):

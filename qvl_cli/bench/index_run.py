@@ -48,7 +48,7 @@ def film_clip(path: str, seconds: str) -> dict[str, Any]:
     from qvl_cli.tiny.film import film
     from qvl_cli.tiny.world import TRAINING_SEEDS, write_script
 
-    film(write_script(TRAINING_SEEDS + int(seconds), float(seconds)), Path(path), rate=5, scale=1)
+    film(write_script(TRAINING_SEEDS + int(seconds), float(seconds)), Path(path), rate=2, scale=1)
     return {}
 
 

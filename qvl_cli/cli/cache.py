@@ -60,7 +60,9 @@ def show(index: Which, format: Format = "txt", debug: Debug = False) -> int:
     if _is_json(format):
         put(_document(entry=described))
     else:
-        put("".join(f"{key:<10} {value}\n" for key, value in described.items() if value is not None))
+        bound = described.pop("bound_to", {})
+        shown = {**described, **{f"for {name}": value for name, value in bound.items()}}
+        put("".join(f"{key:<12} {value}\n" for key, value in shown.items() if value is not None))
     return EXIT_OK
 
 

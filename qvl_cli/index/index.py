@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -130,10 +130,12 @@ class Index:
         """
         if self.complete or not self._writable:
             return
-        size = index_bytes(plan, spec, dtype_bytes)
+        sizes = {kind: index_bytes(plan, spec, dtype_bytes, kind) for kind in (WHOLE, FEATURES)}
         try:
-            kind = self._what_fits(size)
-            for gone in self._library.prune(max(self._settings.cap - size, 0), self.name):
+            kind = self._what_fits(sizes)
+            if kind is None:
+                return
+            for gone in self._library.prune(self._settings.cap - sizes[kind], self.name):
                 self._note(f"removed the saved index {gone.name} to make room in the cache")
         except OSError as error:
             self._cannot_save(str(error.strerror))
@@ -191,10 +193,10 @@ class Index:
     def _is_enough(self, manifest: Manifest) -> bool:
         return manifest.complete and (manifest.kind == WHOLE or self._features_do)
 
-    def _what_fits(self, size: int) -> str:
-        """WHOLE or FEATURES, announced. Raises OverBudget and OSError."""
-        cap, root = self._settings.cap, self._settings.root
-        more = size - sum(block.bytes for block in self._held.blocks) if self._held else size
+    def _what_fits(self, sizes: Mapping[str, int]) -> str | None:
+        """WHOLE, FEATURES or nothing, announced. Raises OverBudget and OSError."""
+        cap, root, size = self._settings.cap, self._settings.root, sizes[WHOLE]
+        kept = sum(block.bytes for block in self._held.blocks) if self._held else 0
         free = self._library.free_bytes()
         if self._settings.insist:
             if size > cap:
@@ -202,20 +204,18 @@ class Index:
                     f"the index takes up to {mebibytes(size)} and the cache cap is {mebibytes(cap)}",
                     f"give --cache-cap {mebibytes(size, '')}, or lower --max-tokens",
                 )
-            if more > free:
+            if size - kept > free:
                 raise OverBudget(
-                    f"the index takes up to {mebibytes(more)} and {mebibytes(free)} are free for {root}",
+                    f"the index takes {mebibytes(size - kept)} more and {mebibytes(free)} are free in {root}",
                     "free some space, set QVL_CACHE_DIR, or lower --max-tokens",
                 )
-        elif size > cap or more > free // _DISK_SHARE:
-            limit = (
-                f"the cache cap of {mebibytes(cap)}"
-                if size > cap
-                else f"a tenth of the {mebibytes(free)} free"
-            )
-            self._note(
-                f"an index of up to {mebibytes(size)} is over {limit}: saving step features alone, for locate"
-            )
+        elif size > cap or size - kept > free // _DISK_SHARE:
+            limit = f"the cache cap ({mebibytes(cap)})" if size > cap else "a tenth of the free disk"
+            over = f"an index of up to {mebibytes(size)} is over {limit}"
+            if sizes[FEATURES] > min(cap, free // _DISK_SHARE):
+                self._note(f"{over}: nothing is saved for later questions")
+                return None
+            self._note(f"{over}: saving step features alone, for locate")
             return FEATURES
         self._note(f"saving an index of at most {mebibytes(size)} in {root}")
         return WHOLE
@@ -248,10 +248,11 @@ class Index:
             self._lock = None
 
 
-def index_bytes(plan: SamplePlan, spec: ModelSpec, dtype_bytes: int) -> int:
-    """What a whole index of `plan` takes on disk, rounded up."""
+def index_bytes(plan: SamplePlan, spec: ModelSpec, dtype_bytes: int, kind: str = WHOLE) -> int:
+    """What an index of `plan` takes on disk, rounded up."""
     steps = len(plan.steps)
-    tokens = plan.tokens + steps * STEP_TEXT_TOKENS
+    with_states = steps if kind == WHOLE else min(steps, spec.block_steps)
+    tokens = with_states * (plan.tokens_per_step + STEP_TEXT_TOKENS)
     return tokens * spec.kv_bytes_per_token(dtype_bytes) + steps * (2 * 4 * spec.hidden_size + _STEP_BYTES)
 
 

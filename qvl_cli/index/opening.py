@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from qvl_cli.cache.library import Library
@@ -102,9 +104,9 @@ def _checked(folder: Path, name: str, note: Note) -> tuple[Manifest | None, Samp
     whole = 0
     try:
         plan = read_plan(folder, manifest)
-        for stored in manifest.blocks:
-            check_block(folder, stored)
-            whole += 1
+        with ThreadPoolExecutor() as pool:  # hashing lets other threads run
+            for _ in pool.map(partial(check_block, folder), manifest.blocks):
+                whole += 1
     except IndexUnusable as error:
         if not whole or manifest.kind != WHOLE:
             note(f"{error.fact}: watching again")
