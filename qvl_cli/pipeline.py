@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 from qvl_cli import registry
 from qvl_cli.align import CHOICES, load_aligner
 from qvl_cli.answer import Answer, Coverage, Media, ModelUse, Sampling, Usage
-from qvl_cli.budget import answer_tokens, check_budget, free_memory
+from qvl_cli.budget import answer_tokens, check_budget, choose_memory, free_memory, held_tokens, turn_tokens
 from qvl_cli.chunks import iter_chunks
 from qvl_cli.config import Config
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
 from qvl_cli.media import content_hash, open_video
+from qvl_cli.memory import AUTO, MemorySettings, most_held, what_is_lost
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling import DETAIL, SamplePlan, SamplingSettings, plan_samples
 from qvl_cli.timeline import TimeSpan, merge, parse_time, subtract
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from qvl_cli.model.world_gate import WorldGate
     from qvl_cli.stream import StreamSession
     from qvl_cli.tasks import Findings
+    from qvl_cli.tasks.sections import Sections
 
 
 class Listener(Protocol):
@@ -42,7 +44,8 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to do with which video. steps_per_chunk: None = the model's cache block; it changes no result."""
+    """What to do with which video. steps_per_chunk: None = the model's cache block; it changes no result.
+    max_memory: bytes; None is what the machine has."""
 
     task: str
     path: str
@@ -53,6 +56,8 @@ class Request:
     dtype: str = "auto"
     aligner: str = "auto"
     steps_per_chunk: int | None = None
+    memory: MemorySettings = AUTO
+    max_memory: int | None = None
     show_thinking: bool = False
 
 
@@ -85,6 +90,10 @@ def make_request(
         dtype=config.text("dtype", "auto"),
         aligner=aligner,
         steps_per_chunk=config.count("chunk"),
+        memory=MemorySettings(
+            policy=config.text("memory", "auto"), window=config.rate("window") or AUTO.window
+        ),
+        max_memory=config.count("max_memory"),
         show_thinking=config.switch("show_thinking"),
     )
 
@@ -97,16 +106,20 @@ def run(request: Request, listener: Listener) -> Answer:
         spec, chosen = choose_spec(request, listener)
         plan = plan_samples(video.info, request.sampling, spec)
         known = (*chosen, *plan.notes)
+        memory, on_disk = check_plan(plan, spec, request)
+        head = request.aligner != "text" and spec.has_alignment_head
+        if lost := what_is_lost(plan.steps, memory, spec.block_steps, head):
+            why = "the whole does not fit into memory: " if request.memory.policy == "auto" else ""
+            known = (*known, why + lost)
         for note in known:
             listener.note(note)
-        check_plan(plan, spec, request)
-        model, session = load(spec, plan, request)
-        aligner = load_aligner(model, request.aligner)
+        model, aligner = load(spec, request)
+        session = open_session(model, aligner, plan, memory, on_disk)
 
         began = time.monotonic()
-        watch(video, plan, session, request, listener)
+        sections = watch(video, plan, session, request, listener, memory)
         watched = time.monotonic()
-        findings = answer(session, aligner, request, listener)
+        findings = answer(session, aligner, request, listener, sections)
         answered = time.monotonic()
 
         coverage = cover(plan, session, video, request.sampling.end)
@@ -157,13 +170,20 @@ def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[
     return spec, ()
 
 
-def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> None:
-    """Refuse before any load what would not fit. Raises OverBudget."""
+def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> tuple[MemorySettings, bool]:
+    """What of the plan is kept, and whether on disk. Raises OverBudget for what would not fit, before any
+    load."""
     from qvl_cli.model.load import pick_device, pick_dtype
 
+    device = pick_device(request.device)
     free, _ = free_on_device(request)
-    dtype = pick_dtype(request.dtype, pick_device(request.device), spec)
-    check_budget(plan, spec, free, dtype.itemsize, request.steps_per_chunk)
+    size = pick_dtype(request.dtype, device, spec).itemsize
+    if request.max_memory is not None:
+        free = min(free, request.max_memory)
+    memory = choose_memory(plan, spec, free, size, request.memory)
+    need = check_budget(plan, spec, free, size, request.steps_per_chunk, memory)
+    beside = free - need.bytes if device.type == "cpu" else free_memory()
+    return memory, need.kept > beside
 
 
 def free_on_device(request: Request) -> tuple[int, int]:
@@ -177,32 +197,62 @@ def free_on_device(request: Request) -> tuple[int, int]:
     return free_bytes(device), 4 if request.dtype == "float32" else 2
 
 
-def load(spec: ModelSpec, plan: SamplePlan, request: Request) -> tuple[LoadedModel, StreamSession]:
-    from qvl_cli.budget import STEP_TEXT_TOKENS
+def load(spec: ModelSpec, request: Request) -> tuple[LoadedModel, Aligner]:
     from qvl_cli.model.load import load_model
-    from qvl_cli.stream import StreamSession
 
     model = load_model(spec, request.device, request.dtype)
-    return model, StreamSession(model, plan.tokens + len(plan.steps) * STEP_TEXT_TOKENS)
+    return model, load_aligner(model, request.aligner)
+
+
+def open_session(
+    model: LoadedModel, aligner: Aligner, plan: SamplePlan, memory: MemorySettings, on_disk: bool
+) -> StreamSession:
+    """An empty session with room for what it will hold. on_disk: where blocks go that leave the device."""
+    from qvl_cli.align.head import HeadAligner
+    from qvl_cli.cache import Block, make_memory
+    from qvl_cli.cache.spill import Spill
+    from qvl_cli.stream import StreamSession
+
+    whole = memory.policy in ("auto", "full")
+    steps = len(plan.steps) if whole else most_held(plan.steps, memory, model.spec.block_steps)
+    reserve = held_tokens(plan, steps) + turn_tokens(model.spec)
+    relevance = aligner.relevance if isinstance(aligner, HeadAligner) else None
+    keep = Spill() if on_disk else Block.on_cpu
+    return StreamSession(model, memory=make_memory(model, memory, reserve, relevance, keep))
 
 
 def watch(
-    video: VideoSource, plan: SamplePlan, session: StreamSession, request: Request, listener: Listener
-) -> None:
-    """Stream the plan's chunks through the session; stop early where the model does not know this world."""
+    video: VideoSource,
+    plan: SamplePlan,
+    session: StreamSession,
+    request: Request,
+    listener: Listener,
+    memory: MemorySettings = AUTO,
+) -> Sections | None:
+    """Stream the plan's chunks through the session; stop early where the model does not know this world.
+
+    Returns the sections of a summary, where they must be written before the session lets them go.
+    """
+    from qvl_cli.generate import DecodeSettings
     from qvl_cli.model.preprocess import resize_frames
+    from qvl_cli.tasks.sections import Sections
 
     spec = session.model.spec
+    sections, size = None, request.steps_per_chunk or spec.block_steps
+    if request.task == "summarize" and memory.policy == "window":
+        sections, size = Sections(DecodeSettings(answer_tokens(spec))), spec.block_steps
     gate, judged = None, 0
     if spec.has_world_gate and request.model == "auto":
         from qvl_cli.model.world_gate import WorldGate
 
         gate = WorldGate.load(spec.folder)
-    chunks = iter_chunks(video, plan, request.steps_per_chunk or spec.block_steps, resize_frames)
+    chunks = iter_chunks(video, plan, size, resize_frames)
     # Closed before the video is: the prefetch thread must not decode from a file that is gone.
     with closing(chunks):
         for chunk in chunks:
             session.watch(chunk)
+            if sections is not None:
+                sections.watched(session, memory.window, spec.block_steps)
             listener.progress("watching", len(session.steps), len(plan.steps))
             # Judged at every whole block, so that the verdict is the same for every chunk size.
             while gate is not None and judged + spec.block_steps <= len(session.steps):
@@ -212,6 +262,9 @@ def watch(
         check_world(gate, session, len(session.steps))
     if not session.steps:
         raise MediaError(f"no frame of {request.path} could be decoded", "repair or convert the file")
+    if sections is not None:
+        sections.watched(session, memory.window, spec.block_steps, end=True)
+    return sections
 
 
 def check_world(gate: WorldGate, session: StreamSession, steps: int) -> None:
@@ -224,8 +277,14 @@ def check_world(gate: WorldGate, session: StreamSession, steps: int) -> None:
         )
 
 
-def answer(session: StreamSession, aligner: Aligner, request: Request, listener: Listener) -> Findings:
-    """Run the task on the watched session."""
+def answer(
+    session: StreamSession,
+    aligner: Aligner,
+    request: Request,
+    listener: Listener,
+    sections: Sections | None = None,
+) -> Findings:
+    """Run the task on the watched session. sections: of a summary, where they are written already."""
     from qvl_cli.generate import DecodeSettings
     from qvl_cli.tasks.ask import ask
     from qvl_cli.tasks.locate import locate
@@ -241,7 +300,7 @@ def answer(session: StreamSession, aligner: Aligner, request: Request, listener:
         def on_progress(done: int, total: int) -> None:
             listener.progress("summarizing", done, total)
 
-        return summarize(session, settings, on_progress)
+        return summarize(session, settings, on_progress, sections)
     raise ValueError(f"no task is called {request.task!r}")
 
 

@@ -193,6 +193,16 @@ class StreamSession:
         the window policy, what a question sees."""
         return self._with(self._memory.focus(first, last))
 
+    @property
+    def views(self) -> list[range]:
+        """The steps that `focus` can show, as ranges that can be shown at once."""
+        return self._memory.views()
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether a question sees every step watched."""
+        return self.views == [range(len(self._memory.trail))]
+
     def _reader(self, prompt: Prompt) -> StreamSession:
         """A fork that sees what `prompt` needs. Where the memory selects, it is read once for that."""
         if not self._memory.selects:

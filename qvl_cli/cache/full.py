@@ -114,6 +114,10 @@ class Memory:
         """A memory to read about steps [first, last) with."""
         return self.fork()
 
+    def views(self) -> list[range]:
+        """The steps that `focus` can show, as ranges that can be shown at once."""
+        return [range(len(self.trail))]
+
     def restore(self, blocks: Sequence[Block]) -> None:
         """As if the steps of `blocks` had just been watched; nothing else has been yet."""
         for block in blocks:

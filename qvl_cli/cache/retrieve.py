@@ -7,6 +7,7 @@ keys are exactly what they would be there; what the blocks had seen when they we
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Self
 
 import torch
@@ -40,7 +41,7 @@ class RetrieveMemory(WindowMemory):
         relevance: Relevance | None = None,
         keep: Keep = Block.on_cpu,
     ) -> None:
-        super().__init__(model, settings, reserve)
+        super().__init__(model, replace(settings, positions="shrink"), reserve)
         self._relevance, self._keep = relevance, keep
         self._prefix: tuple[Tensor, Tensor] | None = None
         self._kept: list[Block] = []
@@ -76,6 +77,11 @@ class RetrieveMemory(WindowMemory):
         size = self._block_steps
         inside = range(first // size, -(-last // size))
         return self._shown(_spread(inside, self._settings.picked(-(-len(self.trail) // size))))
+
+    def views(self) -> list[range]:
+        count, size = len(self.trail), self._block_steps
+        at_once = max(self._settings.picked(-(-count // size)), 1) * size
+        return [range(first, min(first + at_once, count)) for first in range(0, count, at_once)]
 
     def fork(self) -> Self:
         twin = super().fork()

@@ -51,6 +51,16 @@ class Options:
     chunk: Annotated[
         str | None, typer.Option(metavar="STEPS", help="Steps per chunk; changes memory, never results. [8]")
     ] = None
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="What is kept: auto, full, window or retrieve. [auto]"),
+    ] = None
+    max_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Most memory to use, like 8G. [what is free]")
+    ] = None
+    window: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="What window and retrieve keep in view. [120]")
+    ] = None
     format: Annotated[
         str | None, typer.Option("--format", "-f", metavar="FORMAT", help="txt, json, jsonl or srt. [txt]")
     ] = None
