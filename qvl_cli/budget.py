@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qvl_cli.errors import OverBudget
-from qvl_cli.memory import REBASE, MemorySettings, most_held
+from qvl_cli.memory import KV_BYTES, REBASE, MemorySettings, most_held
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling import MIN_STEP_TOKENS, SamplePlan
 
@@ -65,13 +66,15 @@ def estimate(
     longest = max(plan.width, plan.height) // (spec.patch_size * spec.merge_size)
     chunk, each = chunk_steps or spec.block_steps, plan.tokens_per_step
     full = _need(spec, dtype_bytes, chunk, len(plan.steps), plan.tokens, longest, each)
+    share = (KV_BYTES[memory.kv] or dtype_bytes) / dtype_bytes
     if memory.policy in ("auto", "full"):
-        return full
+        return replace(full, cache=math.ceil(full.cache * share))
     steps, kept = most_held(plan.steps, memory, spec.block_steps), 0
     if memory.policy == "retrieve":  # a question's blocks lie beside the window
         blocks = -(-len(plan.steps) // spec.block_steps)
         steps += memory.picked(blocks) * spec.block_steps + memory.sinks
         kept = held_tokens(plan, len(plan.steps)) * spec.kv_bytes_per_token(dtype_bytes)
+        kept = math.ceil(kept * share)
     held = _need(spec, dtype_bytes, chunk, steps, steps * each, longest, each)
     bounded = memory.positions == "shrink" or memory.policy == "retrieve"
     positions = min(held.positions + REBASE, full.positions) if bounded else full.positions

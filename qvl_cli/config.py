@@ -87,6 +87,7 @@ KEYS: Mapping[str, Callable[[object], Value]] = {
     "memory": _text,
     "max_memory": _size,
     "window": _rate,
+    "kv": _text,
     "format": _text,
     "fail_empty": _switch,
     "quiet": _switch,

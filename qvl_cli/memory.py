@@ -13,6 +13,9 @@ from qvl_cli.sampling import Step
 
 POLICIES = ("auto", "full", "window", "retrieve")
 POSITIONS = ("append", "shrink")
+# What finished blocks take against what they would in the model's own dtype `none`: bytes for a number, the
+# scales included (a scale for each channel of a block, and for each token and head).
+KV_BYTES = {"none": None, "bf16": 2.0, "int8": 1.04, "int4": 0.6}
 # Positions the gap behind the sinks may reach under `shrink` before everything moves down.
 REBASE = 8_192
 
@@ -25,7 +28,7 @@ class MemorySettings:
 
     positions: what eviction does to the survivors' positions: `append` leaves them, `shrink` closes the gap
     and so stays within bounds for ever; retrieve always shrinks. share, fewest: of n blocks a question sees
-    share * n, `fewest` at least.
+    share * n, `fewest` at least. kv: finished blocks are kept in the model's dtype (none), or compressed.
     """
 
     policy: str = "auto"
@@ -34,10 +37,13 @@ class MemorySettings:
     positions: str = "shrink"
     share: Fraction = Fraction(1, 10)
     fewest: int = 8
+    kv: str = "none"
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
             raise UsageError(f"no memory is called {self.policy!r}", f"choose from {', '.join(POLICIES)}")
+        if self.kv not in KV_BYTES:
+            raise UsageError(f"no kv is called {self.kv!r}", f"choose from {', '.join(KV_BYTES)}")
         if self.positions not in POSITIONS:
             raise UsageError(f"no positions {self.positions!r}", f"choose from {', '.join(POSITIONS)}")
         if self.sinks < 0 or self.window <= 0 or not 0 < self.share <= 1 or self.fewest < 1:
@@ -53,11 +59,23 @@ class MemorySettings:
 AUTO = MemorySettings()
 
 
-def what_is_lost(steps: Sequence[Step], settings: MemorySettings, block_steps: int, head: bool) -> str | None:
-    """What a question will not see of a plan, in a sentence; None where it sees everything.
+def what_is_lost(
+    steps: Sequence[Step], settings: MemorySettings, block_steps: int, head: bool
+) -> tuple[str, ...]:
+    """What a question will not see of a plan, or not as it was, in sentences; none where nothing is lost.
 
     head: the blocks are chosen by an alignment head.
     """
+    unseen = _unseen(steps, settings, block_steps, head)
+    notes = [] if unseen is None else [unseen]
+    if settings.kv != "none" and settings.policy == "window":
+        notes.append(f"kv {settings.kv} changes nothing: the window is kept as it is")
+    elif settings.kv != "none":
+        notes.append(f"kv {settings.kv}: finished blocks are compressed, answers may differ")
+    return tuple(notes)
+
+
+def _unseen(steps: Sequence[Step], settings: MemorySettings, block_steps: int, head: bool) -> str | None:
     if settings.policy not in ("window", "retrieve"):
         return None
     blocks = -(-len(steps) // block_steps)

@@ -91,7 +91,9 @@ def make_request(
         aligner=aligner,
         steps_per_chunk=config.count("chunk"),
         memory=MemorySettings(
-            policy=config.text("memory", "auto"), window=config.rate("window") or AUTO.window
+            policy=config.text("memory", "auto"),
+            window=config.rate("window") or AUTO.window,
+            kv=config.text("kv", "none"),
         ),
         max_memory=config.count("max_memory"),
         show_thinking=config.switch("show_thinking"),
@@ -108,9 +110,9 @@ def run(request: Request, listener: Listener) -> Answer:
         known = (*chosen, *plan.notes)
         memory, on_disk = check_plan(plan, spec, request)
         head = request.aligner != "text" and spec.has_alignment_head
-        if lost := what_is_lost(plan.steps, memory, spec.block_steps, head):
-            why = "the whole does not fit into memory: " if request.memory.policy == "auto" else ""
-            known = (*known, why + lost)
+        if memory.policy != "full" and request.memory.policy == "auto":
+            known = (*known, f"the whole video does not fit into memory: --memory {memory.policy}")
+        known = (*known, *what_is_lost(plan.steps, memory, spec.block_steps, head))
         for note in known:
             listener.note(note)
         model, aligner = load(spec, request)
@@ -209,7 +211,8 @@ def open_session(
 ) -> StreamSession:
     """An empty session with room for what it will hold. on_disk: where blocks go that leave the device."""
     from qvl_cli.align.head import HeadAligner
-    from qvl_cli.cache import Block, make_memory
+    from qvl_cli.cache import make_memory
+    from qvl_cli.cache.retrieve import in_ram
     from qvl_cli.cache.spill import Spill
     from qvl_cli.stream import StreamSession
 
@@ -217,8 +220,8 @@ def open_session(
     steps = len(plan.steps) if whole else most_held(plan.steps, memory, model.spec.block_steps)
     reserve = held_tokens(plan, steps) + turn_tokens(model.spec)
     relevance = aligner.relevance if isinstance(aligner, HeadAligner) else None
-    keep = Spill() if on_disk else Block.on_cpu
-    return StreamSession(model, memory=make_memory(model, memory, reserve, relevance, keep))
+    kept = make_memory(model, memory, reserve, relevance, Spill() if on_disk else in_ram)
+    return StreamSession(model, memory=kept)
 
 
 def watch(

@@ -84,7 +84,7 @@ class StreamSession:
     @property
     def tokens(self) -> int:
         """Tokens watched so far and still in the cache, the template's prefix included."""
-        return self._memory.cache.length
+        return self._memory.tokens
 
     @property
     def features(self) -> Tensor:

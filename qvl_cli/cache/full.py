@@ -50,6 +50,11 @@ class Memory:
         # Steps from `_first` on lie in the cache from token `_place` and position `_base` on.
         self._first = self._place = self._base = 0
 
+    @property
+    def tokens(self) -> int:
+        """Tokens that the model sees."""
+        return self.cache.length
+
     def begin(self) -> None:
         """The prefix is in the cache; steps follow."""
         self._place, self._base = self.cache.length, self.position

@@ -5,13 +5,13 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from dataclasses import replace
 from pathlib import Path
+from weakref import finalize
 
 import torch
 from torch import Tensor
 
-from qvl_cli.cache.blocks import Block
+from qvl_cli.cache.packed import Kept
 from qvl_cli.errors import OverBudget
 
 
@@ -22,30 +22,31 @@ class Spill:
         """folder: where; None is the system's place for temporary files. Raises OverBudget where none can be
         written."""
         try:
-            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as the blocks
+            with tempfile.TemporaryFile(dir=folder) as file:
+                self._file = os.dup(file.fileno())
         except OSError as error:
             raise OverBudget(
                 f"cannot keep blocks on disk: {error}", "set TMPDIR to a folder with room"
             ) from error
         self._end = 0
+        finalize(self, os.close, self._file)
 
-    def __call__(self, block: Block) -> Block:
+    def __call__(self, block: Kept) -> Kept:
         """The block with its keys and values in the file. Raises OverBudget where the disk is full."""
-        block = block.on_cpu()
-        return replace(block, keys=self._put(block.keys), values=self._put(block.values))
+        return block.on_cpu().mapped(self._put)
 
     def _put(self, tensor: Tensor) -> Tensor:
-        raw = memoryview(tensor.contiguous().view(torch.uint8).numpy()).cast("B")
+        raw = memoryview(tensor.contiguous().view(torch.uint8).numpy().reshape(-1))  # type: ignore[arg-type]
         start, size = self._end, len(raw)
         try:
             written = 0
             while written < size:
-                written += os.pwrite(self._file.fileno(), raw[written:], start + written)
+                written += os.pwrite(self._file, raw[written:], start + written)
         except OSError as error:
             raise OverBudget(
                 f"cannot keep blocks on disk: {error}", "set TMPDIR to a folder with more room"
             ) from error
         # Mappings begin at whole pages.
         self._end = start + -(-size // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
-        mapped = mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_COPY, offset=start)
+        mapped = mmap.mmap(self._file, size, access=mmap.ACCESS_COPY, offset=start)
         return torch.frombuffer(mapped, dtype=tensor.dtype).view(tensor.shape)

@@ -58,6 +58,9 @@ class Options:
     max_memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Most memory to use, like 8G. [what is free]")
     ] = None
+    kv: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Keys and values as none, bf16, int8 or int4. [none]")
+    ] = None
     window: Annotated[
         str | None, typer.Option(metavar="SECONDS", help="What window and retrieve keep in view. [120]")
     ] = None
