@@ -21,6 +21,7 @@ The modules, in the order of the data (each imports only from those above it):
     align         text <-> time: alignment head, textual times
     tasks         ask, locate, summarize
     pipeline      the one place that sees every stage
+    indexing      the same without a question: `qvl index`
     render        Answer -> txt, json, jsonl, srt
     tiny          the embedded model: its world, its recipe, its weights
     evals         metrics and suites

@@ -20,6 +20,8 @@ from qvl_cli.errors import UsageError
 
 Value = str | int | bool | Fraction
 
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])i?b?|b)?")
+
 
 def _text(raw: object) -> str:
     if not isinstance(raw, str) or not raw.strip():
@@ -50,6 +52,17 @@ def _rate(raw: object) -> Fraction:
     return value
 
 
+def _size(raw: object) -> int:
+    match = None if isinstance(raw, bool) else _SIZE.fullmatch(str(raw).strip().lower())
+    size = 0
+    if match:
+        power = " kmgt".index(match[2] or " ")
+        size = int(Fraction(match[1]) * 1024**power)
+    if size < 1:
+        raise ValueError("a size, like 8G, 500M or a number of bytes")
+    return size
+
+
 def _switch(raw: object) -> bool:
     if isinstance(raw, bool):
         return raw
@@ -60,16 +73,9 @@ def _switch(raw: object) -> bool:
         raise ValueError("true or false") from None
 
 
-_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
-
-
-def _size(raw: object) -> int:
-    """Bytes; k, m, g, t are powers of 1024, written with or without `iB`."""
-    match = None if isinstance(raw, bool) else _SIZE.fullmatch(str(raw).strip())
-    if match is None:
-        raise ValueError("a size like 10GiB, 500MiB or 0")
-    return int(Fraction(match[1]) * 2 ** _UNITS[match[2].lower()])
+def _cap(raw: object) -> int:
+    """A size that may be nothing."""
+    return 0 if str(raw).strip() == "0" else _size(raw)
 
 
 KEYS: Mapping[str, Callable[[object], Value]] = {
@@ -83,9 +89,13 @@ KEYS: Mapping[str, Callable[[object], Value]] = {
     "max_tokens": _count,
     "max_pixels": _count,
     "chunk": _count,
+    "memory": _text,
+    "max_memory": _size,
+    "window": _rate,
+    "kv": _text,
     "no_index": _switch,
     "cache_dir": _text,
-    "cache_cap": _size,
+    "cache_cap": _cap,
     "format": _text,
     "fail_empty": _switch,
     "quiet": _switch,
@@ -113,10 +123,6 @@ class Config:
     def count(self, key: str) -> int | None:
         value = self._value(key)
         return value if isinstance(value, int) else None
-
-    def size(self, key: str) -> int | None:
-        """Bytes; may be 0."""
-        return self.count(key)
 
     def rate(self, key: str) -> Fraction | None:
         value = self._value(key)

@@ -5,24 +5,24 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from qvl_cli import registry
 from qvl_cli.align import CHOICES, load_aligner
 from qvl_cli.answer import Answer, Coverage, Media, ModelUse, Sampling, Usage
-from qvl_cli.budget import STEP_TEXT_TOKENS, answer_tokens, check_budget, free_memory
-from qvl_cli.cache.manifest import IndexKey, settings_text
+from qvl_cli.budget import answer_tokens, check_budget, choose_memory, free_memory, held_tokens, turn_tokens
 from qvl_cli.chunks import iter_chunks
 from qvl_cli.config import Config
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
 from qvl_cli.index import IndexSettings
 from qvl_cli.index.index import Index, NoIndex
-from qvl_cli.index.report import IndexReport
+from qvl_cli.index.opened import Subject, open_index, saved_plan
 from qvl_cli.media import content_hash, open_video
-from qvl_cli.memory import MemorySettings
+from qvl_cli.memory import AUTO, MemorySettings, most_held, what_is_lost
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling import DETAIL, SamplePlan, SamplingSettings, plan_samples
 from qvl_cli.timeline import TimeSpan, merge, parse_time, subtract
@@ -31,11 +31,13 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from qvl_cli.align import Aligner
+    from qvl_cli.cache import Block
     from qvl_cli.media.source import VideoSource
     from qvl_cli.model.load import LoadedModel
     from qvl_cli.model.world_gate import WorldGate
     from qvl_cli.stream import StreamSession
     from qvl_cli.tasks import Findings
+    from qvl_cli.tasks.sections import Sections
 
 
 class Listener(Protocol):
@@ -49,7 +51,7 @@ class Listener(Protocol):
 @dataclass(frozen=True, slots=True)
 class Request:
     """What to do with which video. steps_per_chunk: None = the model's cache block; it changes no result.
-    index: None = neither use nor save what was watched."""
+    max_memory: bytes; None is what the machine has. index: None neither uses nor saves what was watched."""
 
     task: str
     path: str
@@ -60,6 +62,8 @@ class Request:
     dtype: str = "auto"
     aligner: str = "auto"
     steps_per_chunk: int | None = None
+    memory: MemorySettings = AUTO
+    max_memory: int | None = None
     show_thinking: bool = False
     index: IndexSettings | None = None
 
@@ -93,6 +97,12 @@ def make_request(
         dtype=config.text("dtype", "auto"),
         aligner=aligner,
         steps_per_chunk=config.count("chunk"),
+        memory=MemorySettings(
+            policy=config.text("memory", "auto"),
+            window=config.rate("window") or AUTO.window,
+            kv=config.text("kv", "none"),
+        ),
+        max_memory=config.count("max_memory"),
         show_thinking=config.switch("show_thinking"),
         index=IndexSettings.of(config, insist=task == "index"),
     )
@@ -107,6 +117,7 @@ class Watched:
     plan: SamplePlan
     session: StreamSession
     aligner: Aligner
+    sections: Sections | None
     index: Index | NoIndex
     notes: tuple[str, ...]
     seconds: float
@@ -116,26 +127,39 @@ class Watched:
 def watched(request: Request, listener: Listener) -> Iterator[Watched]:
     """Open, plan, check, load, watch: or take what was saved of it. Raises the errors of every stage, all in
     qvl's own tree."""
+    from qvl_cli.model.load import pick_device, pick_dtype
+
     with open_video(request.path) as video:
         spec, chosen = choose_spec(request, listener)
-        sha256 = content_hash(request.path)
-        with open_index(request, sha256, spec, listener) as index:
-            plan = index.plan or plan_samples(video.info, request.sampling, spec)
-            notes = (*chosen, *plan.notes)
-            for note in notes:
-                listener.note(note)
-            dtype_bytes = check_plan(plan, spec, request)
-            index.prepare(plan, spec, dtype_bytes, request.path, video.info.duration)
-            model = load(spec, request)
-            aligner = load_aligner(model, request.aligner)
+        dtype = pick_dtype(request.dtype, pick_device(request.device), spec)
+        subject = Subject(content_hash(request.path), spec, str(dtype), request.sampling)
+        plan = saved_plan(subject, request.index) or plan_samples(video.info, request.sampling, spec)
+        memory, on_disk = check_plan(plan, spec, request)
+        notes = (*chosen, *plan.notes)
+        head = request.aligner != "text" and spec.has_alignment_head
+        if memory.policy != "full" and request.memory.policy == "auto":
+            notes = (*notes, f"the whole video does not fit into memory: --memory {memory.policy}")
+        notes = (*notes, *what_is_lost(plan.steps, memory, spec.block_steps, head))
+        for note in notes:
+            listener.note(note)
+        to_locate = head and request.task == "locate"
+        with open_index(subject, plan, memory, request.index, to_locate, listener.note) as index:
+            index.prepare(spec, request.path, video.info.duration)
+            model, aligner = load(spec, request)
 
             began = time.monotonic()
-            session = index.session(model, plan.tokens + len(plan.steps) * STEP_TEXT_TOKENS, video.lost)
-            rest = replace(plan, steps=index.remaining(plan, session))
-            watch(video, rest, session, request, listener, lambda: index.save(session, video.lost))
+            blocks = index.blocks(video.lost)
+            if index.state == "features":  # nothing to choose among
+                memory = MemorySettings("full")
+            session = open_session(model, aligner, plan, memory, on_disk, blocks)
+            rest, save = (
+                replace(plan, steps=index.remaining(session)),
+                partial(index.save, session, video.lost),
+            )
+            sections = watch(video, rest, session, request, listener, memory, save)
             index.finish(session, video.lost)
             seconds = time.monotonic() - began
-        yield Watched(video, sha256, plan, session, aligner, index, notes, seconds)
+        yield Watched(video, subject.video, plan, session, aligner, sections, index, notes, seconds)
 
 
 def run(request: Request, listener: Listener) -> Answer:
@@ -145,7 +169,7 @@ def run(request: Request, listener: Listener) -> Answer:
     with watched(request, listener) as it:
         plan, session, spec = it.plan, it.session, it.session.model.spec
         began = time.monotonic()
-        findings = answer(session, it.aligner, request, listener)
+        findings = answer(session, it.aligner, request, listener, it.sections)
         answered = time.monotonic() - began
 
         coverage = cover(plan, session, it.video, request.sampling.end)
@@ -176,51 +200,6 @@ def run(request: Request, listener: Listener) -> Answer:
         )
 
 
-def index(request: Request, listener: Listener) -> IndexReport:
-    """Watch the video and save what was watched, all of it, or raise."""
-    with watched(request, listener) as it:
-        assert isinstance(it.index, Index)
-        held = it.index.manifest
-        assert held is not None  # saving was insisted on
-        coverage = cover(it.plan, it.session, it.video, request.sampling.end)
-        holes = hole_warnings(coverage)
-        for warning in holes:
-            listener.note(warning)
-        return IndexReport(
-            path=str(request.path),
-            name=held.key.name,
-            folder=str(it.index.folder),
-            model=it.session.model.spec.name,
-            state=it.index.state,
-            steps=held.steps,
-            bytes=sum(block.bytes for block in held.blocks),
-            watch_s=round(it.seconds, 3),
-            gaps=coverage.gaps,
-            warnings=(*it.notes, *holes),
-        )
-
-
-def open_index(request: Request, sha256: str, spec: ModelSpec, listener: Listener) -> Index | NoIndex:
-    """What is saved of this video, watched by these weights with these settings; locked."""
-    if request.index is None:
-        return NoIndex()
-    features_do = request.task == "locate" and request.aligner != "text" and spec.has_alignment_head
-    return Index(index_key(request, sha256, spec), request.index, features_do, listener.note)
-
-
-def index_key(request: Request, sha256: str, spec: ModelSpec) -> IndexKey:
-    """sha256: of the video."""
-    from qvl_cli.model.load import pick_device, pick_dtype
-
-    assert request.index is not None
-    return IndexKey(
-        video=sha256,
-        weights=registry.weights_digest(spec.folder, request.index.root / "weights.json"),
-        settings=settings_text(request.sampling, MemorySettings()),
-        dtype=str(pick_dtype(request.dtype, pick_device(request.device), spec)).removeprefix("torch."),
-    )
-
-
 def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[str, ...]]:
     """The checkpoint that answers, and a note where qvl had to fall back to the embedded one."""
 
@@ -241,14 +220,20 @@ def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[
     return spec, ()
 
 
-def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> int:
-    """Refuse before any load what would not fit. Returns the bytes of a number. Raises OverBudget."""
+def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> tuple[MemorySettings, bool]:
+    """What of the plan is kept, and whether on disk. Raises OverBudget for what would not fit, before any
+    load."""
     from qvl_cli.model.load import pick_device, pick_dtype
 
+    device = pick_device(request.device)
     free, _ = free_on_device(request)
-    dtype = pick_dtype(request.dtype, pick_device(request.device), spec)
-    check_budget(plan, spec, free, dtype.itemsize, request.steps_per_chunk)
-    return dtype.itemsize
+    size = pick_dtype(request.dtype, device, spec).itemsize
+    if request.max_memory is not None:
+        free = min(free, request.max_memory)
+    memory = choose_memory(plan, spec, free, size, request.memory)
+    need = check_budget(plan, spec, free, size, request.steps_per_chunk, memory)
+    beside = free - need.bytes if device.type == "cpu" else free_memory()
+    return memory, need.kept > beside
 
 
 def free_on_device(request: Request) -> tuple[int, int]:
@@ -262,10 +247,35 @@ def free_on_device(request: Request) -> tuple[int, int]:
     return free_bytes(device), 4 if request.dtype == "float32" else 2
 
 
-def load(spec: ModelSpec, request: Request) -> LoadedModel:
+def load(spec: ModelSpec, request: Request) -> tuple[LoadedModel, Aligner]:
     from qvl_cli.model.load import load_model
 
-    return load_model(spec, request.device, request.dtype)
+    model = load_model(spec, request.device, request.dtype)
+    return model, load_aligner(model, request.aligner)
+
+
+def open_session(
+    model: LoadedModel,
+    aligner: Aligner,
+    plan: SamplePlan,
+    memory: MemorySettings,
+    on_disk: bool,
+    blocks: Sequence[Block] = (),
+) -> StreamSession:
+    """A session that has watched `blocks`, with room for what it will hold. on_disk: where blocks go that
+    leave the device."""
+    from qvl_cli.align.head import HeadAligner
+    from qvl_cli.cache import make_memory
+    from qvl_cli.cache.retrieve import in_ram
+    from qvl_cli.cache.spill import Spill
+    from qvl_cli.stream import StreamSession
+
+    whole = memory.policy in ("auto", "full")
+    steps = len(plan.steps) if whole else most_held(plan.steps, memory, model.spec.block_steps)
+    reserve = held_tokens(plan, steps) + turn_tokens(model.spec)
+    relevance = aligner.relevance if isinstance(aligner, HeadAligner) else None
+    kept = make_memory(model, memory, reserve, relevance, Spill() if on_disk else in_ram)
+    return StreamSession.from_blocks(model, blocks, memory=kept)
 
 
 def watch(
@@ -274,24 +284,35 @@ def watch(
     session: StreamSession,
     request: Request,
     listener: Listener,
+    memory: MemorySettings = AUTO,
     save: Callable[[], None] = lambda: None,
-) -> None:
+) -> Sections | None:
     """Stream the plan's chunks through the session, and `save` after each; stop early where the model does
-    not know this world."""
+    not know this world.
+
+    Returns the sections of a summary, where they must be written before the session lets them go.
+    """
+    from qvl_cli.generate import DecodeSettings
     from qvl_cli.model.preprocess import resize_frames
+    from qvl_cli.tasks.sections import Sections
 
     spec = session.model.spec
+    sections, size = None, request.steps_per_chunk or spec.block_steps
+    if request.task == "summarize" and memory.policy == "window":
+        sections, size = Sections(DecodeSettings(answer_tokens(spec))), spec.block_steps
     gate, judged = None, 0
     if spec.has_world_gate and request.model == "auto":
         from qvl_cli.model.world_gate import WorldGate
 
         gate = WorldGate.load(spec.folder)
     total = len(session.steps) + len(plan.steps)
-    chunks = iter_chunks(video, plan, request.steps_per_chunk or spec.block_steps, resize_frames)
+    chunks = iter_chunks(video, plan, size, resize_frames)
     # Closed before the video is: the prefetch thread must not decode from a file that is gone.
     with closing(chunks):
         for chunk in chunks:
             session.watch(chunk)
+            if sections is not None:
+                sections.watched(session, memory.window, spec.block_steps)
             listener.progress("watching", len(session.steps), total)
             # Judged at every whole block, so that the verdict is the same for every chunk size.
             while gate is not None and judged + spec.block_steps <= len(session.steps):
@@ -302,6 +323,9 @@ def watch(
         check_world(gate, session, len(session.steps))
     if not session.steps:
         raise MediaError(f"no frame of {request.path} could be decoded", "repair or convert the file")
+    if sections is not None:
+        sections.watched(session, memory.window, spec.block_steps, end=True)
+    return sections
 
 
 def check_world(gate: WorldGate, session: StreamSession, steps: int) -> None:
@@ -314,8 +338,14 @@ def check_world(gate: WorldGate, session: StreamSession, steps: int) -> None:
         )
 
 
-def answer(session: StreamSession, aligner: Aligner, request: Request, listener: Listener) -> Findings:
-    """Run the task on the watched session."""
+def answer(
+    session: StreamSession,
+    aligner: Aligner,
+    request: Request,
+    listener: Listener,
+    sections: Sections | None = None,
+) -> Findings:
+    """Run the task on the watched session. sections: of a summary, where they are written already."""
     from qvl_cli.generate import DecodeSettings
     from qvl_cli.tasks.ask import ask
     from qvl_cli.tasks.locate import locate
@@ -331,7 +361,7 @@ def answer(session: StreamSession, aligner: Aligner, request: Request, listener:
         def on_progress(done: int, total: int) -> None:
             listener.progress("summarizing", done, total)
 
-        return summarize(session, settings, on_progress)
+        return summarize(session, settings, on_progress, sections)
     raise ValueError(f"no task is called {request.task!r}")
 
 

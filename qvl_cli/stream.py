@@ -84,7 +84,7 @@ class StreamSession:
     @property
     def tokens(self) -> int:
         """Tokens watched so far and still in the cache, the template's prefix included."""
-        return self._memory.cache.length
+        return self._memory.tokens
 
     @property
     def features(self) -> Tensor:
@@ -198,6 +198,16 @@ class StreamSession:
         """A fork that sees steps [first, last), or as much of them as the memory can show; with the full and
         the window policy, what a question sees."""
         return self._with(self._memory.focus(first, last))
+
+    @property
+    def views(self) -> list[range]:
+        """The steps that `focus` can show, as ranges that can be shown at once."""
+        return self._memory.views()
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether a question sees every step watched."""
+        return self.views == [range(len(self._memory.trail))]
 
     def _reader(self, prompt: Prompt) -> StreamSession:
         """A fork that sees what `prompt` needs. Where the memory selects, it is read once for that."""

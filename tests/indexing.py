@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from qvl_cli import pipeline
+from qvl_cli import indexing, pipeline
+from qvl_cli.align import Aligner
 from qvl_cli.answer import Answer
 from qvl_cli.config import load_config
-from qvl_cli.index.report import IndexReport
-from qvl_cli.model.load import LoadedModel, load_model
+from qvl_cli.model.load import LoadedModel
 from qvl_cli.registry import ModelSpec
 
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_media"
@@ -28,13 +28,14 @@ _DAC_OVERRIDE, _DAC_READ_SEARCH = 1 << 1, 1 << 2
 _CAPABILITY_VERSION = 0x20080522
 
 
-_loaded: dict[tuple[ModelSpec, str], LoadedModel] = {}
+_really_load = pipeline.load
+_loaded: dict[tuple[ModelSpec, str, str], tuple[LoadedModel, Aligner]] = {}
 
 
-def _load(spec: ModelSpec, one: pipeline.Request) -> LoadedModel:
-    key = (spec, one.dtype)
+def _load(spec: ModelSpec, one: pipeline.Request) -> tuple[LoadedModel, Aligner]:
+    key = (spec, one.dtype, one.aligner)
     if key not in _loaded:
-        _loaded[key] = load_model(spec, one.device, one.dtype)
+        _loaded[key] = _really_load(spec, one)
     return _loaded[key]
 
 
@@ -89,10 +90,10 @@ def locate(root: Path, heard: Heard | None = None, **settings: object) -> Answer
     return run(request(root, "locate", "a purple cross appears", **settings), heard)
 
 
-def index(root: Path, heard: Heard | None = None, **settings: object) -> IndexReport:
+def index(root: Path, heard: Heard | None = None, **settings: object) -> indexing.IndexReport:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "load", _load)
-        return pipeline.index(request(root, "index", **settings), heard or Heard())
+        return indexing.index(request(root, "index", **settings), heard or Heard())
 
 
 def said(answer: Answer) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from qvl_cli.cache.manifest import (
     IndexKey,
     Manifest,
     StoredBlock,
+    plan_digest,
     read_manifest,
     read_plan,
     settings_text,
@@ -32,6 +33,7 @@ from qvl_cli.cache.place import make_folder, user_cache, write_whole
 from qvl_cli.cli.app import main
 from qvl_cli.config import load_config
 from qvl_cli.errors import IndexUnusable, UsageError
+from qvl_cli.memory import MemorySettings
 from qvl_cli.registry import EMBEDDED, weights_digest
 from qvl_cli.sampling import SamplePlan, SamplingSettings, Step
 from qvl_cli.timeline import TimeSpan
@@ -51,7 +53,9 @@ plans = st.builds(
     coarsened=st.booleans(),
     notes=st.lists(st.text(), max_size=3).map(tuple),
 )
-KEY = IndexKey("ab" * 32, "cd" * 32, settings_text(SamplingSettings()), "float32")
+KEY = IndexKey(
+    "ab" * 32, "cd" * 32, settings_text(SamplingSettings()), settings_text(MemorySettings()), "float32"
+)
 
 
 @settings(deadline=None, max_examples=25)
@@ -89,7 +93,8 @@ def entry(library: Library, name: str, used: float, size: int = 1000) -> Path:
     data = name.encode() * size
     write_whole(folder / "000000.safetensors", data[:size])
     block = StoredBlock("000000.safetensors", size, hashlib.sha256(data[:size]).hexdigest(), 8)
-    held = Manifest(KEY, f"/videos/{name[:4]}.mp4", Fraction(1, 3), "tiny", write_plan(folder, plan))
+    write_plan(folder, plan)
+    held = Manifest(KEY, f"/videos/{name[:4]}.mp4", Fraction(1, 3), "tiny", plan_digest(plan))
     write_manifest(folder, replace(held, blocks=(block,), complete=True))
     os.utime(folder, (used, used))
     return folder
@@ -156,12 +161,12 @@ def test_places(tmp_path: Path) -> None:
     ("10GiB", 10 << 30), ("500 MB", 500 << 20), ("1.5g", 3 << 29), ("0", 0), ("4096", 4096), ("2k", 2048),
 ])  # fmt: skip
 def test_sizes(text: str, size: int, tmp_path: Path) -> None:
-    assert load_config({"cache_cap": text}, {}, tmp_path).size("cache_cap") == size
+    assert load_config({"cache_cap": text}, {}, tmp_path).count("cache_cap") == size
 
 
 @pytest.mark.parametrize("text", ["", "ten", "-1", "1e9", "10XB", True])
 def test_no_sizes(text: object, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="a size like 10GiB"):
+    with pytest.raises(UsageError, match="a size, like 8G"):
         load_config({"cache_cap": text}, {}, tmp_path)
 
 

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ import pytest
 from qvl_cli import pipeline
 from qvl_cli.answer import Answer
 from qvl_cli.cache.locks import try_lock
-from qvl_cli.errors import QvlError
+from qvl_cli.errors import QvlError, UsageError
+from qvl_cli.index.opened import Subject
 from tests.indexing import Heard, ask, index, read_only, request, said, stored
 
 HOLDER = """
@@ -176,6 +178,26 @@ def test_a_cache_that_can_be_no_folder(tmp_path: Path) -> None:
     assert heard.said("cannot make")
 
 
+@pytest.mark.parametrize("settings", [{"memory": "window"}, {"kv": "int8"}])
+def test_what_no_run_can_take_up_is_not_saved(tmp_path: Path, settings: dict[str, str]) -> None:
+    heard = Heard()
+    assert ask(tmp_path / "cache", heard, **settings).usage.index == "unsaved"
+    assert heard.said("nothing is saved for later questions: ")
+    assert stored(tmp_path / "cache") == {}
+    with pytest.raises(UsageError, match="no index can be saved"):
+        index(tmp_path / "cache", **settings)
+
+
+def test_a_retrieve_index_is_used_by_retrieve_alone(root: Path) -> None:
+    settings = {"memory": "retrieve", "window": "4"}
+    first, heard = ask(root, **settings), Heard()
+    assert first.usage.index == "saved"
+    second = ask(root, heard, **settings)
+    assert (second.usage.index, heard.watched) == ("used", [])
+    assert said(second) == said(first)
+    assert ask(root).usage.index == "used"
+
+
 def test_files_are_for_their_owner_alone(root: Path) -> None:
     modes = {path.stat().st_mode & 0o777 for path in folder_of(root).iterdir()}
     assert modes == {0o600}
@@ -240,14 +262,20 @@ def test_locks_of_a_removed_index_are_not_shared_with_its_successor(tmp_path: Pa
 
 
 def test_the_key_names_all_that_decides(tmp_path: Path) -> None:
-    """The pipeline's key changes with every sampling field, and not with what changes no bit."""
-    names = set()
-    for settings in ({}, {"fps": "1"}, {"max_frames": "8"}, {"max_tokens": "300"}, {"max_pixels": "9999"}):
-        one = request(tmp_path, "ask", "?", **settings)
+    """It changes with every sampling field and with what is kept, and not with what changes no bit."""
+
+    def name(task: str = "ask", **settings: object) -> str:
+        one = request(tmp_path, task, "?", **settings)
         spec, _ = pipeline.choose_spec(one, Heard())
-        names.add(pipeline.index_key(one, "ab", spec).name)
-    assert len(names) == 5
-    for settings in ({"chunk": "3"}, {"cache_cap": "1GiB"}, {"aligner": "text"}, {"quiet": True}):
-        one = request(tmp_path, "locate", "?", **settings)
-        spec, _ = pipeline.choose_spec(one, Heard())
-        assert pipeline.index_key(one, "ab", spec).name in names
+        subject = Subject("ab", spec, one.dtype, one.sampling)
+        assert one.index is not None
+        return subject.key(one.index, replace(one.memory, policy=settings.get("memory", "full"))).name
+
+    plain = name()
+    others: list[dict[str, object]] = [
+        {"fps": "1"}, {"max_frames": "8"}, {"max_tokens": "300"}, {"max_pixels": "9999"},
+        {"dtype": "float16"}, {"memory": "retrieve"}, {"memory": "retrieve", "window": "60"},
+    ]  # fmt: skip
+    assert len({plain, *(name(**settings) for settings in others)}) == 8
+    for settings in ({"chunk": "3"}, {"cache_cap": "1GiB"}, {"aligner": "text"}, {"window": "60"}):
+        assert name("locate", **settings) == plain

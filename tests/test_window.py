@@ -172,7 +172,7 @@ class Rebased:
 def test_shrink_equals_closing_the_gap_each_time(
     dense: LoadedModel, clip: FrameChunk, rebase: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(window_module, "_REBASE", rebase)
+    monkeypatch.setattr(window_module, "REBASE", rebase)
     how = settings(3, 8, "shrink")
     plain = Rebased(dense, clip, how).session
     wanted = plain.read(PROMPT).logits

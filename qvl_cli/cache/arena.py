@@ -70,12 +70,16 @@ class ArenaLayer(CacheLayerMixin):  # type: ignore[misc]
 
     def fork(self) -> ArenaLayer:
         """A layer with the same past and a future of its own."""
-        twin = ArenaLayer(self._reserve)
+        twin = self._twin()
         if self._buffer is not None:
             twin.dtype, twin.device = self.dtype, self.device
             twin.length = self.length
             twin._adopt(self._buffer)
         return twin
+
+    def _twin(self) -> ArenaLayer:
+        """An empty layer of the same kind."""
+        return ArenaLayer(self._reserve)
 
     def release(self) -> None:
         """Let the past go; the others may write where only this layer had written."""

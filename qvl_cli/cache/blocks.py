@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -51,6 +51,10 @@ class Block:
     @property
     def tokens(self) -> int:
         return sum(self.lengths)
+
+    def mapped(self, put: Callable[[Tensor], Tensor]) -> Block:
+        """The same with its keys and values where `put` puts them."""
+        return replace(self, keys=put(self.keys), values=put(self.values))
 
     def on_cpu(self) -> Block:
         """The same with every tensor in the main memory."""

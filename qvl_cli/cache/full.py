@@ -50,6 +50,11 @@ class Memory:
         # Steps from `_first` on lie in the cache from token `_place` and position `_base` on.
         self._first = self._place = self._base = 0
 
+    @property
+    def tokens(self) -> int:
+        """Tokens that the model sees."""
+        return self.cache.length
+
     def begin(self) -> None:
         """The prefix is in the cache; steps follow."""
         self._place, self._base = self.cache.length, self.position
@@ -113,6 +118,10 @@ class Memory:
     def focus(self, first: int, last: int) -> Memory:
         """A memory to read about steps [first, last) with."""
         return self.fork()
+
+    def views(self) -> list[range]:
+        """The steps that `focus` can show, as ranges that can be shown at once."""
+        return [range(len(self.trail))]
 
     def restore(self, blocks: Sequence[Block]) -> None:
         """As if the steps of `blocks` had just been watched; nothing else has been yet.

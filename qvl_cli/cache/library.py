@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from qvl_cli.cache.locks import Lock, try_lock
-from qvl_cli.cache.manifest import MANIFEST, Manifest, check_block, read_manifest, read_plan
+from qvl_cli.cache.manifest import MANIFEST, IndexKey, Manifest, check_block, read_manifest, read_plan
 from qvl_cli.errors import IndexUnusable, QvlError, UsageError
+from qvl_cli.sampling import SamplePlan
 
 DEFAULT_CAP = 10 << 30
 _NAME_DIGITS = 32
@@ -79,6 +80,14 @@ class Library:
         if named:
             raise UsageError(f"{name!r} means {len(named)} saved indexes", "give more digits: `qvl cache ls`")
         raise UsageError(f"no saved index is called {name!r}", "`qvl cache ls` lists them")
+
+    def plan_for(self, key: IndexKey) -> SamplePlan | None:
+        """The plan of any index with the same video, weights and sampling as `key`."""
+        for entry in self.entries():
+            if entry.manifest is not None and entry.manifest.key.plans_like(key):
+                with contextlib.suppress(IndexUnusable):  # opening the index will say so
+                    return read_plan(entry.folder, entry.manifest)
+        return None
 
     def remove(self, entry: Entry) -> bool:
         """Delete an index; False where another process is using it. Raises QvlError."""

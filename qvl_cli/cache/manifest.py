@@ -38,7 +38,8 @@ class IndexKey:
 
     video: str
     weights: str
-    settings: str
+    sampling: str
+    memory: str
     dtype: str
     version: str = __version__
     format: int = FORMAT
@@ -49,11 +50,9 @@ class IndexKey:
         return hashlib.sha256(exact.dump(self)).hexdigest()[:32]
 
 
-def settings_text(*settings: object) -> str:
-    """Frozen dataclasses of settings as the `settings` of a key: canonical and exact."""
-    return json.dumps(
-        {type(each).__name__: json.loads(exact.dump(each)) for each in settings}, sort_keys=True
-    )
+def settings_text(settings: object) -> str:
+    """A frozen dataclass of settings as a part of a key: canonical and exact."""
+    return exact.dump(settings).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +126,14 @@ def read_manifest(folder: Path) -> Manifest | None:
     return sealed.manifest
 
 
-def write_plan(folder: Path, plan: SamplePlan) -> str:
-    """Write plan.json; its sha256. Raises OSError."""
-    data = exact.dump(plan)
-    write_whole(folder / PLAN, data)
-    return hashlib.sha256(data).hexdigest()
+def plan_digest(plan: SamplePlan) -> str:
+    """sha256 of what plan.json holds."""
+    return hashlib.sha256(exact.dump(plan)).hexdigest()
+
+
+def write_plan(folder: Path, plan: SamplePlan) -> None:
+    """Raises OSError."""
+    write_whole(folder / PLAN, exact.dump(plan))
 
 
 def read_plan(folder: Path, manifest: Manifest) -> SamplePlan:

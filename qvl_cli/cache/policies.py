@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from qvl_cli.cache.blocks import Block
 from qvl_cli.cache.full import Memory
-from qvl_cli.cache.retrieve import Keep, Relevance, RetrieveMemory
+from qvl_cli.cache.packed import PackedMemory
+from qvl_cli.cache.retrieve import Keep, Relevance, RetrieveMemory, in_ram
 from qvl_cli.cache.window import WindowMemory
 from qvl_cli.memory import MemorySettings
 from qvl_cli.model.load import LoadedModel
@@ -15,7 +15,7 @@ def make_memory(
     settings: MemorySettings,
     reserve: int = 0,
     relevance: Relevance | None = None,
-    keep: Keep = Block.on_cpu,
+    keep: Keep = in_ram,
 ) -> Memory:
     """An empty memory of the policy that `settings` name.
 
@@ -25,4 +25,4 @@ def make_memory(
         return WindowMemory(model, settings, reserve)
     if settings.policy == "retrieve":
         return RetrieveMemory(model, settings, reserve, relevance, keep)
-    return Memory(model, reserve)
+    return Memory(model, reserve) if settings.kv == "none" else PackedMemory(model, settings.kv, reserve)

@@ -7,6 +7,7 @@ keys are exactly what they would be there; what the blocks had seen when they we
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Self
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from qvl_cli.budget import turn_tokens
 from qvl_cli.cache.blocks import Block
 from qvl_cli.cache.full import Memory, Question
+from qvl_cli.cache.packed import Kept, PackedBlock
 from qvl_cli.cache.trail import Watched
 from qvl_cli.cache.window import WindowMemory
 from qvl_cli.memory import MemorySettings
@@ -24,7 +26,11 @@ from qvl_cli.timeline import TimeSpan
 # (features [steps, hidden], query states [tokens, hidden], intervals of the steps) -> [steps], more is better
 Relevance = Callable[[Tensor, Tensor, Sequence[TimeSpan]], Tensor]
 # Takes a finished block off the device; what it returns is the block as it is kept (RAM, a mapped file).
-Keep = Callable[[Block], Block]
+Keep = Callable[[Kept], Kept]
+
+
+def in_ram(block: Kept) -> Kept:
+    return block.on_cpu()
 
 
 class RetrieveMemory(WindowMemory):
@@ -38,12 +44,12 @@ class RetrieveMemory(WindowMemory):
         settings: MemorySettings,
         reserve: int = 0,
         relevance: Relevance | None = None,
-        keep: Keep = Block.on_cpu,
+        keep: Keep = in_ram,
     ) -> None:
-        super().__init__(model, settings, reserve)
+        super().__init__(model, replace(settings, positions="shrink"), reserve)
         self._relevance, self._keep = relevance, keep
         self._prefix: tuple[Tensor, Tensor] | None = None
-        self._kept: list[Block] = []
+        self._kept: list[Kept] = []
         self._mean_keys: dict[int, Tensor] = {}
 
     def begin(self) -> None:
@@ -54,14 +60,19 @@ class RetrieveMemory(WindowMemory):
         super().add(watched, features, vision_means, position)
         end = len(self.trail)
         if end % self._block_steps == 0:  # `room` let no more steps in than one block has
-            self._kept.append(self._keep(self.cut(end - self._block_steps, end)))
+            block = self.cut(end - self._block_steps, end)
+            kind = self._settings.kv
+            self._kept.append(self._keep(block if kind == "none" else PackedBlock.of(block, kind)))
 
     def restore(self, blocks: Sequence[Block]) -> None:
         super().restore(blocks)
         self._kept = [block for block in blocks if len(block.steps) == self._block_steps]
 
     def block(self, number: int) -> Block:
-        return self._kept[number] if number < len(self._kept) else super().block(number)
+        if number >= len(self._kept):
+            return super().block(number)
+        kept = self._kept[number]
+        return kept.unpack() if isinstance(kept, PackedBlock) else kept
 
     def recall(self, question: Question) -> Memory:
         blocks = -(-len(self.trail) // self._block_steps)
@@ -77,6 +88,11 @@ class RetrieveMemory(WindowMemory):
         inside = range(first // size, -(-last // size))
         return self._shown(_spread(inside, self._settings.picked(-(-len(self.trail) // size))))
 
+    def views(self) -> list[range]:
+        count, size = len(self.trail), self._block_steps
+        at_once = max(self._settings.picked(-(-count // size)), 1) * size
+        return [range(first, min(first + at_once, count)) for first in range(0, count, at_once)]
+
     def fork(self) -> Self:
         twin = super().fork()
         twin._kept, twin._mean_keys = list(self._kept), dict(self._mean_keys)
@@ -87,13 +103,14 @@ class RetrieveMemory(WindowMemory):
         assert self._relevance is not None
         intervals = [each.step.interval for each in self.trail.watched]
         scores = self._relevance(self.trail.features.view(), question.states, intervals).float().cpu()
-        return torch.stack([part.max() for part in scores.split(self._block_steps)])
+        size = self._block_steps
+        return torch.stack([scores[first : first + size].max() for first in range(0, len(scores), size)])
 
     def _likenesses(self, question: Question) -> Tensor:
         """[blocks]: cosine between the mean key of each block and the question's, averaged over layers and
         heads, what all blocks share taken off."""
         for number in range(len(self._mean_keys), len(self._kept)):
-            self._mean_keys[number] = _mean_key(self._kept[number].keys)
+            self._mean_keys[number] = _mean_key(self.block(number).keys)
         means = [self._mean_keys[number] for number in range(len(self._kept))]
         means += [_mean_key(block.keys) for block in self.blocks(len(means), tail=True)]
         each = torch.stack(means)  # [blocks, layers, kv_heads, head_dim]

@@ -14,21 +14,17 @@ from torch import Tensor
 
 from qvl_cli.cache.blocks import Block
 from qvl_cli.cache.full import Memory
-from qvl_cli.memory import MemorySettings
+from qvl_cli.memory import REBASE, MemorySettings
 from qvl_cli.model.load import LoadedModel
 from qvl_cli.sampling import Step
-
-# Positions the gap may reach before the survivors move into it. Each step is moved at most once in a while,
-# never once for each eviction, so rounding does not add up.
-_REBASE = 8_192
 
 
 class WindowMemory(Memory):
     """`append` leaves every position as it was: the distance to the sinks grows.
 
     `shrink` keeps the sinks right in front of the window: they are moved up to it from where they first were,
-    one rotation of a few keys, and the whole cache moves down every 8,192 positions. Only distances matter to
-    attention.
+    one rotation of a few keys, and everything moves down every REBASE positions. Only distances matter to
+    attention, and no key is rotated once for each eviction: rounding would add up.
     """
 
     def __init__(self, model: LoadedModel, settings: MemorySettings, reserve: int = 0) -> None:
@@ -62,10 +58,8 @@ class WindowMemory(Memory):
         for block in blocks[self._first // size :]:
             self.append(block)
 
-    @property
-    def forgotten(self) -> int:
-        """Steps that have left the cache."""
-        return max(self._first - self._settings.sinks, 0)
+    def views(self) -> list[range]:
+        return [range(self._first, len(self.trail))]
 
     def _kept_from(self, now: Fraction) -> int:
         """The first step that a block which begins at `now` may see, sinks aside."""
@@ -89,7 +83,7 @@ class WindowMemory(Memory):
         if self._sinks is None:
             return
         self._gap += trail.advance(gone, first)
-        if self._gap > _REBASE:
+        if self._gap > REBASE:
             survivors, _ = self.cache.states(place, self.cache.length)
             self.cache.write_keys(place, self.rotary.shift(survivors, -self._gap))
             self._base -= self._gap

@@ -87,7 +87,7 @@ def prune(cap: Cap = None, debug: Debug = False) -> int:
     """Remove the least recently used indexes until the cache fits its cap; damaged ones go first."""
     from qvl_cli.cache.library import DEFAULT_CAP
 
-    limit = load_config({"cache_cap": cap}).size("cache_cap")
+    limit = load_config({"cache_cap": cap}).count("cache_cap")
     removed = _library().prune(DEFAULT_CAP if limit is None else limit)
     say(f"qvl: removed {_count(removed)}")
     return EXIT_OK

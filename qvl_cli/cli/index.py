@@ -19,7 +19,8 @@ def _index(file: VideoFile, options: Options) -> int:
     name = config.text("format", "txt")
     if name not in ("txt", "json"):
         raise UsageError(f"no format is called {name!r} here", "choose txt or json")
-    from qvl_cli.pipeline import index, make_request
+    from qvl_cli.indexing import index
+    from qvl_cli.pipeline import make_request
 
     console = Console(config.switch("quiet"))
     request = make_request("index", file, "", config, options.start, options.end)

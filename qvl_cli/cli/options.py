@@ -51,6 +51,19 @@ class Options:
     chunk: Annotated[
         str | None, typer.Option(metavar="STEPS", help="Steps per chunk; changes memory, never results. [8]")
     ] = None
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="What is kept: auto, full, window or retrieve. [auto]"),
+    ] = None
+    max_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Most memory to use, like 8G. [what is free]")
+    ] = None
+    kv: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Keys and values as none, bf16, int8 or int4. [none]")
+    ] = None
+    window: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="What window and retrieve keep in view. [120]")
+    ] = None
     no_index: Annotated[
         bool, typer.Option("--no-index", help="Neither use nor save what was watched (see `qvl cache`).")
     ] = False

@@ -1,8 +1,10 @@
 """What was watched before: found, used, resumed, or saved while the video is watched.
 
 settings   where, how much, and whether at all
-opening    key -> a locked index; who waits for whom
-index      Index: sessions out of stored blocks, and stored blocks out of sessions
+opening    name -> a locked index, checked; who waits for whom
+writer     session -> stored blocks
+index      Index: one run's hold on what is saved
+opened     from what a run is about to its Index
 
 Whatever is wrong with a saved index (damaged, newer, locked, no room) costs the time of watching again, is
 said, and never changes an answer.

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Self
 
 from qvl_cli.budget import STEP_TEXT_TOKENS
 from qvl_cli.cache.library import Library, discard
-from qvl_cli.cache.manifest import FEATURES, WHOLE, IndexKey, Manifest
+from qvl_cli.cache.manifest import FEATURES, WHOLE, IndexKey, Manifest, plan_digest
 from qvl_cli.errors import OverBudget, QvlError
 from qvl_cli.index.opening import Note, open_locked
 from qvl_cli.index.settings import IndexSettings
 from qvl_cli.index.writer import Writer
+from qvl_cli.registry.spec import DTYPES
 from qvl_cli.timeline import TimeSpan, merge
 
 if TYPE_CHECKING:
     from fractions import Fraction
     from pathlib import Path
 
-    from qvl_cli.model.load import LoadedModel
+    from qvl_cli.cache import Block
     from qvl_cli.registry import ModelSpec
     from qvl_cli.sampling import SamplePlan, Step
     from qvl_cli.stream import StreamSession
@@ -36,11 +37,12 @@ FROM_FEATURES = (
 
 
 class NoIndex:
-    """The same for `--no-index`: nothing is found and nothing saved."""
+    """The same where nothing is found and nothing saved."""
 
-    state = "off"
-    plan: SamplePlan | None = None
     warnings: tuple[str, ...] = ()
+
+    def __init__(self, plan: SamplePlan, state: str = "off") -> None:
+        self._plan, self.state = plan, state
 
     def __enter__(self) -> Self:
         return self
@@ -49,13 +51,11 @@ class NoIndex:
 
     def prepare(self, *_: object) -> None: ...
 
-    def session(self, model: LoadedModel, reserve_tokens: int, lost: list[TimeSpan]) -> StreamSession:
-        from qvl_cli.stream import StreamSession
+    def blocks(self, lost: list[TimeSpan]) -> list[Block]:
+        return []
 
-        return StreamSession(model, reserve_tokens)
-
-    def remaining(self, plan: SamplePlan, session: StreamSession) -> tuple[Step, ...]:
-        return plan.steps
+    def remaining(self, session: StreamSession) -> tuple[Step, ...]:
+        return self._plan.steps
 
     def save(self, *_: object) -> None: ...
 
@@ -63,29 +63,31 @@ class NoIndex:
 
 
 class Index:
-    """A context manager, used in this order: `plan`, `prepare`, `session`, `save` while watching, `finish`.
+    """A context manager, used in this order: `prepare`, `blocks`, `save` while watching, `finish`.
 
     state: what became of it, for `Usage.index`: `used`, `features` (what is there are step features alone),
-    `resumed`, `saved`, `saved-features` or `unsaved`. plan: what was watched before, by which plan.
+    `resumed`, `saved`, `saved-features` or `unsaved`.
     """
 
-    def __init__(self, key: IndexKey, settings: IndexSettings, features_do: bool, note: Note) -> None:
+    def __init__(
+        self, key: IndexKey, plan: SamplePlan, settings: IndexSettings, features_do: bool, note: Note
+    ) -> None:
         """Waits for another process that is watching the same video.
 
         features_do: step features are enough for what will be asked. Raises QvlError where saving is insisted
         on and impossible.
         """
-        self._key, self._settings, self._note = key, settings, note
+        self._key, self._plan, self._settings, self._note = key, plan, settings, note
         self._library = Library(settings.root)
         self._features_do = features_do
         self._writer: Writer | None = None
-        opened = open_locked(self._library, key.name, self._is_enough, settings.patience, note)
+        self._digest = plan_digest(plan)
+        opened = open_locked(self._library, key.name, self._digest, self._is_enough, settings.patience, note)
         self._lock, self._writable = opened.lock, opened.writable
         usable = opened.manifest is not None and (
             opened.manifest.kind == WHOLE or self._is_enough(opened.manifest)
         )
         self._held = opened.manifest if usable else None
-        self.plan = opened.plan if usable else None
         self.state = "unsaved"
         if opened.lock is None:
             self._cannot_save(opened.why)
@@ -121,16 +123,15 @@ class Index:
         """Nothing is left to watch."""
         return self._held is not None and self._is_enough(self._held)
 
-    def prepare(
-        self, plan: SamplePlan, spec: ModelSpec, dtype_bytes: int, path: str, duration: Fraction
-    ) -> None:
-        """Decide what of `plan` will be saved, say so with its size, and make room for it.
+    def prepare(self, spec: ModelSpec, path: str, duration: Fraction) -> None:
+        """Decide what of the plan will be saved, say so with its size, and make room for it.
 
         Raises OverBudget where saving is insisted on and there is no room.
         """
         if self.complete or not self._writable:
             return
-        sizes = {kind: index_bytes(plan, spec, dtype_bytes, kind) for kind in (WHOLE, FEATURES)}
+        number = dict(DTYPES.values())[self._key.dtype]
+        sizes = {kind: index_bytes(self._plan, spec, number, kind) for kind in (WHOLE, FEATURES)}
         try:
             kind = self._what_fits(sizes)
             if kind is None:
@@ -140,44 +141,36 @@ class Index:
         except OSError as error:
             self._cannot_save(str(error.strerror))
             return
-        manifest = Manifest(self._key, os.path.realpath(path), duration, spec.name, "", kind)
+        manifest = Manifest(self._key, os.path.realpath(path), duration, spec.name, self._digest, kind)
         if self._held is not None and kind == WHOLE:
             manifest = replace(manifest, blocks=self._held.blocks, lost=self._held.lost)
-        self._writer = Writer(self.folder, manifest, plan)
+        self._writer = Writer(self.folder, manifest, self._plan)
 
-    def session(self, model: LoadedModel, reserve_tokens: int, lost: list[TimeSpan]) -> StreamSession:
-        """A session that has watched what is saved; `lost` gets what could not be decoded then.
-
-        reserve_tokens: as `StreamSession` has it.
-        """
+    def blocks(self, lost: list[TimeSpan]) -> list[Block]:
+        """What is saved, for a session to begin with; `lost` gets what could not be decoded then."""
         from qvl_cli.cache.saved import read_blocks
-        from qvl_cli.stream import StreamSession
 
         held = self._held
         if held is None or not held.blocks:
-            return StreamSession(model, reserve_tokens)
-        folder = self.folder
-        blocks = read_blocks(folder, held)
+            return []
         lost[:] = merge([*lost, *held.lost])
         if held.kind == FEATURES:
-            self.state = "features"
-            self._note(f"using the saved step features {self.name[:12]}")
-            return StreamSession.from_blocks(model, blocks, reserve_tokens)
-        if not self.complete:
-            self.state = "resumed"
-            self._note(f"going on after {held.steps} steps of the saved index {self.name[:12]}")
+            self.state, using = "features", "using the saved step features"
+        elif self.complete:
+            self.state, using = "used", "using the saved index"
         else:
-            self.state = "used"
-            self._note(f"using the saved index {self.name[:12]}")
-            with contextlib.suppress(OSError):
-                os.utime(folder)  # see Library.prune
-        return StreamSession.from_blocks(model, blocks, reserve_tokens)
+            self.state, using = "resumed", f"going on after {held.steps} steps of the saved index"
+        self._note(f"{using} {self.name[:12]}")
+        with contextlib.suppress(OSError):
+            os.utime(self.folder)  # see Library.prune
+        return read_blocks(self.folder, held)
 
-    def remaining(self, plan: SamplePlan, session: StreamSession) -> tuple[Step, ...]:
-        """The steps of `plan` that `session` has still to watch."""
+    def remaining(self, session: StreamSession) -> tuple[Step, ...]:
+        """The steps of the plan that `session` has still to watch."""
         if self.complete:
             return ()
-        return plan.steps[plan.steps.index(session.steps[-1]) + 1 :] if session.steps else plan.steps
+        steps = self._plan.steps
+        return steps[steps.index(session.steps[-1]) + 1 :] if session.steps else steps
 
     def save(self, session: StreamSession, lost: Sequence[TimeSpan]) -> None:
         """Save the blocks watched since the last call."""

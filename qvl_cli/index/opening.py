@@ -14,7 +14,6 @@ from qvl_cli.cache.locks import Lock
 from qvl_cli.cache.manifest import WHOLE, Manifest, check_block, read_manifest, read_plan
 from qvl_cli.cache.place import make_folder
 from qvl_cli.errors import IndexUnusable
-from qvl_cli.sampling import SamplePlan
 
 _LOOK_AGAIN = 0.1  # seconds
 
@@ -27,21 +26,23 @@ class Opened:
     """lock: None where nothing can be read or saved, and `why` says it. writable: no other process has it.
 
     manifest: what is there, every byte of it checked under the lock; of a damaged index the blocks before
-    the damage, not complete then. None where nothing is there. plan: what it was watched by.
+    the damage, not complete then. None where nothing is there.
     """
 
     lock: Lock | None
     manifest: Manifest | None = None
-    plan: SamplePlan | None = None
     writable: bool = False
     why: str = ""
 
 
-def open_locked(library: Library, name: str, enough: Enough, patience: float, note: Note) -> Opened:
+def open_locked(
+    library: Library, name: str, plan: str, enough: Enough, patience: float, note: Note
+) -> Opened:
     """Wait until the index `name` can be had, or its present writer has got no further for `patience`
     seconds.
 
-    enough: whether a manifest needs no more watching. Damage is noted.
+    plan: digest of the plan that must have been watched. enough: whether a manifest needs no more watching.
+    Damage is noted.
     """
     try:
         make_folder(library.root)
@@ -56,9 +57,9 @@ def open_locked(library: Library, name: str, enough: Enough, patience: float, no
             shared = not repair and seen is not None and enough(seen)
             lock = library.lock(name, exclusive=not shared)
             if lock is not None:
-                manifest, plan = _checked(folder, name, _silent if repair else note)
+                manifest = _checked(folder, name, plan, _silent if repair else note)
                 if not shared or (manifest is not None and enough(manifest)):
-                    return Opened(lock, manifest, plan, writable=not shared)
+                    return Opened(lock, manifest, writable=not shared)
                 lock.release()
                 repair = True  # damaged, and said so: this process has to write, if it can
                 continue
@@ -96,21 +97,23 @@ def _read(folder: Path, name: str, note: Note | None = None) -> Manifest | None:
     return manifest
 
 
-def _checked(folder: Path, name: str, note: Note) -> tuple[Manifest | None, SamplePlan | None]:
-    """The manifest and its plan as far as every byte behind them is what was written."""
+def _checked(folder: Path, name: str, plan: str, note: Note) -> Manifest | None:
+    """The manifest as far as every byte behind it is what was written."""
     manifest = _read(folder, name, note)
     if manifest is None:
-        return None, None
+        return None
     whole = 0
     try:
-        plan = read_plan(folder, manifest)
+        read_plan(folder, manifest)
+        if manifest.plan != plan:
+            raise IndexUnusable(f"{folder} was watched by another plan")
         with ThreadPoolExecutor() as pool:  # hashing lets other threads run
             for _ in pool.map(partial(check_block, folder), manifest.blocks):
                 whole += 1
     except IndexUnusable as error:
         if not whole or manifest.kind != WHOLE:
             note(f"{error.fact}: watching again")
-            return None, None
+            return None
         note(f"{error.fact}: watching again from there")
         manifest = replace(manifest, blocks=manifest.blocks[:whole], complete=False)
-    return manifest, plan
+    return manifest

@@ -25,5 +25,5 @@ class IndexSettings:
         """None where `no_index` is set. Raises UsageError."""
         if config.switch("no_index") and not insist:
             return None
-        cap = config.size("cache_cap")
+        cap = config.count("cache_cap")
         return IndexSettings(cache_root(config), DEFAULT_CAP if cap is None else cap, insist)

@@ -70,7 +70,7 @@ class Writer:
     def _begin(self) -> None:
         """A folder with the plan and nothing that the manifest does not name."""
         make_folder(self._folder)
-        self.manifest = replace(self.manifest, plan=write_plan(self._folder, self._plan))
+        write_plan(self._folder, self._plan)
         write_manifest(self._folder, self.manifest)
         named = {MANIFEST, PLAN, *(block.file for block in self.manifest.blocks)}
         for path in self._folder.iterdir():

@@ -65,16 +65,20 @@ class Rotary:
 
         `rotate(keys, -positions)` takes the rotation off again.
         """
-        angles = positions.to(self.axes.device).double()[self.axes].T * self.frequencies  # [n, head_dim / 2]
-        return self._turn(keys, angles)
+        return turn(keys, *self.turns(positions))
 
     def shift(self, keys: Tensor, by: int) -> Tensor:
         """Rotated keys [..., n, head_dim], all moved by `by` positions: one angle for each frequency."""
-        return self._turn(keys, self.frequencies * by)
+        angles = self.frequencies * by
+        return turn(keys, angles.cos().float(), angles.sin().float())
 
-    def _turn(self, keys: Tensor, angles: Tensor) -> Tensor:
-        """Pairs (i, i + head_dim / 2) turned by angles [..., head_dim / 2], in float32 at least."""
-        wide = torch.promote_types(keys.dtype, torch.float32)
-        cos, sin = angles.cos().to(wide), angles.sin().to(wide)
-        low, high = keys.to(wide).chunk(2, dim=-1)
-        return torch.cat([low * cos - high * sin, high * cos + low * sin], dim=-1).to(keys.dtype)
+    def turns(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine and sine of the angles at positions [3, n], float32 [n, head_dim / 2], for `turn`."""
+        angles = positions.to(self.axes.device).double()[self.axes].T * self.frequencies
+        return angles.cos().float(), angles.sin().float()
+
+
+def turn(keys: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Pairs (i, i + head_dim / 2) of keys [..., n, head_dim] turned, in float32; of the keys' own dtype."""
+    low, high = keys.float().chunk(2, dim=-1)
+    return torch.cat([low * cos - high * sin, high * cos + low * sin], dim=-1).to(keys.dtype)
