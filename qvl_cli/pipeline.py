@@ -125,8 +125,7 @@ class Watched:
 
 @contextmanager
 def watched(request: Request, listener: Listener) -> Iterator[Watched]:
-    """Open, plan, check, load, watch: or take what was saved of it. Raises the errors of every stage, all in
-    qvl's own tree."""
+    """Open, plan, check, load, watch: or take what was saved. Raises the errors of every stage, all qvl's."""
     from qvl_cli.model.load import pick_device, pick_dtype
 
     with open_video(request.path) as video:
@@ -262,8 +261,7 @@ def open_session(
     on_disk: bool,
     blocks: Sequence[Block] = (),
 ) -> StreamSession:
-    """A session that has watched `blocks`, with room for what it will hold. on_disk: where blocks go that
-    leave the device."""
+    """One that has watched `blocks`, with room for more. on_disk: where blocks go that leave the device."""
     from qvl_cli.align.head import HeadAligner
     from qvl_cli.cache import make_memory
     from qvl_cli.cache.retrieve import in_ram
