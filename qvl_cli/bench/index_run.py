@@ -70,7 +70,7 @@ def ask(which: str, clip: str, cache: str) -> dict[str, Any]:
         loading.append((time.perf_counter() - began[0], time.process_time() - began[1]))
         return model
 
-    pipeline.load = timed
+    pipeline.load = timed  # type: ignore[assignment]
     first = FirstWord()
     request = pipeline.Request(
         "ask",

@@ -49,6 +49,10 @@ class IndexKey:
         """32 hex digits: the folder of the index."""
         return hashlib.sha256(exact.dump(self)).hexdigest()[:32]
 
+    def plans_like(self, other: IndexKey) -> bool:
+        """Whether the same plan belongs to both: how much is kept, and in which dtype, is no part of it."""
+        return replace(self, memory=other.memory, dtype=other.dtype) == other
+
 
 def settings_text(settings: object) -> str:
     """A frozen dataclass of settings as a part of a key: canonical and exact."""

@@ -155,7 +155,11 @@ def _described(entry: Entry) -> dict[str, Any]:
             "model": held.model,
             "blocks": len(held.blocks),
             "steps": held.steps,
-            "bound_to": asdict(held.key) | {"settings": json.loads(held.key.settings)},
+            "bound_to": {
+                **asdict(held.key),
+                "sampling": json.loads(held.key.sampling),
+                "memory": json.loads(held.key.memory),
+            },
         }
     return described
 
