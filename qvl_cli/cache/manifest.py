@@ -51,7 +51,7 @@ class IndexKey:
 
     def plans_like(self, other: IndexKey) -> bool:
         """Whether the same plan belongs to both: how much is kept, and in which dtype, is no part of it."""
-        return replace(self, memory=other.memory, dtype=other.dtype) == other
+        return other == replace(self, memory=other.memory, dtype=other.dtype)
 
 
 def settings_text(settings: object) -> str:
