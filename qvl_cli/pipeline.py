@@ -130,8 +130,9 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
 
     with open_video(request.path) as video:
         spec, chosen = choose_spec(request, listener)
+        sha256 = content_hash(request.path)
         dtype = pick_dtype(request.dtype, pick_device(request.device), spec)
-        subject = Subject(content_hash(request.path), spec, str(dtype), request.sampling)
+        subject = Subject.of(sha256, spec, dtype, request.sampling, request.index)
         plan = saved_plan(subject, request.index) or plan_samples(video.info, request.sampling, spec)
         memory, on_disk = check_plan(plan, spec, request)
         notes = (*chosen, *plan.notes)
@@ -151,14 +152,12 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
             if index.state == "features":  # nothing to choose among
                 memory = MemorySettings("full")
             session = open_session(model, aligner, plan, memory, on_disk, blocks)
-            rest, save = (
-                replace(plan, steps=index.remaining(session)),
-                partial(index.save, session, video.lost),
-            )
+            rest = replace(plan, steps=index.remaining(session))
+            save = partial(index.save, session, video.lost)
             sections = watch(video, rest, session, request, listener, memory, save)
             index.finish(session, video.lost)
             seconds = time.monotonic() - began
-        yield Watched(video, subject.video, plan, session, aligner, sections, index, notes, seconds)
+        yield Watched(video, sha256, plan, session, aligner, sections, index, notes, seconds)
 
 
 def run(request: Request, listener: Listener) -> Answer:

@@ -267,9 +267,9 @@ def test_the_key_names_all_that_decides(tmp_path: Path) -> None:
     def name(task: str = "ask", **settings: object) -> str:
         one = request(tmp_path, task, "?", **settings)
         spec, _ = pipeline.choose_spec(one, Heard())
-        subject = Subject("ab", spec, one.dtype, one.sampling)
-        assert one.index is not None
-        return subject.key(one.index, replace(one.memory, policy=settings.get("memory", "full"))).name
+        subject = Subject.of("ab", spec, one.dtype, one.sampling, one.index)
+        assert subject is not None
+        return subject.key(replace(one.memory, policy=settings.get("memory", "full"))).name
 
     plain = name()
     others: list[dict[str, object]] = [

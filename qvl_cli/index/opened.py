@@ -18,35 +18,45 @@ from qvl_cli.sampling import SamplePlan, SamplingSettings
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Which bits are watched: the sha256 of a video, by which checkpoint in which dtype, sampled how."""
+    """Which bits are watched: the sha256 of a video, the digest of the weights that watch, sampled how."""
 
     video: str
-    spec: ModelSpec
+    weights: str
     dtype: str
     sampling: SamplingSettings
 
-    def key(self, settings: IndexSettings, memory: MemorySettings) -> IndexKey:
+    @staticmethod
+    def of(
+        video: str, spec: ModelSpec, dtype: object, sampling: SamplingSettings, settings: IndexSettings | None
+    ) -> Subject | None:
+        """None where no index is wanted: naming all of the weights takes time."""
+        if settings is None:
+            return None
+        weights = registry.weights_digest(spec.folder, settings.root / "weights.json")
+        return Subject(video, weights, str(dtype).removeprefix("torch."), sampling)
+
+    def key(self, memory: MemorySettings) -> IndexKey:
         """memory: what the plan made of `auto`."""
         if memory.policy == "full":
             memory = MemorySettings("full")  # windows and choices mean nothing to it
         return IndexKey(
             video=self.video,
-            weights=registry.weights_digest(self.spec.folder, settings.root / "weights.json"),
+            weights=self.weights,
             sampling=settings_text(self.sampling),
             memory=settings_text(memory),
-            dtype=self.dtype.removeprefix("torch."),
+            dtype=self.dtype,
         )
 
 
-def saved_plan(subject: Subject, settings: IndexSettings | None) -> SamplePlan | None:
+def saved_plan(subject: Subject | None, settings: IndexSettings | None) -> SamplePlan | None:
     """The plan by which the same was watched before: the video need not be scanned again for it."""
-    if settings is None:
+    if subject is None or settings is None:
         return None
-    return Library(settings.root).plan_for(subject.key(settings, MemorySettings()))
+    return Library(settings.root).plan_for(subject.key(MemorySettings()))
 
 
 def open_index(
-    subject: Subject,
+    subject: Subject | None,
     plan: SamplePlan,
     memory: MemorySettings,
     settings: IndexSettings | None,
@@ -57,14 +67,14 @@ def open_index(
 
     Raises QvlError where saving is insisted on and impossible.
     """
-    if settings is None:
+    if subject is None or settings is None:
         return NoIndex(plan)
     if why := unsavable(memory):
         if settings.insist:
             raise UsageError(f"no index can be saved: {why}", "leave the flag out")
         note(f"nothing is saved for later questions: {why}")
         return NoIndex(plan, "unsaved")
-    return Index(subject.key(settings, memory), plan, settings, features_do, note)
+    return Index(subject.key(memory), plan, settings, features_do, note)
 
 
 def unsavable(memory: MemorySettings) -> str | None:
