@@ -113,10 +113,10 @@ def stored(root: Path) -> dict[str, bytes]:
 
 
 @contextmanager
-def read_only(folder: Path) -> Iterator[None]:
-    """`folder` without the right to write in it, for root too: this thread lays that power down."""
+def limited(folder: Path, mode: int) -> Iterator[None]:
+    """`folder` with these rights, for root too: this thread lays its powers down."""
     before = folder.stat().st_mode
-    folder.chmod(0o500)
+    folder.chmod(mode)
     try:
         with _without_override():
             yield

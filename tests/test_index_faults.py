@@ -20,7 +20,7 @@ from qvl_cli.answer import Answer
 from qvl_cli.cache.locks import try_lock
 from qvl_cli.errors import QvlError, UsageError
 from qvl_cli.index.opened import Subject
-from tests.indexing import Heard, ask, index, read_only, request, said, stored
+from tests.indexing import Heard, ask, index, limited, request, said, stored
 
 HOLDER = """
 import fcntl, sys, time
@@ -150,7 +150,7 @@ def test_indexing_on_a_full_disk_fails_in_a_line_and_goes_on_later(
 
 
 def test_a_read_only_cache_is_read_and_not_written(root: Path, truth: tuple[Path, Answer]) -> None:
-    with read_only(root):
+    with limited(root, 0o500):
         assert said(ask(root)) == said(truth[1])
         heard = Heard()
         assert ask(root, heard, fps="1").usage.index == "unsaved"
@@ -165,10 +165,18 @@ def test_damage_in_a_read_only_cache_is_watched_again(root: Path, truth: tuple[P
     for path in root.glob("*.lock"):
         path.unlink()
     heard = Heard()
-    with read_only(root):
+    with limited(root, 0o500):
         answer = ask(root, heard)
     assert (answer.usage.index, answer.text) == ("unsaved", truth[1].text)
     assert heard.watched
+
+
+def test_a_cache_that_is_closed_to_us(root: Path, truth: tuple[Path, Answer]) -> None:
+    heard = Heard()
+    with limited(root, 0):
+        answer = ask(root, heard)
+    assert (answer.usage.index, answer.text) == ("unsaved", truth[1].text)
+    assert heard.said("Permission denied")
 
 
 def test_a_cache_that_can_be_no_folder(tmp_path: Path) -> None:

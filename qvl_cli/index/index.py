@@ -134,13 +134,12 @@ class Index:
         sizes = {kind: index_bytes(self._plan, spec, number, kind) for kind in (WHOLE, FEATURES)}
         try:
             kind = self._what_fits(sizes)
-            if kind is None:
-                return
-            for gone in self._library.prune(self._settings.cap - sizes[kind], self.name):
-                self._note(f"removed the saved index {gone.name} to make room in the cache")
         except OSError as error:
             self._cannot_save(str(error.strerror))
             return
+        if kind is None:
+            return
+        self._make_room(sizes[kind])
         manifest = Manifest(self._key, os.path.realpath(path), duration, spec.name, self._digest, kind)
         if self._held is not None and kind == WHOLE:
             manifest = replace(manifest, blocks=self._held.blocks, lost=self._held.lost)
@@ -212,6 +211,14 @@ class Index:
             return FEATURES
         self._note(f"saving an index of at most {mebibytes(size)} in {root}")
         return WHOLE
+
+    def _make_room(self, size: int) -> None:
+        """For so many bytes under the cap, if others can be removed."""
+        try:
+            for gone in self._library.prune(self._settings.cap - size, self.name):
+                self._note(f"removed the saved index {gone.name} to make room in the cache")
+        except QvlError as error:
+            self._note(f"the cache may outgrow its cap: {error.fact}")
 
     def _write(self, session: StreamSession, lost: Sequence[TimeSpan], complete: bool) -> None:
         if self._writer is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from qvl_cli import registry
 from qvl_cli.cache.library import Library
 from qvl_cli.cache.manifest import IndexKey, settings_text
-from qvl_cli.errors import UsageError
+from qvl_cli.errors import QvlError, UsageError
 from qvl_cli.index.index import Index, NoIndex
 from qvl_cli.index.opening import Note
 from qvl_cli.index.settings import IndexSettings
@@ -52,7 +52,10 @@ def saved_plan(subject: Subject | None, settings: IndexSettings | None) -> Sampl
     """The plan by which the same was watched before: the video need not be scanned again for it."""
     if subject is None or settings is None:
         return None
-    return Library(settings.root).plan_for(subject.key(MemorySettings()))
+    try:
+        return Library(settings.root).plan_for(subject.key(MemorySettings()))
+    except QvlError:  # no such folder for us: opening the index will say so
+        return None
 
 
 def open_index(
