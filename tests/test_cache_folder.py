@@ -240,13 +240,7 @@ def test_cache_commands(
     assert qvl("rm", "bbb")[0] == 0
     assert qvl("prune", "--cache-cap", "0")[2] == "qvl: removed 2 indexes\n"
     assert qvl("ls") == (0, "", "")
-    for wrong in (
-        ["rm"],
-        ["rm", "--all", "a"],
-        ["show", "a"],
-        ["ls", "-f", "srt"],
-        ["prune", "--cache-cap", "x"],
-    ):
+    for wrong in ("rm", "rm --all a", "show a", "ls -f srt", "prune --cache-cap x"):
         code, out, line = qvl(*wrong.split())
         assert (code, out, len(line.splitlines())) == (2, "", 1), wrong
     assert qvl("verify", "-f", "json") == (0, '{"schema": "qvl.cache/1", "entries": []}\n', "")
