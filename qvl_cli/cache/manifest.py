@@ -32,8 +32,8 @@ WHOLE, FEATURES = "whole", "features"
 class IndexKey:
     """Everything that decides what watching gives. Two runs with equal keys watch the same bits.
 
-    video: sha256 of the file. weights: `registry.weights_digest`. settings: canonical JSON of the settings
-    of sampling and cache. kind: WHOLE or FEATURES. version: of the qvl that planned and watched.
+    video: sha256 of the file. weights: `registry.weights_digest`. sampling, memory: `settings_text` of what
+    was asked for and of what was kept. version: of the qvl that planned and watched.
     """
 
     video: str
