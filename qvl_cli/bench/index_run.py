@@ -18,6 +18,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from qvl_cli.errors import QvlError
 from qvl_cli.index import IndexSettings
 from qvl_cli.sampling import DETAIL
 
+_HEAVY = ("model.load", "model.world_gate", "cache.saved", "align.head", "tasks.ask", "cli.app")
 _QUESTIONS = {"first": "What appears?", "second": "What shape is red?"}
 
 
@@ -54,8 +56,7 @@ def film_clip(path: str, seconds: str) -> dict[str, Any]:
 
 def ask(which: str, clip: str, cache: str) -> dict[str, Any]:
     """`first` begins with an empty cache; `second` reads files that the kernel was told to forget."""
-    import transformers  # noqa: F401 - what loading it takes is the process's start, not the question's
-
+    _import_all()
     root = Path(cache)
     if which == "first":
         shutil.rmtree(root, ignore_errors=True)
@@ -100,9 +101,8 @@ def ask(which: str, clip: str, cache: str) -> dict[str, Any]:
 def kill(clip: str, cache: str, kills: str, seed: str) -> dict[str, Any]:
     """Index in one go; then, for each random moment within the time that took, index, SIGKILL, index again,
     and compare every byte of what is saved."""
+    _import_all()  # so that forked children begin with watching
     root, chance = Path(cache), random.Random(int(seed))
-    import transformers  # noqa: F401 - forked children begin with everything imported
-
     began = time.monotonic()
     _finish(_start(clip, root / "whole"))
     whole_s = time.monotonic() - began
@@ -121,6 +121,12 @@ def kill(clip: str, cache: str, kills: str, seed: str) -> dict[str, Any]:
         equal += _saved(folder) == whole
         shutil.rmtree(folder)
     return {"equal": equal, "kills": int(kills), "with_blocks": with_blocks}
+
+
+def _import_all() -> None:
+    """What a run would import on its way: the start of a process, not a part of watching or answering."""
+    for module in _HEAVY:
+        import_module(f"qvl_cli.{module}")
 
 
 def _start(clip: str, folder: Path) -> int:
