@@ -99,7 +99,7 @@ def ask(which: str, clip: str, cache: str) -> dict[str, Any]:
 
 
 def kill(clip: str, cache: str, kills: str, seed: str) -> dict[str, Any]:
-    """Index in one go; then, for each random moment within the time that took, index, SIGKILL, index again,
+    """Index in one go; then, at each random moment within the time that took, index, SIGKILL, index again,
     and compare every byte of what is saved."""
     _import_all()  # so that forked children begin with watching
     root, chance = Path(cache), random.Random(int(seed))
@@ -109,18 +109,22 @@ def kill(clip: str, cache: str, kills: str, seed: str) -> dict[str, Any]:
     whole = _saved(root / "whole")
     if not whole:
         raise QvlError("nothing was saved")
-    equal = with_blocks = 0
-    for number in range(int(kills)):
-        folder = root / str(number)
+    equal = with_blocks = done = 0
+    while done < int(kills):
+        folder, moment = root / str(done), chance.uniform(0, whole_s)
         child = _start(clip, folder)
-        time.sleep(chance.uniform(0, whole_s))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        with_blocks += any(folder.rglob("*.safetensors"))
-        _finish(_start(clip, folder))
-        equal += _saved(folder) == whole
-        shutil.rmtree(folder)
-    return {"equal": equal, "kills": int(kills), "with_blocks": with_blocks}
+        time.sleep(moment)
+        if os.waitpid(child, os.WNOHANG)[0]:  # it was faster this time, and there was nothing to kill
+            whole_s = moment
+        else:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            with_blocks += any(folder.rglob("*.safetensors"))
+            _finish(_start(clip, folder))
+            equal += _saved(folder) == whole
+            done += 1
+        shutil.rmtree(folder, ignore_errors=True)
+    return {"equal": equal, "kills": done, "with_blocks": with_blocks}
 
 
 def _import_all() -> None:

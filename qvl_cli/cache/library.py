@@ -11,7 +11,15 @@ from functools import partial
 from pathlib import Path
 
 from qvl_cli.cache.locks import Lock, try_lock
-from qvl_cli.cache.manifest import MANIFEST, IndexKey, Manifest, check_block, read_manifest, read_plan
+from qvl_cli.cache.manifest import (
+    MANIFEST,
+    IndexKey,
+    Manifest,
+    check_block,
+    check_plan,
+    read_manifest,
+    read_plan,
+)
 from qvl_cli.errors import IndexUnusable, QvlError, UsageError
 from qvl_cli.sampling import SamplePlan
 
@@ -140,7 +148,7 @@ def verify(entry: Entry) -> list[str]:
     manifest = entry.manifest
     if manifest is None:
         return [entry.trouble or "it has no manifest"]
-    checks: list[Callable[[], object]] = [partial(read_plan, entry.folder, manifest)]
+    checks: list[Callable[[], object]] = [partial(check_plan, entry.folder, manifest)]
     checks += [partial(check_block, entry.folder, stored) for stored in manifest.blocks]
     troubles: list[str] = []
     for check in checks:

@@ -140,16 +140,24 @@ def write_plan(folder: Path, plan: SamplePlan) -> None:
     write_whole(folder / PLAN, exact.dump(plan))
 
 
-def read_plan(folder: Path, manifest: Manifest) -> SamplePlan:
-    """The plan that was watched. Raises IndexUnusable where it is missing or damaged."""
+def check_plan(folder: Path, manifest: Manifest) -> bytes:
+    """The bytes of plan.json. Raises IndexUnusable where they are not those that were written."""
     path = folder / PLAN
     try:
         data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != manifest.plan:
-            raise ValueError("its checksum is wrong")
-        return exact.load(SamplePlan, data)
-    except (OSError, ValueError) as error:
-        raise IndexUnusable(f"{path} is damaged ({_short(error)})") from error
+    except OSError as error:
+        raise IndexUnusable(f"{path} cannot be read: {error.strerror}") from error
+    if hashlib.sha256(data).hexdigest() != manifest.plan:
+        raise IndexUnusable(f"{path} is damaged: its checksum is wrong")
+    return data
+
+
+def read_plan(folder: Path, manifest: Manifest) -> SamplePlan:
+    """The plan that was watched. Raises IndexUnusable where it is missing or damaged."""
+    try:
+        return exact.load(SamplePlan, check_plan(folder, manifest))
+    except ValueError as error:
+        raise IndexUnusable(f"{folder / PLAN} is no plan ({_short(error)})") from error
 
 
 def check_block(folder: Path, stored: StoredBlock) -> None:

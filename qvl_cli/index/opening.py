@@ -11,7 +11,7 @@ from pathlib import Path
 
 from qvl_cli.cache.library import Library
 from qvl_cli.cache.locks import Lock
-from qvl_cli.cache.manifest import WHOLE, Manifest, check_block, read_manifest, read_plan
+from qvl_cli.cache.manifest import WHOLE, Manifest, check_block, check_plan, read_manifest
 from qvl_cli.cache.place import make_folder
 from qvl_cli.errors import IndexUnusable
 
@@ -104,7 +104,7 @@ def _checked(folder: Path, name: str, plan: str, note: Note) -> Manifest | None:
         return None
     whole = 0
     try:
-        read_plan(folder, manifest)
+        check_plan(folder, manifest)
         if manifest.plan != plan:
             raise IndexUnusable(f"{folder} was watched by another plan")
         with ThreadPoolExecutor() as pool:  # hashing lets other threads run
