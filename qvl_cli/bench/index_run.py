@@ -27,7 +27,10 @@ from qvl_cli.errors import QvlError
 from qvl_cli.index import IndexSettings
 from qvl_cli.sampling import DETAIL
 
-_HEAVY = ("model.load", "model.world_gate", "cache.saved", "align.head", "tasks.ask", "cli.app")
+_HEAVY = (
+    "model.load", "model.world_gate", "cache.policies", "cache.saved", "cache.spill", "align.head",
+    "tasks.ask", "tasks.sections", "cli.app",
+)  # fmt: skip
 _QUESTIONS = {"first": "What appears?", "second": "What shape is red?"}
 
 
@@ -50,7 +53,7 @@ def film_clip(path: str, seconds: str) -> dict[str, Any]:
     from qvl_cli.tiny.film import film
     from qvl_cli.tiny.world import TRAINING_SEEDS, write_script
 
-    film(write_script(TRAINING_SEEDS + int(seconds), float(seconds)), Path(path), rate=2, scale=1)
+    film(write_script(TRAINING_SEEDS + int(seconds), float(seconds)), Path(path))
     return {}
 
 
