@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from qvl_cli.bench import harness, startup_run
-from qvl_cli.bench.process import SAMPLED, measure
+from qvl_cli.bench.process import MEMORY, SAMPLED, measure
 from qvl_cli.bench.row import Bench, Flag, Run, Variant
 from qvl_cli.bench.table import BENCHES
 from qvl_cli.cli.app import main
@@ -112,7 +112,7 @@ def test_a_command_that_is_not_there(tmp_path: Path) -> None:
         measure(Variant("lost", (str(tmp_path / "nothing"),)), tmp_path)
 
 
-ALLOCATING = "import sys, time; held = b'x' * (int(sys.argv[1]) << 20); time.sleep(0.1)"
+ALLOCATING = "import sys, time; held = b'x' * (int(sys.argv[1]) << 20); time.sleep(0.3)"
 
 
 @needs_proc
@@ -139,7 +139,7 @@ import mmap, sys, time
 with open(sys.argv[1], "rb") as file:
     view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     print(sum(view[place] for place in range(0, len(view), 4096)))
-time.sleep(0.1)
+time.sleep(0.3)
 """
     run = measure(python("mapping", mapping, str(path)), tmp_path)
     assert run.peak_bytes < 50 * MIB
@@ -207,7 +207,7 @@ def test_stdout_is_one_json_line_and_the_table_is_on_stderr(
     out, err = capfd.readouterr()
     assert out.endswith("\n") and out.count("\n") == 1
     assert json.loads(out)["results"]["seen"] == {"A": 1, "B": 2}
-    assert "seen A" in err and "median" in err
+    assert "seen A" in err and "median" in err and f"qvl: peak_mb is {MEMORY}" in err
     assert main(["bench", "logged", "--repeats", "1", "-q"]) == 0
     assert capfd.readouterr().err == ""
 

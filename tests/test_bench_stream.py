@@ -13,7 +13,7 @@ from qvl_cli.bench.checkpoint import byte_tokenizer, write_random
 from qvl_cli.bench.noise import noise_clip
 from qvl_cli.bench.row import Run
 from qvl_cli.bench.shapes import SHAPES, Shape, config_json, shape_named
-from qvl_cli.errors import UsageError
+from qvl_cli.errors import QvlError, UsageError
 from qvl_cli.model.preprocess import step_text
 from qvl_cli.registry import read_spec
 
@@ -102,3 +102,6 @@ def test_figures_by_hand(tmp_path: Path) -> None:
     assert figures["max_abs_diff"]["fp32"] == 0.25 and figures["max_abs_diff"]["fp32 16k chunk 32"] == 0
     assert figures["tokens"] == {"4k": 4100, "16k": 16_400}
     assert figures["peer_mb"] == {"4k": 200, "16k": 800} and figures["qvl_mb"]["fp32"] == 200
+    runs[1] = run("peer 4k", 100)
+    with pytest.raises(QvlError, match="4k tokens take no memory"):
+        stream._figures({each.variant: each for each in runs})

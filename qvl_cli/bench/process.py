@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -57,13 +58,23 @@ def measure(variant: Variant, folder: Path) -> Run:
 
 def _watch(pid: int) -> tuple[int, Any, int]:
     """Wait status, resource usage and the most anonymous bytes seen until the process ends."""
-    peak = 0
-    while True:
-        ended, status, used = os.wait4(pid, os.WNOHANG if SAMPLED else 0)
-        if ended:
-            return status, used, peak
-        peak = max(peak, _anonymous_bytes(pid))
-        time.sleep(_EVERY)
+    ended, peak = threading.Event(), 0
+
+    def sample() -> None:
+        nonlocal peak
+        while not ended.wait(_EVERY):
+            peak = max(peak, _anonymous_bytes(pid))
+
+    sampler = threading.Thread(target=sample, name="qvl-bench-memory", daemon=True)
+    if SAMPLED:
+        sampler.start()
+    try:
+        _, status, used = os.wait4(pid, 0)
+    finally:
+        ended.set()
+        if SAMPLED:
+            sampler.join()
+    return status, used, peak
 
 
 def _anonymous_bytes(pid: int) -> int:

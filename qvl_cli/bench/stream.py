@@ -9,7 +9,7 @@ from pathlib import Path
 from qvl_cli.bench.process import measure
 from qvl_cli.bench.row import Bench, Figures, Flag, Round, Settings, Variant, python_module
 from qvl_cli.bench.shapes import shape_named
-from qvl_cli.errors import UsageError
+from qvl_cli.errors import QvlError, UsageError
 
 SIDE = 256  # pixels of a frame's side
 VISION_TOKENS = 64  # of a step
@@ -55,6 +55,8 @@ def _figures(runs: Round) -> Figures:
         stream, peer = runs[f"qvl {size} chunk {chunk} {kv}"], runs[f"peer {size}"]
         own = stream.peak_bytes - runs[f"qvl load {size}"].peak_bytes
         others = peer.peak_bytes - runs[f"peer load {size}"].peak_bytes
+        if others <= 0:
+            raise QvlError(f"{size} tokens take no memory that can be told from noise", "give more --tokens")
         figures["qvl_mb"][key], figures["peer_mb"][size] = own / 2**20, others / 2**20
         figures["memory_ratio"][key] = own / others
         figures["time_ratio"][key] = stream.number("seconds") / peer.number("seconds")

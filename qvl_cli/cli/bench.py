@@ -85,6 +85,7 @@ def _measure(bench: Bench, settings: Mapping[str, str], repeats: int, quiet: boo
     finally:
         console.close()
     console.table(f"{bench.name}: {bench.measures}", ("figure", "median", "least", "most"), _rows(document))
+    console.note(f"peak_mb is {document['memory']}")
     put(json.dumps(document) + "\n")
     return EXIT_OK
 
