@@ -108,15 +108,17 @@ def run(request: Request, listener: Listener) -> Answer:
         spec, chosen = choose_spec(request, listener)
         plan = plan_samples(video.info, request.sampling, spec)
         known = (*chosen, *plan.notes)
-        memory, on_disk = check_plan(plan, spec, request)
+        memory, spilled = check_plan(plan, spec, request)
         head = request.aligner != "text" and spec.has_alignment_head
         if memory.policy != "full" and request.memory.policy == "auto":
             known = (*known, f"the whole video does not fit into memory: --memory {memory.policy}")
         known = (*known, *what_is_lost(plan.steps, memory, spec.block_steps, head))
+        if spilled:
+            known = (*known, f"blocks go to a temporary file of up to {spilled / 2**20:.0f} MiB")
         for note in known:
             listener.note(note)
         model, aligner = load(spec, request)
-        session = open_session(model, aligner, plan, memory, on_disk)
+        session = open_session(model, aligner, plan, memory, spilled)
 
         began = time.monotonic()
         sections = watch(video, plan, session, request, listener, memory)
@@ -172,9 +174,9 @@ def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[
     return spec, ()
 
 
-def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> tuple[MemorySettings, bool]:
-    """What of the plan is kept, and whether on disk. Raises OverBudget for what would not fit, before any
-    load."""
+def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> tuple[MemorySettings, int]:
+    """What of the plan is kept, and bytes of it that must go to disk. Raises OverBudget for what would not
+    fit, before any load."""
     from qvl_cli.model.load import pick_device, pick_dtype
 
     device = pick_device(request.device)
@@ -185,7 +187,7 @@ def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> tuple[Mem
     memory = choose_memory(plan, spec, free, size, request.memory)
     need = check_budget(plan, spec, free, size, request.steps_per_chunk, memory)
     beside = free - need.bytes if device.type == "cpu" else free_memory()
-    return memory, need.kept > beside
+    return memory, need.kept if need.kept > beside else 0
 
 
 def free_on_device(request: Request) -> tuple[int, int]:
@@ -207,9 +209,9 @@ def load(spec: ModelSpec, request: Request) -> tuple[LoadedModel, Aligner]:
 
 
 def open_session(
-    model: LoadedModel, aligner: Aligner, plan: SamplePlan, memory: MemorySettings, on_disk: bool
+    model: LoadedModel, aligner: Aligner, plan: SamplePlan, memory: MemorySettings, spilled: int
 ) -> StreamSession:
-    """An empty session with room for what it will hold. on_disk: where blocks go that leave the device."""
+    """An empty session with room for what it will hold. spilled: bytes of blocks that go to disk."""
     from qvl_cli.align.head import HeadAligner
     from qvl_cli.cache import make_memory
     from qvl_cli.cache.retrieve import in_ram
@@ -220,7 +222,7 @@ def open_session(
     steps = len(plan.steps) if whole else most_held(plan.steps, memory, model.spec.block_steps)
     reserve = held_tokens(plan, steps) + turn_tokens(model.spec)
     relevance = aligner.relevance if isinstance(aligner, HeadAligner) else None
-    kept = make_memory(model, memory, reserve, relevance, Spill() if on_disk else in_ram)
+    kept = make_memory(model, memory, reserve, relevance, Spill(expected=spilled) if spilled else in_ram)
     return StreamSession(model, memory=kept)
 
 
