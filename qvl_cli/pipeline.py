@@ -108,15 +108,12 @@ def run(request: Request, listener: Listener) -> Answer:
         spec, chosen = choose_spec(request, listener)
         plan = plan_samples(video.info, request.sampling, spec)
         known = (*chosen, *plan.notes)
-        memory, spilled = check_plan(plan, spec, request)
-        head = request.aligner != "text" and spec.has_alignment_head
-        if memory.policy != "full" and request.memory.policy == "auto":
-            known = (*known, f"the whole video does not fit into memory: --memory {memory.policy}")
-        known = (*known, *what_is_lost(plan.steps, memory, spec.block_steps, head))
-        if spilled:
-            known = (*known, f"blocks go to a temporary file of up to {spilled / 2**20:.0f} MiB")
         for note in known:
             listener.note(note)
+        memory, spilled = check_plan(plan, spec, request)
+        for note in (kept := memory_notes(plan, spec, request, memory, spilled)):
+            listener.note(note)
+        known = (*known, *kept)
         model, aligner = load(spec, request)
         session = open_session(model, aligner, plan, memory, spilled)
 
@@ -190,6 +187,19 @@ def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> tuple[Mem
     return memory, need.kept if need.kept > beside else 0
 
 
+def memory_notes(
+    plan: SamplePlan, spec: ModelSpec, request: Request, memory: MemorySettings, spilled: int
+) -> tuple[str, ...]:
+    """What the user must know of how the video is remembered."""
+    head = request.aligner != "text" and spec.has_alignment_head
+    notes = what_is_lost(plan.steps, memory, spec.block_steps, head)
+    if request.memory.policy == "auto" and memory.policy != "full":
+        notes = (f"the whole video does not fit into memory: --memory {memory.policy}", *notes)
+    if spilled:
+        notes = (*notes, f"blocks go to a temporary file of up to {spilled / 2**20:.0f} MiB")
+    return notes
+
+
 def free_on_device(request: Request) -> tuple[int, int]:
     """Free bytes where the model will run, and the bytes one of its weights will take at most."""
     from qvl_cli.model.load import pick_device
@@ -218,8 +228,10 @@ def open_session(
     from qvl_cli.cache.spill import Spill
     from qvl_cli.stream import StreamSession
 
-    whole = memory.policy in ("auto", "full")
-    steps = len(plan.steps) if whole else most_held(plan.steps, memory, model.spec.block_steps)
+    if memory.policy != "full":
+        steps = most_held(plan.steps, memory, model.spec.block_steps)
+    else:  # compressed blocks leave the arena as they are finished
+        steps = len(plan.steps) if memory.kv == "none" else model.spec.block_steps
     reserve = held_tokens(plan, steps) + turn_tokens(model.spec)
     relevance = aligner.relevance if isinstance(aligner, HeadAligner) else None
     kept = make_memory(model, memory, reserve, relevance, Spill(expected=spilled) if spilled else in_ram)

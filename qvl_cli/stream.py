@@ -79,7 +79,7 @@ class StreamSession:
     @property
     def steps(self) -> tuple[Step, ...]:
         """The steps watched so far."""
-        return tuple(each.step for each in self._memory.trail.watched)
+        return tuple(self._memory.trail.steps)
 
     @property
     def tokens(self) -> int:

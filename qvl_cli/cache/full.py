@@ -94,7 +94,7 @@ class Memory:
         watched = trail.watched[first:last]
         return Block(
             first=first,
-            steps=tuple(each.step for each in watched),
+            steps=tuple(trail.steps[first:last]),
             lengths=tuple(each.tokens for each in watched),
             advances=tuple(each.advance for each in watched),
             keys=self.rotary.rotate(keys, -(positions + base)),

@@ -101,7 +101,7 @@ class RetrieveMemory(WindowMemory):
     def _relevances(self, question: Question) -> Tensor:
         """[blocks]: the score of each block's best step."""
         assert self._relevance is not None
-        intervals = [each.step.interval for each in self.trail.watched]
+        intervals = [step.interval for step in self.trail.steps]
         scores = self._relevance(self.trail.features.view(), question.states, intervals).float().cpu()
         size = self._block_steps
         return torch.stack([scores[first : first + size].max() for first in range(0, len(scores), size)])
@@ -130,6 +130,7 @@ class RetrieveMemory(WindowMemory):
         for part in parts:
             shown.append(part)
         shown.trail = self.trail.copy()
+        shown._first = len(self.trail)  # what it holds are not the steps of the trail: no block can be cut
         return shown
 
     def _parts(self, numbers: set[int]) -> Iterator[Block]:

@@ -66,6 +66,7 @@ class Trail:
 
     def __init__(self, hidden: int, device: torch.device) -> None:
         self.watched: list[Watched] = []
+        self.steps: list[Step] = []
         self.features = Rows(hidden, device)
         self.vision_means = Rows(hidden, device)
         self._tokens_before = [0]
@@ -77,6 +78,7 @@ class Trail:
     def add(self, watched: Iterable[Watched], features: Tensor, vision_means: Tensor) -> None:
         for each in watched:
             self.watched.append(each)
+            self.steps.append(each.step)
             self._tokens_before.append(self._tokens_before[-1] + each.tokens)
             self._positions_before.append(self._positions_before[-1] + each.advance)
         self.features.extend(features)
@@ -84,7 +86,7 @@ class Trail:
 
     def copy(self) -> Trail:
         twin = copy.copy(self)
-        twin.watched = list(self.watched)
+        twin.watched, twin.steps = list(self.watched), list(self.steps)
         twin.features, twin.vision_means = self.features.copy(), self.vision_means.copy()
         twin._tokens_before = list(self._tokens_before)
         twin._positions_before = list(self._positions_before)
