@@ -109,7 +109,7 @@ class StreamSession:
         end of a video) the unfinished last one too.
 
         Called after each `watch` with the number of blocks already taken, it gives those newly completed.
-        The tensors are copies. What they hold does not depend on how the video was cut into chunks.
+        Watching on does not change them. What they hold does not depend on how the video was cut into chunks.
         """
         return self._memory.blocks(start, tail)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -77,6 +77,9 @@ class Trail:
 
     def add(self, watched: Iterable[Watched], features: Tensor, vision_means: Tensor) -> None:
         for each in watched:
+            # Steps of one size whose times have as many digits share one tensor: hours of them stay small.
+            if self.watched and torch.equal(self.watched[-1].positions, each.positions):
+                each = replace(each, positions=self.watched[-1].positions)
             self.watched.append(each)
             self.steps.append(each.step)
             self._tokens_before.append(self._tokens_before[-1] + each.tokens)
