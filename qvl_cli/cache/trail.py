@@ -42,7 +42,7 @@ class Rows:
     def extend(self, rows: Tensor) -> None:
         end = self._length + len(rows)
         if not self._owner or end > len(self._buffer):
-            fresh = self._buffer.new_empty((max(2 * end, 64), self._buffer.shape[1]))
+            fresh = self._buffer.new_empty((end + max(end // 4, 64), self._buffer.shape[1]))
             fresh[: self._length] = self.view()
             self._buffer, self._owner = fresh, True
         self._buffer[self._length : end] = rows
