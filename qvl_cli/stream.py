@@ -207,6 +207,7 @@ class StreamSession:
         """A fork that sees what `prompt` needs. Where the memory selects, it is read once for that."""
         if not self._memory.selects:
             return self.fork()
+        self._feed_prefix()
         probe = self.fork()
         try:
             read = probe._prefill(prompt)

@@ -154,6 +154,11 @@ def test_a_part_of_the_video_can_be_looked_at_alone(model: LoadedModel, clip: Fr
     assert torch.equal(full.focus(2, 4).read(PROMPT).logits, full.read(PROMPT).logits)
 
 
+def test_asking_without_a_video(model: LoadedModel) -> None:
+    session = StreamSession(model, memory=make_memory(model, SETTINGS))
+    assert distance(session.read(PROMPT).logits, StreamSession(model).read(PROMPT).logits) <= CLOSE
+
+
 def test_how_many_blocks_a_question_sees() -> None:
     settings = MemorySettings("retrieve")
     assert [settings.picked(n) for n in (0, 3, 8, 50, 80, 81, 1_000)] == [0, 3, 8, 8, 8, 9, 100]
