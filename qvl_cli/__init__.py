@@ -19,6 +19,7 @@ The modules, in the order of the data (each imports only from those above it):
     stream        StreamSession: watch, ask, fork
     index         what was watched before: found, resumed, or saved
     align         text <-> time: alignment head, textual times
+    sessions      a plan and blocks watched before -> StreamSession
     tasks         ask, locate, summarize
     pipeline      the one place that sees every stage
     indexing      the same without a question: `qvl index`

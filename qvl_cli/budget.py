@@ -125,18 +125,21 @@ def check_budget(
             f"{_gib(need.work)}) and has {_gib(free_bytes)} and {spec.max_positions}",
             "lower --window, --chunk or --max-pixels, or use a smaller model",
         )
+    if need.positions <= spec.max_positions and need.bytes <= free_bytes:
+        return need
+    remedy = _remedy(plan, spec, free_bytes, dtype_bytes, chunk)
+    if choose_memory(plan, spec, free_bytes, dtype_bytes, replace(memory, policy="auto")).policy != "full":
+        remedy = f"use --memory retrieve, or {remedy}"
     if need.positions > spec.max_positions:
         raise OverBudget(
             f"{len(plan.steps)} steps take {need.positions} positions, {spec.name} has {spec.max_positions}",
-            _remedy(plan, spec, free_bytes, dtype_bytes, chunk),
+            remedy,
         )
-    if need.bytes > free_bytes:
-        raise OverBudget(
-            f"{spec.name} needs {_gib(need.bytes)} for this plan (weights {_gib(need.weights)}, cache "
-            f"{_gib(need.cache)}, work {_gib(need.work)}) and {_gib(free_bytes)} are free",
-            _remedy(plan, spec, free_bytes, dtype_bytes, chunk),
-        )
-    return need
+    raise OverBudget(
+        f"{spec.name} needs {_gib(need.bytes)} for this plan (weights {_gib(need.weights)}, cache "
+        f"{_gib(need.cache)}, work {_gib(need.work)}) and {_gib(free_bytes)} are free",
+        remedy,
+    )
 
 
 def free_memory(root: Path = Path("/")) -> int:

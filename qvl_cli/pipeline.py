@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from qvl_cli import registry
 from qvl_cli.align import CHOICES, load_aligner
 from qvl_cli.answer import Answer, Coverage, Media, ModelUse, Sampling, Usage
-from qvl_cli.budget import answer_tokens, check_budget, choose_memory, free_memory, held_tokens, turn_tokens
+from qvl_cli.budget import answer_tokens, check_budget, choose_memory, free_memory
 from qvl_cli.chunks import iter_chunks
 from qvl_cli.config import Config
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
@@ -22,16 +22,16 @@ from qvl_cli.index import IndexSettings
 from qvl_cli.index.index import Index, NoIndex
 from qvl_cli.index.opened import Subject, open_index, saved_plan
 from qvl_cli.media import content_hash, open_video
-from qvl_cli.memory import AUTO, MemorySettings, most_held, what_is_lost
+from qvl_cli.memory import AUTO, MemorySettings, what_is_lost
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling import DETAIL, SamplePlan, SamplingSettings, plan_samples
+from qvl_cli.sessions import open_session
 from qvl_cli.timeline import TimeSpan, merge, parse_time, subtract
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
     from qvl_cli.align import Aligner
-    from qvl_cli.cache import Block
     from qvl_cli.media.source import VideoSource
     from qvl_cli.model.load import LoadedModel
     from qvl_cli.model.world_gate import WorldGate
@@ -134,15 +134,14 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
         dtype = pick_dtype(request.dtype, pick_device(request.device), spec)
         subject = Subject.of(sha256, spec, dtype, request.sampling, request.index)
         plan = saved_plan(subject, request.index) or plan_samples(video.info, request.sampling, spec)
-        memory, on_disk = check_plan(plan, spec, request)
         notes = (*chosen, *plan.notes)
-        head = request.aligner != "text" and spec.has_alignment_head
-        if memory.policy != "full" and request.memory.policy == "auto":
-            notes = (*notes, f"the whole video does not fit into memory: --memory {memory.policy}")
-        notes = (*notes, *what_is_lost(plan.steps, memory, spec.block_steps, head))
         for note in notes:
             listener.note(note)
-        to_locate = head and request.task == "locate"
+        memory, spilled = check_plan(plan, spec, request)
+        for note in (kept := memory_notes(plan, spec, request, memory, spilled)):
+            listener.note(note)
+        notes = (*notes, *kept)
+        to_locate = request.task == "locate" and request.aligner != "text" and spec.has_alignment_head
         with open_index(subject, plan, memory, request.index, to_locate, listener.note) as index:
             index.prepare(spec, request.path, video.info.duration)
             model, aligner = load(spec, request)
@@ -151,7 +150,7 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
             blocks = index.blocks(video.lost)
             if index.state == "features":  # nothing to choose among
                 memory = MemorySettings("full")
-            session = open_session(model, aligner, plan, memory, on_disk, blocks)
+            session = open_session(model, aligner, plan, memory, spilled, blocks)
             rest = replace(plan, steps=index.remaining(session))
             save = partial(index.save, session, video.lost)
             sections = watch(video, rest, session, request, listener, memory, save)
@@ -218,9 +217,9 @@ def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[
     return spec, ()
 
 
-def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> tuple[MemorySettings, bool]:
-    """What of the plan is kept, and whether on disk. Raises OverBudget for what would not fit, before any
-    load."""
+def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> tuple[MemorySettings, int]:
+    """What of the plan is kept, and bytes of it that must go to disk. Raises OverBudget for what would not
+    fit, before any load."""
     from qvl_cli.model.load import pick_device, pick_dtype
 
     device = pick_device(request.device)
@@ -231,7 +230,20 @@ def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> tuple[Mem
     memory = choose_memory(plan, spec, free, size, request.memory)
     need = check_budget(plan, spec, free, size, request.steps_per_chunk, memory)
     beside = free - need.bytes if device.type == "cpu" else free_memory()
-    return memory, need.kept > beside
+    return memory, need.kept if need.kept > beside else 0
+
+
+def memory_notes(
+    plan: SamplePlan, spec: ModelSpec, request: Request, memory: MemorySettings, spilled: int
+) -> tuple[str, ...]:
+    """What the user must know of how the video is remembered."""
+    head = request.aligner != "text" and spec.has_alignment_head
+    notes = what_is_lost(plan.steps, memory, spec.block_steps, head)
+    if request.memory.policy == "auto" and memory.policy != "full":
+        notes = (f"the whole video does not fit into memory: --memory {memory.policy}", *notes)
+    if spilled:
+        notes = (*notes, f"blocks go to a temporary file of up to {spilled / 2**20:.0f} MiB")
+    return notes
 
 
 def free_on_device(request: Request) -> tuple[int, int]:
@@ -250,29 +262,6 @@ def load(spec: ModelSpec, request: Request) -> tuple[LoadedModel, Aligner]:
 
     model = load_model(spec, request.device, request.dtype)
     return model, load_aligner(model, request.aligner)
-
-
-def open_session(
-    model: LoadedModel,
-    aligner: Aligner,
-    plan: SamplePlan,
-    memory: MemorySettings,
-    on_disk: bool,
-    blocks: Sequence[Block] = (),
-) -> StreamSession:
-    """One that has watched `blocks`, with room for more. on_disk: where blocks go that leave the device."""
-    from qvl_cli.align.head import HeadAligner
-    from qvl_cli.cache import make_memory
-    from qvl_cli.cache.retrieve import in_ram
-    from qvl_cli.cache.spill import Spill
-    from qvl_cli.stream import StreamSession
-
-    whole = memory.policy in ("auto", "full")
-    steps = len(plan.steps) if whole else most_held(plan.steps, memory, model.spec.block_steps)
-    reserve = held_tokens(plan, steps) + turn_tokens(model.spec)
-    relevance = aligner.relevance if isinstance(aligner, HeadAligner) else None
-    kept = make_memory(model, memory, reserve, relevance, Spill() if on_disk else in_ram)
-    return StreamSession.from_blocks(model, blocks, memory=kept)
 
 
 def watch(

@@ -79,7 +79,7 @@ class StreamSession:
     @property
     def steps(self) -> tuple[Step, ...]:
         """The steps watched so far."""
-        return tuple(each.step for each in self._memory.trail.watched)
+        return tuple(self._memory.trail.steps)
 
     @property
     def tokens(self) -> int:
@@ -109,7 +109,7 @@ class StreamSession:
         end of a video) the unfinished last one too.
 
         Called after each `watch` with the number of blocks already taken, it gives those newly completed.
-        The tensors are copies. What they hold does not depend on how the video was cut into chunks.
+        Watching on does not change them. What they hold does not depend on how the video was cut into chunks.
         """
         return self._memory.blocks(start, tail)
 
@@ -213,6 +213,7 @@ class StreamSession:
         """A fork that sees what `prompt` needs. Where the memory selects, it is read once for that."""
         if not self._memory.selects:
             return self.fork()
+        self._feed_prefix()
         probe = self.fork()
         try:
             read = probe._prefill(prompt)

@@ -161,6 +161,8 @@ def test_retrieved_blocks_are_read_as_they_were_coded(
 def test_a_full_disk_is_over_budget(model: LoadedModel, clip: FrameChunk, tmp_path: Path) -> None:
     with pytest.raises(OverBudget, match="cannot keep blocks on disk"):
         Spill(tmp_path / "missing")
+    with pytest.raises(OverBudget, match="GiB free"):
+        Spill(tmp_path, expected=1 << 60)
     spill = Spill(tmp_path)
     file, spill._file = spill._file, os.open("/dev/full", os.O_RDWR)
     with pytest.raises(OverBudget, match="No space left"):

@@ -121,7 +121,7 @@ class Banded:
         return first, tokens
 
 
-@pytest.mark.parametrize(("sinks", "window"), [(3, 8), (0, 5), (4, 1)])
+@pytest.mark.parametrize(("sinks", "window"), [(3, 8), (0, 1)])
 def test_append_equals_one_forward_under_the_mask(
     model: LoadedModel, clip: FrameChunk, sinks: int, window: int
 ) -> None:

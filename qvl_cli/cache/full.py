@@ -78,7 +78,7 @@ class Memory:
             yield self.block(number)
 
     def block(self, number: int) -> Block:
-        """One block, its tensors copied out of the cache. Raises ValueError where it has left the cache."""
+        """One block, its keys and values copied out of the cache. Raises ValueError where it has left it."""
         first = number * self._block_steps
         return self.cut(first, min(first + self._block_steps, len(self.trail)))
 
@@ -91,17 +91,22 @@ class Memory:
         base = self._base + trail.advance(self._first, first)
         keys, values = self.cache.states(place, place + trail.tokens(first, last))
         positions = trail.positions(first, last)
+        return self._described(first, last, self.rotary.rotate(keys, -(positions + base)), values)
+
+    def _described(self, first: int, last: int, keys: Tensor, values: Tensor) -> Block:
+        """The block of steps [first, last), whose keys without rotation and values these are."""
+        trail = self.trail
         watched = trail.watched[first:last]
         return Block(
             first=first,
-            steps=tuple(each.step for each in watched),
+            steps=tuple(trail.steps[first:last]),
             lengths=tuple(each.tokens for each in watched),
             advances=tuple(each.advance for each in watched),
-            keys=self.rotary.rotate(keys, -(positions + base)),
+            keys=keys,
             values=values,
-            positions=positions,
-            features=trail.features.view()[first:last].clone(),
-            vision_means=trail.vision_means.view()[first:last].clone(),
+            positions=trail.positions(first, last),
+            features=trail.features.view()[first:last],
+            vision_means=trail.vision_means.view()[first:last],
         )
 
     def text_keys(self, place: int, count: int) -> Tensor:

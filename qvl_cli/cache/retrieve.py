@@ -15,6 +15,7 @@ from torch import Tensor
 
 from qvl_cli.budget import turn_tokens
 from qvl_cli.cache.blocks import Block
+from qvl_cli.cache.codes import Codes
 from qvl_cli.cache.full import Memory, Question
 from qvl_cli.cache.packed import Kept, PackedBlock
 from qvl_cli.cache.trail import Watched
@@ -49,7 +50,9 @@ class RetrieveMemory(WindowMemory):
         super().__init__(model, replace(settings, positions="shrink"), reserve)
         self._relevance, self._keep = relevance, keep
         self._prefix: tuple[Tensor, Tensor] | None = None
-        self._kept: list[Kept] = []
+        # Keys and values of each whole block. What the trail has anyway is not held twice: small things among
+        # large ones that come and go would split the heap.
+        self._kept: list[tuple[Tensor | Codes, Tensor | Codes]] = []
         self._mean_keys: dict[int, Tensor] = {}
 
     def begin(self) -> None:
@@ -60,19 +63,22 @@ class RetrieveMemory(WindowMemory):
         super().add(watched, features, vision_means, position)
         end = len(self.trail)
         if end % self._block_steps == 0:  # `room` let no more steps in than one block has
-            block = self.cut(end - self._block_steps, end)
-            kind = self._settings.kv
-            self._kept.append(self._keep(block if kind == "none" else PackedBlock.of(block, kind)))
+            block, kind = self.cut(end - self._block_steps, end), self._settings.kv
+            kept = self._keep(block if kind == "none" else PackedBlock.of(block, kind))
+            self._kept.append((kept.keys, kept.values))
 
     def restore(self, blocks: Sequence[Block]) -> None:
         super().restore(blocks)
-        self._kept = [block for block in blocks if len(block.steps) == self._block_steps]
+        self._kept = [(each.keys, each.values) for each in blocks if len(each.steps) == self._block_steps]
 
     def block(self, number: int) -> Block:
         if number >= len(self._kept):
             return super().block(number)
-        kept = self._kept[number]
-        return kept.unpack() if isinstance(kept, PackedBlock) else kept
+        dtype, first = self._model.dtype, number * self._block_steps
+        keys, values = (
+            each.unpack(dtype) if isinstance(each, Codes) else each for each in self._kept[number]
+        )
+        return self._described(first, first + self._block_steps, keys, values)
 
     def recall(self, question: Question) -> Memory:
         blocks = -(-len(self.trail) // self._block_steps)
@@ -101,7 +107,7 @@ class RetrieveMemory(WindowMemory):
     def _relevances(self, question: Question) -> Tensor:
         """[blocks]: the score of each block's best step."""
         assert self._relevance is not None
-        intervals = [each.step.interval for each in self.trail.watched]
+        intervals = [step.interval for step in self.trail.steps]
         scores = self._relevance(self.trail.features.view(), question.states, intervals).float().cpu()
         size = self._block_steps
         return torch.stack([scores[first : first + size].max() for first in range(0, len(scores), size)])
@@ -130,6 +136,7 @@ class RetrieveMemory(WindowMemory):
         for part in parts:
             shown.append(part)
         shown.trail = self.trail.copy()
+        shown._first = len(self.trail)  # what it holds are not the steps of the trail: no block can be cut
         return shown
 
     def _parts(self, numbers: set[int]) -> Iterator[Block]:

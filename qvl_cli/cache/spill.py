@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from weakref import finalize
@@ -18,16 +19,25 @@ from qvl_cli.errors import OverBudget
 class Spill:
     """A `Keep`: keys and values of every block go to one nameless file that vanishes with the process."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        """folder: where; None is the system's place for temporary files. Raises OverBudget where none can be
-        written."""
+    def __init__(self, folder: Path | None = None, expected: int = 0) -> None:
+        """folder: where; None is the system's place for temporary files. expected: bytes that will come.
+
+        Raises OverBudget where no file can be written, or there is less room.
+        """
+        place = Path(tempfile.gettempdir()) if folder is None else folder
         try:
+            free = shutil.disk_usage(place).free
             with tempfile.TemporaryFile(dir=folder) as file:
                 self._file = os.dup(file.fileno())
         except OSError as error:
             raise OverBudget(
                 f"cannot keep blocks on disk: {error}", "set TMPDIR to a folder with room"
             ) from error
+        if free < expected:
+            raise OverBudget(
+                f"the blocks take {expected / 2**30:.1f} GiB, {place} has {free / 2**30:.1f} GiB free",
+                "set TMPDIR to a folder with room, or use --kv int8 or int4",
+            )
         self._end = 0
         finalize(self, os.close, self._file)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -42,7 +42,7 @@ class Rows:
     def extend(self, rows: Tensor) -> None:
         end = self._length + len(rows)
         if not self._owner or end > len(self._buffer):
-            fresh = self._buffer.new_empty((max(2 * end, 64), self._buffer.shape[1]))
+            fresh = self._buffer.new_empty((end + max(end // 4, 64), self._buffer.shape[1]))
             fresh[: self._length] = self.view()
             self._buffer, self._owner = fresh, True
         self._buffer[self._length : end] = rows
@@ -66,6 +66,7 @@ class Trail:
 
     def __init__(self, hidden: int, device: torch.device) -> None:
         self.watched: list[Watched] = []
+        self.steps: list[Step] = []
         self.features = Rows(hidden, device)
         self.vision_means = Rows(hidden, device)
         self._tokens_before = [0]
@@ -76,7 +77,11 @@ class Trail:
 
     def add(self, watched: Iterable[Watched], features: Tensor, vision_means: Tensor) -> None:
         for each in watched:
+            # Steps of one size whose times have as many digits share one tensor: hours of them stay small.
+            if self.watched and torch.equal(self.watched[-1].positions, each.positions):
+                each = replace(each, positions=self.watched[-1].positions)
             self.watched.append(each)
+            self.steps.append(each.step)
             self._tokens_before.append(self._tokens_before[-1] + each.tokens)
             self._positions_before.append(self._positions_before[-1] + each.advance)
         self.features.extend(features)
@@ -84,7 +89,7 @@ class Trail:
 
     def copy(self) -> Trail:
         twin = copy.copy(self)
-        twin.watched = list(self.watched)
+        twin.watched, twin.steps = list(self.watched), list(self.steps)
         twin.features, twin.vision_means = self.features.copy(), self.vision_means.copy()
         twin._tokens_before = list(self._tokens_before)
         twin._positions_before = list(self._positions_before)

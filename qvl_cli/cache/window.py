@@ -63,9 +63,9 @@ class WindowMemory(Memory):
 
     def _kept_from(self, now: Fraction) -> int:
         """The first step that a block which begins at `now` may see, sinks aside."""
-        first, size, watched = self._first, self._block_steps, self.trail.watched
+        first, size, steps = self._first, self._block_steps, self.trail.steps
         oldest = now - self._settings.window
-        while first + size <= len(watched) and watched[first + size - 1].step.interval.end <= oldest:
+        while first + size <= len(steps) and steps[first + size - 1].interval.end <= oldest:
             first += size
         return first
 

@@ -44,7 +44,7 @@ def ask(
     text = "".join(piece for piece, said in zip(pieces, spoken, strict=True) if said)
     thoughts = "".join(piece for piece, said in zip(pieces, spoken, strict=True) if not said)
     warnings: list[str] = []
-    if not session.sees_all and _WHOLE.search(question):
+    if not session.sees_all and asks_for_all(question):
         warnings.append("the question is about the whole video, of which the answer saw only a part")
     if len(pieces) >= settings.max_new_tokens:
         warnings.append(f"the answer was cut off after {settings.max_new_tokens} tokens")
@@ -68,6 +68,11 @@ def ask(
         thinking=thoughts.strip() or None,
         warnings=tuple(warnings),
     )
+
+
+def asks_for_all(question: str) -> bool:
+    """Whether a question looks like one that only the whole video answers. English words alone are known."""
+    return _WHOLE.search(question) is not None
 
 
 def split_sentences(pieces: Sequence[str], spoken: Sequence[bool]) -> list[Sentence]:
