@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from fractions import Fraction
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
@@ -24,8 +24,8 @@ def dump(value: object) -> bytes:
 
 def load(kind: type[T], data: bytes | str) -> T:
     """The `kind` that `dump` wrote. Raises ValueError where `data` is not exactly one."""
-    value: T = _reader(kind)(json.loads(data))
-    return value
+    read: Callable[[object], T] = _reader(cast("Any", kind))
+    return read(json.loads(data))
 
 
 def _plain(value: object) -> object:
