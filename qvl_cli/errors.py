@@ -8,7 +8,8 @@
     │   └── OutsideWorld      4   the embedded model does not know this kind of video
     ├── BackendMissing        4   the decoder asked for is not installed
     ├── BackendFailed         1   the second decoder hung, crashed, or disagrees with the first
-    └── OverBudget            5   does not fit memory or the checkpoint's positions
+    ├── OverBudget            5   does not fit memory or the checkpoint's positions
+    └── IndexUnusable         1   a saved index is damaged, or written by a newer qvl
 
 Exit codes beside these: 0 ok, 6 partial answer (a hole in the media), 10 nothing found with
 `--fail-empty`, 130 Ctrl-C. Foreign errors (PyAV, torch, huggingface_hub) are mapped to this tree where
@@ -72,3 +73,14 @@ class OverBudget(QvlError):
     """The plan does not fit memory or the checkpoint's position range."""
 
     exit_code = 5
+
+
+class IndexUnusable(QvlError):
+    """A saved index cannot be used. Commands that only want to use it note it and watch again.
+
+    newer: it is whole, but of a later format: not ours to repair or replace.
+    """
+
+    def __init__(self, fact: str, remedy: str | None = None, *, newer: bool = False) -> None:
+        super().__init__(fact, remedy)
+        self.newer = newer

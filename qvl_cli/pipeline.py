@@ -5,18 +5,24 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from qvl_cli import registry
 from qvl_cli.align import CHOICES, load_aligner
 from qvl_cli.answer import Answer, Coverage, Media, ModelUse, Sampling, Usage
-from qvl_cli.budget import answer_tokens, check_budget, free_memory
+from qvl_cli.budget import answer_tokens, check_budget, choose_memory, free_memory
 from qvl_cli.chunks import iter_chunks
 from qvl_cli.config import Config
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
+from qvl_cli.index import IndexSettings
+from qvl_cli.index.index import Index, NoIndex
+from qvl_cli.index.opened import Subject, open_index, saved_plan
 from qvl_cli.media import BACKENDS, content_hash, open_video
+from qvl_cli.memory import AUTO, MemorySettings, what_is_lost
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling import (
     DETAIL,
@@ -28,6 +34,7 @@ from qvl_cli.sampling import (
     plan_samples,
 )
 from qvl_cli.scan import Activity, ScanSettings, scan
+from qvl_cli.sessions import open_session
 from qvl_cli.timeline import TimeSpan, merge, parse_time, subtract
 
 if TYPE_CHECKING:
@@ -39,6 +46,7 @@ if TYPE_CHECKING:
     from qvl_cli.model.world_gate import WorldGate
     from qvl_cli.stream import StreamSession
     from qvl_cli.tasks import Findings
+    from qvl_cli.tasks.sections import Sections
 
 
 class Listener(Protocol):
@@ -51,7 +59,8 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to do with which video. steps_per_chunk: None = the model's cache block; it changes no result."""
+    """What to do with which video. steps_per_chunk: None = the model's cache block; it changes no result.
+    max_memory: bytes; None is what the machine has. index: None neither uses nor saves what was watched."""
 
     task: str
     path: str
@@ -63,7 +72,10 @@ class Request:
     aligner: str = "auto"
     backend: str = "pyav"
     steps_per_chunk: int | None = None
+    memory: MemorySettings = AUTO
+    max_memory: int | None = None
     show_thinking: bool = False
+    index: IndexSettings | None = None
 
 
 def make_request(
@@ -104,38 +116,88 @@ def make_request(
         aligner=aligner,
         backend=backend,
         steps_per_chunk=config.count("chunk"),
+        memory=MemorySettings(
+            policy=config.text("memory", "auto"),
+            window=config.rate("window") or AUTO.window,
+            kv=config.text("kv", "none"),
+        ),
+        max_memory=config.count("max_memory"),
         show_thinking=config.switch("show_thinking"),
+        index=IndexSettings.of(config, insist=task == "index"),
     )
 
 
-def run(request: Request, listener: Listener) -> Answer:
-    """Open, plan, check, load, watch, answer. Raises the errors of every stage, all in qvl's own tree."""
-    if request.task != "summarize" and not request.query.strip():
-        raise UsageError(f"nothing to {request.task}", "give a text after the file")
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A video that has been watched, just now or before. notes: what the user has been told of it so far."""
+
+    video: VideoSource
+    sha256: str
+    plan: SamplePlan
+    session: StreamSession
+    aligner: Aligner
+    sections: Sections | None
+    index: Index | NoIndex
+    notes: tuple[str, ...]
+    seconds: float
+
+
+@contextmanager
+def watched(request: Request, listener: Listener) -> Iterator[Watched]:
+    """Open, plan, check, load, watch: or take what was saved. Raises the errors of every stage, all qvl's."""
+    from qvl_cli.model.load import pick_device, pick_dtype
+
     with open_video(request.path, request.backend) as video:
         spec, chosen = choose_spec(request, listener)
-        plan = plan_samples(video.info, request.sampling, spec, look(video, spec, request.sampling, listener))
-        known = (*chosen, *plan.notes)
-        for note in known:
+        sha256 = content_hash(request.path)
+        dtype = pick_dtype(request.dtype, pick_device(request.device), spec)
+        subject = Subject.of(sha256, spec, dtype, request.sampling, request.index)
+        plan = saved_plan(subject, request.index) or plan_samples(
+            video.info, request.sampling, spec, look(video, spec, request.sampling, listener)
+        )
+        notes = (*chosen, *plan.notes)
+        for note in notes:
             listener.note(note)
-        check_plan(plan, spec, request)
-        model, session = load(spec, plan, request)
-        aligner = load_aligner(model, request.aligner)
+        memory, spilled = check_plan(plan, spec, request)
+        for note in (kept := memory_notes(plan, spec, request, memory, spilled)):
+            listener.note(note)
+        notes = (*notes, *kept)
+        to_locate = request.task == "locate" and request.aligner != "text" and spec.has_alignment_head
+        with open_index(subject, plan, memory, request.index, to_locate, listener.note) as index:
+            index.prepare(spec, request.path, video.info.duration)
+            model, aligner = load(spec, request)
 
+            began = time.monotonic()
+            blocks = index.blocks(video.lost)
+            if index.state == "features":  # nothing to choose among
+                memory = MemorySettings("full")
+            session = open_session(model, aligner, plan, memory, spilled, blocks)
+            rest = replace(plan, steps=index.remaining(session))
+            save = partial(index.save, session, video.lost)
+            sections = watch(video, rest, session, request, listener, memory, save)
+            index.finish(session, video.lost)
+            seconds = time.monotonic() - began
+        yield Watched(video, sha256, plan, session, aligner, sections, index, notes, seconds)
+
+
+def run(request: Request, listener: Listener) -> Answer:
+    """Watch the video, or remember it, and answer."""
+    if request.task != "summarize" and not request.query.strip():
+        raise UsageError(f"nothing to {request.task}", "give a text after the file")
+    with watched(request, listener) as it:
+        plan, session, spec = it.plan, it.session, it.session.model.spec
         began = time.monotonic()
-        watch(video, plan, session, request, listener)
-        watched = time.monotonic()
-        findings = answer(session, aligner, request, listener)
-        answered = time.monotonic()
+        findings = answer(session, it.aligner, request, listener, it.sections)
+        answered = time.monotonic() - began
 
-        coverage = cover(plan, session, video, request.sampling.end)
-        later = (*video.warnings, *hole_warnings(coverage), *findings.warnings)
+        coverage = cover(plan, session, it.video, request.sampling.end)
+        later = (*it.video.warnings, *it.index.warnings, *hole_warnings(coverage), *findings.warnings)
         for warning in later:
             listener.note(warning)
         return Answer(
             task=request.task,
-            media=Media(str(request.path), float(promised_end(video)), content_hash(request.path)),
-            model=ModelUse(spec.name, registry.fingerprint(spec.folder), aligner.name),
+            media=Media(str(request.path), float(promised_end(it.video)), it.sha256),
+            model=ModelUse(spec.name, registry.fingerprint(spec.folder), it.aligner.name),
             query=request.query,
             text=findings.text,
             found=findings.found,
@@ -152,9 +214,9 @@ def run(request: Request, listener: Listener) -> Answer:
                 kept=dict(plan.kept),
             ),
             coverage=coverage,
-            usage=Usage(round(watched - began, 3), round(answered - watched, 3), peak_megabytes()),
+            usage=Usage(round(it.seconds, 3), round(answered, 3), peak_megabytes(), it.index.state),
             thinking=findings.thinking if request.show_thinking else None,
-            warnings=(*known, *later),
+            warnings=(*it.notes, *later),
         )
 
 
@@ -192,13 +254,33 @@ def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[
     return spec, ()
 
 
-def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> None:
-    """Refuse before any load what would not fit. Raises OverBudget."""
+def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> tuple[MemorySettings, int]:
+    """What of the plan is kept, and bytes of it that must go to disk. Raises OverBudget for what would not
+    fit, before any load."""
     from qvl_cli.model.load import pick_device, pick_dtype
 
+    device = pick_device(request.device)
     free, _ = free_on_device(request)
-    dtype = pick_dtype(request.dtype, pick_device(request.device), spec)
-    check_budget(plan, spec, free, dtype.itemsize, request.steps_per_chunk)
+    size = pick_dtype(request.dtype, device, spec).itemsize
+    if request.max_memory is not None:
+        free = min(free, request.max_memory)
+    memory = choose_memory(plan, spec, free, size, request.memory)
+    need = check_budget(plan, spec, free, size, request.steps_per_chunk, memory)
+    beside = free - need.bytes if device.type == "cpu" else free_memory()
+    return memory, need.kept if need.kept > beside else 0
+
+
+def memory_notes(
+    plan: SamplePlan, spec: ModelSpec, request: Request, memory: MemorySettings, spilled: int
+) -> tuple[str, ...]:
+    """What the user must know of how the video is remembered."""
+    head = request.aligner != "text" and spec.has_alignment_head
+    notes = what_is_lost(plan.steps, memory, spec.block_steps, head)
+    if request.memory.policy == "auto" and memory.policy != "full":
+        notes = (f"the whole video does not fit into memory: --memory {memory.policy}", *notes)
+    if spilled:
+        notes = (*notes, f"blocks go to a temporary file of up to {spilled / 2**20:.0f} MiB")
+    return notes
 
 
 def free_on_device(request: Request) -> tuple[int, int]:
@@ -212,41 +294,61 @@ def free_on_device(request: Request) -> tuple[int, int]:
     return free_bytes(device), 4 if request.dtype == "float32" else 2
 
 
-def load(spec: ModelSpec, plan: SamplePlan, request: Request) -> tuple[LoadedModel, StreamSession]:
-    from qvl_cli.budget import STEP_TEXT_TOKENS
+def load(spec: ModelSpec, request: Request) -> tuple[LoadedModel, Aligner]:
     from qvl_cli.model.load import load_model
-    from qvl_cli.stream import StreamSession
 
     model = load_model(spec, request.device, request.dtype)
-    return model, StreamSession(model, plan.tokens + len(plan.steps) * STEP_TEXT_TOKENS)
+    return model, load_aligner(model, request.aligner)
 
 
 def watch(
-    video: VideoSource, plan: SamplePlan, session: StreamSession, request: Request, listener: Listener
-) -> None:
-    """Stream the plan's chunks through the session; stop early where the model does not know this world."""
+    video: VideoSource,
+    plan: SamplePlan,
+    session: StreamSession,
+    request: Request,
+    listener: Listener,
+    memory: MemorySettings = AUTO,
+    save: Callable[[], None] = lambda: None,
+) -> Sections | None:
+    """Stream the plan's chunks through the session, and `save` after each; stop early where the model does
+    not know this world.
+
+    Returns the sections of a summary, where they must be written before the session lets them go.
+    """
+    from qvl_cli.generate import DecodeSettings
     from qvl_cli.model.preprocess import resize_frames
+    from qvl_cli.tasks.sections import Sections
 
     spec = session.model.spec
+    sections, size = None, request.steps_per_chunk or spec.block_steps
+    if request.task == "summarize" and memory.policy == "window":
+        sections, size = Sections(DecodeSettings(answer_tokens(spec))), spec.block_steps
     gate, judged = None, 0
     if spec.has_world_gate and request.model == "auto":
         from qvl_cli.model.world_gate import WorldGate
 
         gate = WorldGate.load(spec.folder)
-    chunks = iter_chunks(video, plan, request.steps_per_chunk or spec.block_steps, resize_frames)
+    total = len(session.steps) + len(plan.steps)
+    chunks = iter_chunks(video, plan, size, resize_frames)
     # Closed before the video is: the prefetch thread must not decode from a file that is gone.
     with closing(chunks):
         for chunk in chunks:
             session.watch(chunk)
-            listener.progress("watching", len(session.steps), len(plan.steps))
+            if sections is not None:
+                sections.watched(session, memory.window, spec.block_steps)
+            listener.progress("watching", len(session.steps), total)
             # Judged at every whole block, so that the verdict is the same for every chunk size.
             while gate is not None and judged + spec.block_steps <= len(session.steps):
                 judged += spec.block_steps
                 check_world(gate, session, judged)
+            save()
     if gate is not None:
         check_world(gate, session, len(session.steps))
     if not session.steps:
         raise MediaError(f"no frame of {request.path} could be decoded", "repair or convert the file")
+    if sections is not None:
+        sections.watched(session, memory.window, spec.block_steps, end=True)
+    return sections
 
 
 def check_world(gate: WorldGate, session: StreamSession, steps: int) -> None:
@@ -259,8 +361,14 @@ def check_world(gate: WorldGate, session: StreamSession, steps: int) -> None:
         )
 
 
-def answer(session: StreamSession, aligner: Aligner, request: Request, listener: Listener) -> Findings:
-    """Run the task on the watched session."""
+def answer(
+    session: StreamSession,
+    aligner: Aligner,
+    request: Request,
+    listener: Listener,
+    sections: Sections | None = None,
+) -> Findings:
+    """Run the task on the watched session. sections: of a summary, where they are written already."""
     from qvl_cli.generate import DecodeSettings
     from qvl_cli.tasks.ask import ask
     from qvl_cli.tasks.locate import locate
@@ -276,7 +384,7 @@ def answer(session: StreamSession, aligner: Aligner, request: Request, listener:
         def on_progress(done: int, total: int) -> None:
             listener.progress("summarizing", done, total)
 
-        return summarize(session, settings, on_progress)
+        return summarize(session, settings, on_progress, sections)
     raise ValueError(f"no task is called {request.task!r}")
 
 

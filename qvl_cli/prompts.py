@@ -33,6 +33,11 @@ def section_prompt(start: float, end: float) -> Prompt:
     return Prompt("", f"What happens between {start:.1f} and {end:.1f} seconds?", " Answer in one sentence.")
 
 
+def reduce_prompt(captions: Sequence[str]) -> Prompt:
+    """What happens in the whole, from what was said of its parts."""
+    return Prompt("\n".join(captions) + "\n", "What happens in the video?", " Answer in one sentence.")
+
+
 def overview_prompt() -> Prompt:
     return Prompt("", "What happens in the video?", " Answer in one sentence.")
 

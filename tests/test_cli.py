@@ -88,7 +88,7 @@ def test_all_video_commands_share_their_flags(tmp_path: Path) -> None:
         "--quiet",
         "-q",
     ]
-    flags += ["--fail-empty", "--show-thinking", "--debug"]
+    flags += ["--fail-empty", "--show-thinking", "--debug", "--no-index", "--cache-cap"]
     for command in ("ask", "locate", "summarize"):
         shown = qvl(command, "--help", cwd=tmp_path).stdout
         assert [flag for flag in flags if f"{flag} " not in shown and f"{flag}," not in shown] == []

@@ -106,6 +106,10 @@ class HeadAligner:
             Aligned(tuple(self._spans(session, states[slice(*sentence.tokens)]))) for sentence in sentences
         ]
 
+    def relevance(self, features: Tensor, query: Tensor, intervals: Sequence[TimeSpan]) -> Tensor:
+        """Logits [steps] that each step has to do with `query`: what `retrieve` chooses blocks by."""
+        return torch.from_numpy(step_scores(self.network, features, query, intervals).inside)
+
     def _spans(self, session: StreamSession, query: Tensor) -> list[ScoredSpan]:
         if not len(query) or not session.steps:
             return []

@@ -13,6 +13,7 @@ from qvl_cli import pipeline, registry
 from qvl_cli.errors import MediaError, OutsideWorld, OverBudget, UsageError
 from qvl_cli.media import open_video
 from qvl_cli.sampling import plan_samples
+from qvl_cli.sessions import open_session
 
 if TYPE_CHECKING:
     from qvl_cli.align import Aligner
@@ -53,23 +54,22 @@ class Watcher:
     def watch(self, path: Path, gated: bool | None = None) -> Watched:
         """gated: whether the embedded model may refuse what is not of its world; by default where it was not
         asked for by name, as in the commands. Raises what the pipeline raises."""
-        from qvl_cli.budget import STEP_TEXT_TOKENS
-        from qvl_cli.stream import StreamSession
-
         gated = self.request.model == "auto" if gated is None else gated
         request = replace(self.request, path=str(path), model="auto" if gated else self.spec.name)
         began = time.monotonic()
-        with open_video(request.path) as video:
-            plan = plan_samples(video.info, request.sampling, self.spec)
-            pipeline.check_plan(plan, self.spec, request)
-            session = StreamSession(self.model, plan.tokens + len(plan.steps) * STEP_TEXT_TOKENS)
-            pipeline.watch(video, plan, session, request, Silent())
+        with open_video(request.path, request.backend) as video:
+            activity = pipeline.look(video, self.spec, request.sampling, Silent())
+            plan = plan_samples(video.info, request.sampling, self.spec, activity)
+            memory, spilled = pipeline.check_plan(plan, self.spec, request)
+            notes = (*plan.notes, *pipeline.memory_notes(plan, self.spec, request, memory, spilled))
+            session = open_session(self.model, self.aligner, plan, memory, spilled)
+            pipeline.watch(video, plan, session, request, Silent(), memory)
             coverage = pipeline.cover(plan, session, video, request.sampling.end)
             return Watched(
                 session,
                 float(pipeline.promised_end(video)),
                 time.monotonic() - began,
-                (*plan.notes, *pipeline.hole_warnings(coverage)),
+                (*notes, *video.warnings, *pipeline.hole_warnings(coverage)),
             )
 
     def settings(self) -> dict[str, object]:
@@ -85,6 +85,7 @@ class Watcher:
             **({"head": self._head} if self._head else {}),
             "dtype": str(self.model.dtype),
             "sampling": sampling,
+            "memory": {key: str(value) for key, value in asdict(self.request.memory).items()},
         }
 
 
