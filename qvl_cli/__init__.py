@@ -22,6 +22,8 @@ The modules, in the order of the data (each imports only from those above it):
     align         text <-> time: alignment head, textual times
     sessions      a plan and blocks watched before -> StreamSession
     tasks         ask, locate, summarize
+    coverage      which seconds an answer stands on
+    request       settings -> what to do with which video
     pipeline      the one place that sees every stage
     indexing      the same without a question: `qvl index`
     render        Answer -> txt, json, jsonl, srt

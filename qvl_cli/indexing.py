@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from qvl_cli import pipeline
+from qvl_cli.coverage import cover, hole_warnings
 from qvl_cli.errors import EXIT_OK, EXIT_PARTIAL
 from qvl_cli.index.index import Index
+from qvl_cli.request import Request
 
 SCHEMA = "qvl.index/1"
 
@@ -39,15 +41,15 @@ class IndexReport:
         return EXIT_PARTIAL if self.gaps else EXIT_OK
 
 
-def index(request: pipeline.Request, listener: pipeline.Listener) -> IndexReport:
+def index(request: Request, listener: pipeline.Listener) -> IndexReport:
     """Watch the video and save what was watched, all of it. `request.index` must insist; raises the errors of
     every stage."""
     with pipeline.watched(request, listener) as it:
         assert isinstance(it.index, Index)
         held = it.index.manifest
         assert held is not None  # saving was insisted on
-        coverage = pipeline.cover(it.plan, it.session, it.video, request.sampling.end)
-        holes = pipeline.hole_warnings(coverage)
+        coverage = cover(it.plan, it.session, it.video, request.sampling.end)
+        holes = hole_warnings(coverage)
         for warning in holes:
             listener.note(warning)
         return IndexReport(

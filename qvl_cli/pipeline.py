@@ -12,21 +12,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from qvl_cli import registry
-from qvl_cli.align import CHOICES, load_aligner
-from qvl_cli.answer import Answer, Coverage, Media, ModelUse, Sampling, Usage
+from qvl_cli.align import load_aligner
+from qvl_cli.answer import Answer, Media, ModelUse, Sampling, Usage
 from qvl_cli.budget import answer_tokens, check_budget, choose_memory, free_memory
 from qvl_cli.chunks import iter_chunks
-from qvl_cli.config import Config
+from qvl_cli.coverage import cover, hole_warnings, promised_end
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
-from qvl_cli.index import IndexSettings
 from qvl_cli.index.index import Index, NoIndex
 from qvl_cli.index.opened import Subject, open_index, saved_plan
-from qvl_cli.media import BACKENDS, content_hash, open_video
+from qvl_cli.media import content_hash, open_video
 from qvl_cli.memory import AUTO, MemorySettings, what_is_lost
 from qvl_cli.registry import ModelSpec
+from qvl_cli.request import Request
 from qvl_cli.sampling import (
-    DETAIL,
-    MODES,
     SCANNED,
     SamplePlan,
     SamplingSettings,
@@ -35,11 +33,8 @@ from qvl_cli.sampling import (
 )
 from qvl_cli.scan import Activity, ScanSettings, scan
 from qvl_cli.sessions import open_session
-from qvl_cli.timeline import TimeSpan, merge, parse_time, subtract
 
 if TYPE_CHECKING:
-    from fractions import Fraction
-
     from qvl_cli.align import Aligner
     from qvl_cli.media.source import VideoSource
     from qvl_cli.model.load import LoadedModel
@@ -55,76 +50,6 @@ class Listener(Protocol):
     def note(self, line: str) -> None: ...
     def progress(self, stage: str, done: float, total: float) -> None: ...
     def text(self, piece: str, thinking: bool = False) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to do with which video. steps_per_chunk: None = the model's cache block; it changes no result.
-    max_memory: bytes; None is what the machine has. index: None neither uses nor saves what was watched."""
-
-    task: str
-    path: str
-    query: str
-    sampling: SamplingSettings
-    model: str = "auto"
-    device: str = "auto"
-    dtype: str = "auto"
-    aligner: str = "auto"
-    backend: str = "pyav"
-    steps_per_chunk: int | None = None
-    memory: MemorySettings = AUTO
-    max_memory: int | None = None
-    show_thinking: bool = False
-    index: IndexSettings | None = None
-
-
-def make_request(
-    task: str, path: str, query: str, config: Config, start: str | None = None, end: str | None = None
-) -> Request:
-    """Settings -> Request: a `--detail` preset, single settings over it. Raises UsageError."""
-    detail = config.text("detail", "default")
-    if detail not in DETAIL:
-        raise UsageError(f"unknown detail {detail!r}", f"choose from {', '.join(DETAIL)}")
-    mode = config.text("sampling", "uniform")
-    if mode not in MODES:
-        raise UsageError(f"unknown sampling {mode!r}", f"choose from {', '.join(MODES)}")
-    aligner = config.text("aligner", "auto")
-    if aligner not in CHOICES:
-        raise UsageError(f"unknown aligner {aligner!r}", f"choose from {', '.join(CHOICES)}")
-    backend = config.text("backend", "pyav")
-    if backend not in BACKENDS:
-        raise UsageError(f"unknown backend {backend!r}", f"choose from {', '.join(BACKENDS)}")
-    preset = DETAIL[detail]
-    return Request(
-        task=task,
-        path=path,
-        query=query.encode("utf-8", "replace").decode(),  # an argument may hold bytes that are no text
-        sampling=replace(
-            preset,
-            fps=config.rate("fps") or preset.fps,
-            max_frames=config.count("max_frames") or preset.max_frames,
-            max_tokens=config.count("max_tokens") or preset.max_tokens,
-            max_pixels=config.count("max_pixels") or preset.max_pixels,
-            mode=mode,
-            max_gap=config.rate("max_gap"),
-            start=None if start is None else parse_time(start),
-            end=None if end is None else parse_time(end),
-        ),
-        model=config.text("model", "auto"),
-        device=config.text("device", "auto"),
-        dtype=config.text("dtype", "auto"),
-        aligner=aligner,
-        backend=backend,
-        steps_per_chunk=config.count("chunk"),
-        memory=MemorySettings(
-            policy=config.text("memory", "auto"),
-            window=config.rate("window") or AUTO.window,
-            kv=config.text("kv", "none"),
-        ),
-        max_memory=config.count("max_memory"),
-        show_thinking=config.switch("show_thinking"),
-        index=IndexSettings.of(config, insist=task == "index"),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,48 +311,6 @@ def answer(
 
         return summarize(session, settings, on_progress, sections)
     raise ValueError(f"no task is called {request.task!r}")
-
-
-def promised_end(video: VideoSource) -> Fraction:
-    """The end of the media as its container has it: later than the last frame where the file was cut off."""
-    return max((video.info.duration, *(hole.end for hole in video.info.holes)))
-
-
-def cover(
-    plan: SamplePlan, session: StreamSession, video: VideoSource, asked_end: Fraction | None
-) -> Coverage:
-    """Seen: the intervals of the watched steps without what was lost in them. Gaps: the rest of what was
-    asked for, the cut-off end of a file included."""
-    end = promised_end(video) if asked_end is None else min(asked_end, promised_end(video))
-    whole = TimeSpan(plan.range.start, max(plan.range.end, end))
-    holes = [part for hole in (*video.info.holes, *video.lost) if (part := hole.intersection(whole))]
-    watched = merge(step.interval for step in session.steps)
-    seen = [part for span in watched for part in subtract(span, holes)]
-    # Steps of a hole are not watched, so nothing was skipped for them.
-    skipped = merge(part for span in seen for each in plan.skipped if (part := each.intersection(span)))
-    cut_off = video.info.cut_off and (asked_end is None or asked_end > video.info.duration)
-    return Coverage(_floats(seen), _floats(subtract(whole, seen)), _floats(skipped), cut_off)
-
-
-def hole_warnings(coverage: Coverage) -> tuple[str, ...]:
-    if coverage.cut_off:
-        return (
-            "the file is cut off in the middle: what followed its last frame is lost",
-            *_gap_warnings(coverage),
-        )
-    return _gap_warnings(coverage)
-
-
-def _gap_warnings(coverage: Coverage) -> tuple[str, ...]:
-    if not coverage.gaps:
-        return ()
-    shown = ", ".join(f"{start:.1f}-{end:.1f} s" for start, end in coverage.gaps[:5])
-    more = f" and {len(coverage.gaps) - 5} more" if len(coverage.gaps) > 5 else ""
-    return (f"parts of the video could not be read: {shown}{more}",)
-
-
-def _floats(spans: list[TimeSpan]) -> tuple[tuple[float, float], ...]:
-    return tuple((float(span.start), float(span.end)) for span in spans)
 
 
 def peak_megabytes() -> float:

@@ -20,6 +20,7 @@ from qvl_cli.answer import Answer
 from qvl_cli.config import load_config
 from qvl_cli.model.load import LoadedModel
 from qvl_cli.registry import ModelSpec
+from qvl_cli.request import Request, make_request
 
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_media"
 CLIP = SAMPLES / "shapes-30s.mp4"
@@ -32,7 +33,7 @@ _really_load = pipeline.load
 _loaded: dict[tuple[ModelSpec, str, str], tuple[LoadedModel, Aligner]] = {}
 
 
-def _load(spec: ModelSpec, one: pipeline.Request) -> tuple[LoadedModel, Aligner]:
+def _load(spec: ModelSpec, one: Request) -> tuple[LoadedModel, Aligner]:
     key = (spec, one.dtype, one.aligner)
     if key not in _loaded:
         _loaded[key] = _really_load(spec, one)
@@ -66,16 +67,16 @@ class Heard:
         return any(words in note for note in self.notes)
 
 
-def request(root: Path, task: str, query: str = "", **settings: object) -> pipeline.Request:
+def request(root: Path, task: str, query: str = "", **settings: object) -> Request:
     """A request as a command would make it; nothing of the machine's own settings reaches it."""
     path, patience = settings.pop("path", CLIP), settings.pop("patience", 60.0)
     flags = {"model": "tiny", **settings}
     config = load_config(flags, {"QVL_CACHE_DIR": str(root), "XDG_CONFIG_HOME": str(SAMPLES)}, SAMPLES)
-    made = pipeline.make_request(task, str(path), query, config, end=UPTO)
+    made = make_request(task, str(path), query, config, end=UPTO)
     return replace(made, index=made.index and replace(made.index, patience=patience))
 
 
-def run(one: pipeline.Request, heard: Heard | None) -> Answer:
+def run(one: Request, heard: Heard | None) -> Answer:
     """As the command does it, but for loading a model that is loaded already."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "load", _load)

@@ -25,6 +25,7 @@ from typing import Any
 from qvl_cli import pipeline
 from qvl_cli.errors import QvlError
 from qvl_cli.index import IndexSettings
+from qvl_cli.request import Request
 from qvl_cli.sampling import DETAIL
 
 _HEAVY = (
@@ -76,7 +77,7 @@ def ask(which: str, clip: str, cache: str) -> dict[str, Any]:
 
     pipeline.load = timed  # type: ignore[assignment]
     first = FirstWord()
-    request = pipeline.Request(
+    request = Request(
         "ask",
         clip,
         _QUESTIONS[which],

@@ -25,6 +25,7 @@ from qvl_cli.bench.still_clips import CLIPS, write_clip
 from qvl_cli.evals.spans import top_iou
 from qvl_cli.media import open_video
 from qvl_cli.registry import ModelSpec, read_spec, resolve
+from qvl_cli.request import Request
 from qvl_cli.sampling import SamplePlan, SamplingSettings, plan_samples
 from qvl_cli.scan import Activity, scan
 from qvl_cli.tiny.film import film
@@ -142,7 +143,7 @@ def answered(
 
     session = StreamSession(model)
     # The checkpoint is named: still footage may be unlike its world.
-    request = pipeline.Request("locate", str(path), "anything", EVEN, model=MODEL)
+    request = Request("locate", str(path), "anything", EVEN, model=MODEL)
     pipeline.watch(video, plan, session, request, _Silent())
     right = 0
     for query in queries:

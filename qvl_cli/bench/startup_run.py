@@ -42,7 +42,8 @@ def film_clip(path: str) -> None:
 
 def ask(path: str) -> None:
     """As `qvl ask` does it, to the end of the answer; prints when the first word came."""
-    from qvl_cli.pipeline import Request, run
+    from qvl_cli.pipeline import run
+    from qvl_cli.request import Request
     from qvl_cli.sampling import DETAIL
 
     first = FirstWord()

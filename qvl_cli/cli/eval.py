@@ -114,7 +114,7 @@ def _public(
     if predictions is not None:
         _refuse(suite, resume=resume)
         return public.score_file(suite, Path(annotations), Path(predictions), console)
-    from qvl_cli.pipeline import make_request
+    from qvl_cli.request import make_request
 
     request = make_request("locate", "", "", config)
     opened = opener(suite, resume, console)
@@ -140,7 +140,7 @@ def _drawn(
     from dataclasses import replace
 
     from qvl_cli.evals import drawn
-    from qvl_cli.pipeline import make_request
+    from qvl_cli.request import make_request
 
     request = replace(make_request("locate", "", "", config), model=model or "tiny")
     first = FIRST_SEED if seed is None else seed

@@ -60,7 +60,7 @@ def train(
     check_writable(output, data)
     config = load_config({"model": model, "device": device, "fps": fps, "aligner": "auto"})
     from qvl_cli.heads.train import Sources, run
-    from qvl_cli.pipeline import make_request
+    from qvl_cli.request import make_request
 
     sources = Sources(Path(data), Path(videos), Path(features))
     console = Console(quiet)
@@ -90,7 +90,7 @@ def evaluate(
     refuse_format(format)
     config = load_config({"model": model, "device": device, "fps": fps, "aligner": "auto"})
     from qvl_cli.evals import public
-    from qvl_cli.pipeline import make_request
+    from qvl_cli.request import make_request
 
     console = Console(quiet)
     try:

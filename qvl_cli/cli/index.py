@@ -26,7 +26,7 @@ def _index(
         raise UsageError(f"no format is called {format!r} here", "choose txt or json")
     config = options.config()
     from qvl_cli.indexing import index
-    from qvl_cli.pipeline import make_request
+    from qvl_cli.request import make_request
 
     console = Console(config.switch("quiet"))
     request = make_request("index", file, "", config, options.start, options.end)

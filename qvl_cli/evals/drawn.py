@@ -24,6 +24,7 @@ from qvl_cli.evals.predictions import Prediction
 from qvl_cli.evals.texts import f1, is_right, named, things_named
 from qvl_cli.evals.troubles import Troubles
 from qvl_cli.evals.watching import Silent, Turn, Watched, Watcher, each_video, find_videos
+from qvl_cli.request import Request
 from qvl_cli.tiny.film import film
 from qvl_cli.tiny.questions import NUMBERS, section_query
 from qvl_cli.tiny.world import COLOUR_NAMES, SHAPES
@@ -62,7 +63,7 @@ class Asked:
 def run(
     seed: int,
     videos: int,
-    request: pipeline.Request,
+    request: Request,
     open_journal: Callable[[Mapping[str, Any]], Journal],
     listener: pipeline.Listener,
     outside: Path | None = None,

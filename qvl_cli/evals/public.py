@@ -21,6 +21,7 @@ from qvl_cli.evals.qvhighlights import clip_saliency
 from qvl_cli.evals.troubles import Troubles
 from qvl_cli.evals.watching import Turn, Watched, Watcher, each_video, find_videos
 from qvl_cli.prompts import choice_prompt
+from qvl_cli.request import Request
 
 if TYPE_CHECKING:
     from qvl_cli.stream import StreamSession
@@ -46,7 +47,7 @@ def run(
     suite: str,
     annotations: Path,
     videos: Path,
-    request: pipeline.Request,
+    request: Request,
     open_journal: OpenJournal,
     listener: pipeline.Listener,
     head: Path | None = None,

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qvl_cli import pipeline, registry
+from qvl_cli.coverage import cover, hole_warnings, promised_end
 from qvl_cli.errors import MediaError, OutsideWorld, OverBudget, UsageError
 from qvl_cli.media import open_video
+from qvl_cli.request import Request
 from qvl_cli.sampling import plan_samples
 from qvl_cli.sessions import open_session
 
@@ -36,9 +38,7 @@ class Watched:
 class Watcher:
     """A model and its aligner, loaded once. head: an alignment head instead of the checkpoint's own."""
 
-    def __init__(
-        self, request: pipeline.Request, listener: pipeline.Listener, head: Path | None = None
-    ) -> None:
+    def __init__(self, request: Request, listener: pipeline.Listener, head: Path | None = None) -> None:
         from qvl_cli.align import load_aligner
         from qvl_cli.align.head import HeadAligner
         from qvl_cli.model.load import load_model
@@ -64,12 +64,12 @@ class Watcher:
             notes = (*plan.notes, *pipeline.memory_notes(plan, self.spec, request, memory, spilled))
             session = open_session(self.model, self.aligner, plan, memory, spilled)
             pipeline.watch(video, plan, session, request, Silent(), memory)
-            coverage = pipeline.cover(plan, session, video, request.sampling.end)
+            coverage = cover(plan, session, video, request.sampling.end)
             return Watched(
                 session,
-                float(pipeline.promised_end(video)),
+                float(promised_end(video)),
                 time.monotonic() - began,
-                (*notes, *video.warnings, *pipeline.hole_warnings(coverage)),
+                (*notes, *video.warnings, *hole_warnings(coverage)),
             )
 
     def settings(self) -> dict[str, object]:

@@ -26,6 +26,7 @@ from qvl_cli.evals.figures import DIGITS
 from qvl_cli.evals.troubles import Troubles
 from qvl_cli.evals.watching import Watcher, find_videos
 from qvl_cli.heads.features import VideoFeatures, collect, padded, with_absent
+from qvl_cli.request import Request
 from qvl_cli.timeline import TimeSpan
 
 HELD_OUT = 0.2  # of the videos: for calibration, never for the weights
@@ -48,7 +49,7 @@ def run(
     output: Path,
     epochs: int,
     seed: int,
-    request: pipeline.Request,
+    request: Request,
     listener: pipeline.Listener,
 ) -> dict[str, Any]:
     """Train a head for the checkpoint of `request` and write it to `output`; returns the JSON document.
