@@ -22,16 +22,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from qvl_cli import pipeline
+from qvl_cli import indexing, pipeline
+from qvl_cli.config import load_config
 from qvl_cli.errors import QvlError
 from qvl_cli.index import IndexSettings
-from qvl_cli.request import Request
+from qvl_cli.request import Request, make_request
 from qvl_cli.sampling import DETAIL
 
 _HEAVY = (
     "model.load", "model.world_gate", "cache.policies", "cache.saved", "cache.spill", "align.head",
-    "tasks.ask", "tasks.sections", "cli.app",
+    "tasks.ask", "tasks.sections",
 )  # fmt: skip
+_TINY = {"model": "tiny", "device": "cpu"}
 _QUESTIONS = {"first": "What appears?", "second": "What shape is red?"}
 
 
@@ -138,16 +140,14 @@ def _import_all() -> None:
 
 
 def _start(clip: str, folder: Path) -> int:
-    """`qvl index CLIP` in a forked child: the real command, without starting Python and torch each time."""
+    """What `qvl index CLIP` does, in a forked child: without starting Python and torch each time."""
     child = os.fork()
     if child:
         return child
     code = 1
     try:
-        os.environ["QVL_CACHE_DIR"] = str(folder)
-        from qvl_cli.cli.app import main
-
-        code = main(["index", clip, "--model", "tiny", "--device", "cpu", "-q", "-f", "json"])
+        request = make_request("index", clip, "", load_config({**_TINY, "cache_dir": str(folder)}))
+        code = indexing.index(request, FirstWord()).exit_code
     finally:
         os._exit(code)
 
