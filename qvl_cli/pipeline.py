@@ -30,6 +30,7 @@ from qvl_cli.sampling import (
     SamplingSettings,
     check_sampling,
     plan_samples,
+    sampled_range,
 )
 from qvl_cli.scan import Activity, ScanSettings, scan
 from qvl_cli.sessions import open_session
@@ -73,6 +74,7 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
     from qvl_cli.model.load import pick_device, pick_dtype
 
     with open_video(request.path, request.backend) as video:
+        sampled_range(video.info, request.sampling)  # before a checkpoint is downloaded for nothing
         spec, chosen = choose_spec(request, listener)
         sha256 = content_hash(request.path)
         dtype = pick_dtype(request.dtype, pick_device(request.device), spec)

@@ -204,6 +204,11 @@ def test_a_missing_model_is_exit_4_with_a_remedy(tmp_path: Path, clip: Path) -> 
     _assert_one_line(offline, 4)
 
 
+def test_a_senseless_range_is_told_before_a_model_is_fetched(tmp_path: Path, clip: Path) -> None:
+    result = qvl("locate", str(clip), "x", "--model", "2b", "--from", "99", cwd=tmp_path)
+    assert result.returncode == 2 and "past the end" in result.stderr
+
+
 def test_settings_of_files_and_environment_reach_the_command(tmp_path: Path, clip: Path) -> None:
     (tmp_path / "qvl.toml").write_text('detial = "low"\n')
     result = qvl("ask", str(clip), "what?", cwd=tmp_path)

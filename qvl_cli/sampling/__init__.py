@@ -9,7 +9,7 @@ planner   plan_samples
 """
 
 from qvl_cli.sampling.plan import DETAIL, MODES, SCANNED, SamplePlan, SamplingSettings, Step
-from qvl_cli.sampling.planner import check_sampling, plan_samples
+from qvl_cli.sampling.planner import check_sampling, plan_samples, sampled_range
 from qvl_cli.sampling.size import MIN_STEP_TOKENS, frame_size
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "check_sampling",
     "frame_size",
     "plan_samples",
+    "sampled_range",
 ]

@@ -150,22 +150,15 @@ def _skipped(steps: tuple[Step, ...], grid: list[Pair]) -> tuple[TimeSpan, ...]:
 
 
 def check_sampling(info: MediaInfo, settings: SamplingSettings, spec: ModelSpec) -> TimeSpan:
-    """The range that is sampled. Raises UsageError where the settings make no sense for this video."""
+    """The range that is sampled. Raises UsageError where the settings make no sense for this video or
+    checkpoint."""
     factor = spec.patch_size * spec.merge_size
-    if settings.max_gap is not None and settings.max_gap <= 0:
-        raise UsageError(f"--max-gap {settings.max_gap} is not above 0", "try --max-gap 10")
-    if settings.fps <= 0:
-        raise UsageError(f"--fps {settings.fps} is not above 0", "try --fps 2")
-    if settings.max_frames is not None and settings.max_frames < 1:
-        raise UsageError(f"--max-frames {settings.max_frames} is below 1", "try --max-frames 768")
-    if settings.max_tokens < 1:
-        raise UsageError(f"--max-tokens {settings.max_tokens} is below 1", "try --max-tokens 12288")
+    span = sampled_range(info, settings)
     if settings.max_pixels is not None and settings.max_pixels < factor * factor:
         raise UsageError(
             f"--max-pixels {settings.max_pixels} is less than one {factor}x{factor} token",
             f"give at least {factor * factor}",
         )
-    span = _range(info, settings)
     if settings.max_tokens < (least := least_tokens(info, settings, spec)):
         raise UsageError(
             f"--max-tokens {settings.max_tokens} is less than a single step of this video takes",
@@ -174,7 +167,17 @@ def check_sampling(info: MediaInfo, settings: SamplingSettings, spec: ModelSpec)
     return span
 
 
-def _range(info: MediaInfo, settings: SamplingSettings) -> TimeSpan:
+def sampled_range(info: MediaInfo, settings: SamplingSettings) -> TimeSpan:
+    """The range that is sampled, whatever the checkpoint. Raises UsageError where it or the rates make no
+    sense."""
+    if settings.max_gap is not None and settings.max_gap <= 0:
+        raise UsageError(f"--max-gap {settings.max_gap} is not above 0", "try --max-gap 10")
+    if settings.fps <= 0:
+        raise UsageError(f"--fps {settings.fps} is not above 0", "try --fps 2")
+    if settings.max_frames is not None and settings.max_frames < 1:
+        raise UsageError(f"--max-frames {settings.max_frames} is below 1", "try --max-frames 768")
+    if settings.max_tokens < 1:
+        raise UsageError(f"--max-tokens {settings.max_tokens} is below 1", "try --max-tokens 12288")
     start = settings.start if settings.start is not None else Fraction(0)
     end = min(settings.end, info.duration) if settings.end is not None else info.duration
     lasts = f"the video lasts {format_clock(info.duration)}"
