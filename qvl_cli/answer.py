@@ -71,9 +71,8 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """index: what became of the saved index: `off`, `used` (nothing was watched), `features` (nor was more
-    there than step features), `resumed`, `saved`, `saved-features`, or `unsaved`: no room, no right, or
-    another process at it."""
+    """index: what became of the saved index: `off`, `used` (nothing was watched), `resumed`, `saved`, or
+    `unsaved`: no room, no right, or another process at it."""
 
     watch_s: float
     answer_s: float

@@ -89,15 +89,12 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
         for note in (kept := memory_notes(plan, spec, request, memory, spilled)):
             listener.note(note)
         notes = (*notes, *kept)
-        to_locate = request.task == "locate" and request.aligner != "text" and spec.has_alignment_head
-        with open_index(subject, plan, memory, request.index, to_locate, listener.note) as index:
+        with open_index(subject, plan, memory, request.index, listener.note) as index:
             index.prepare(spec, request.path, video.info.duration)
             model, aligner = load(spec, request)
 
             began = time.monotonic()
             blocks = index.blocks(video.lost)
-            if index.state == "features":  # nothing to choose among
-                memory = MemorySettings("full")
             session = open_session(model, aligner, plan, memory, spilled, blocks)
             rest = replace(plan, steps=index.remaining(session))
             save = partial(index.save, session, video.lost)
@@ -118,7 +115,7 @@ def run(request: Request, listener: Listener) -> Answer:
         answered = time.monotonic() - began
 
         coverage = cover(plan, session, it.video, request.sampling.end)
-        later = (*it.video.warnings, *it.index.warnings, *hole_warnings(coverage), *findings.warnings)
+        later = (*it.video.warnings, *hole_warnings(coverage), *findings.warnings)
         for warning in later:
             listener.note(warning)
         return Answer(

@@ -138,25 +138,6 @@ def test_the_gate_judges_saved_videos_too(tmp_path: Path) -> None:
         ask(tmp_path / "cache", path=clip, model="auto")
 
 
-def test_what_does_not_fit_leaves_step_features_for_locate(tmp_path: Path) -> None:
-    root, heard = tmp_path / "cache", Heard()
-    assert locate(root, heard, cache_cap="2MiB").usage.index == "saved-features"
-    assert heard.said("saving step features alone")
-    assert sum(map(len, stored(root).values())) < 1 << 20
-    heard = Heard()
-    found = locate(root, heard, cache_cap="2MiB")
-    assert (found.usage.index, heard.watched) == ("features", [])
-    assert any("step features" in warning for warning in found.warnings)
-    truth = locate(root, no_index=True)
-    assert len(found.moments) == len(truth.moments)
-    assert found.moments[0].start == pytest.approx(truth.moments[0].start, abs=0.5)
-    # Nothing else is answered from them; with room the whole takes their place.
-    assert ask(root, cache_cap="2MiB").usage.index == "saved-features"
-    assert locate(root, aligner="text", cache_cap="2MiB").usage.index == "saved-features"
-    assert ask(root).usage.index == "saved"
-    assert locate(root, cache_cap="2MiB").usage.index == "used"
-
-
 def test_a_cap_of_nothing_saves_nothing(tmp_path: Path) -> None:
     heard = Heard()
     assert ask(tmp_path / "cache", heard, cache_cap="0").usage.index == "unsaved"

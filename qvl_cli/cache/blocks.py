@@ -61,11 +61,6 @@ class Block:
         names = ("keys", "values", "positions", "features", "vision_means")
         return replace(self, **{name: getattr(self, name).cpu() for name in names})
 
-    @property
-    def has_states(self) -> bool:
-        """Whether its keys and values are there; of a block stored for its features alone they are not."""
-        return self.keys.shape[2] == self.tokens
-
     def watched(self) -> Iterator[Watched]:
         """Its steps as the trail has them."""
         places = [0, *accumulate(self.lengths)]

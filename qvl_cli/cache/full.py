@@ -129,13 +129,9 @@ class Memory:
         return [range(len(self.trail))]
 
     def restore(self, blocks: Sequence[Block]) -> None:
-        """As if the steps of `blocks` had just been watched; nothing else has been yet.
-
-        Of a block without states only the trail hears: no question sees it, but its features are there.
-        """
+        """As if the steps of `blocks` had just been watched; nothing else has been yet."""
         for block in blocks:
-            if block.has_states:
-                self.append(block)
+            self.append(block)
             self._remember(block)
 
     def settle(self, blocks: Sequence[Block]) -> None:

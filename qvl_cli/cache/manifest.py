@@ -24,8 +24,6 @@ from qvl_cli.timeline import TimeSpan
 
 FORMAT = 1  # of the folder and its files; raised whenever an older qvl would misread them
 MANIFEST, PLAN = "manifest.json", "plan.json"
-# Kinds of index: everything, or step features and the first block's keys and values alone.
-WHOLE, FEATURES = "whole", "features"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +71,8 @@ class StoredBlock:
 class Manifest:
     """What a folder holds.
 
-    path, duration, model: what a listing shows. plan: sha256 of plan.json. kind: WHOLE or FEATURES. lost:
-    spans up to the last block whose frames could not be decoded. complete: the plan was watched to its end.
+    path, duration, model: what a listing shows. plan: sha256 of plan.json. lost: spans up to
+    the last block whose frames could not be decoded. complete: the plan was watched to its end.
     """
 
     key: IndexKey
@@ -82,7 +80,6 @@ class Manifest:
     duration: Fraction
     model: str
     plan: str
-    kind: str = WHOLE
     blocks: tuple[StoredBlock, ...] = ()
     lost: tuple[TimeSpan, ...] = ()
     complete: bool = False

@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -17,8 +16,7 @@ from qvl_cli.cache.place import write_whole
 from qvl_cli.errors import IndexUnusable
 from qvl_cli.sampling import Step
 
-_STATES = ("keys", "values")
-_VECTORS = ("positions", "features", "vision_means")
+_TENSORS = ("keys", "values", "positions", "features", "vision_means")
 # One entry, because safetensors writes several in no fixed order, and equal blocks shall be equal files.
 _ABOUT = "qvl"
 
@@ -33,10 +31,9 @@ class _About:
     advances: tuple[int, ...]
 
 
-def write_block(folder: Path, number: int, block: Block, *, states: bool = True) -> StoredBlock:
-    """Write block `number`; without `states` its keys and values stay behind. Raises OSError."""
-    names = (*_STATES, *_VECTORS) if states else _VECTORS
-    tensors = {name: getattr(block, name).detach().cpu().contiguous() for name in names}
+def write_block(folder: Path, number: int, block: Block) -> StoredBlock:
+    """Write block `number`. Raises OSError."""
+    tensors = {name: getattr(block, name).detach().cpu().contiguous() for name in _TENSORS}
     about = exact.dump(_About(block.first, block.steps, block.lengths, block.advances)).decode()
     data = save(tensors, {_ABOUT: about})
     name = f"{number:06d}.safetensors"
@@ -47,8 +44,8 @@ def write_block(folder: Path, number: int, block: Block, *, states: bool = True)
 def read_blocks(folder: Path, manifest: Manifest) -> list[Block]:
     """The blocks of a checked index, their tensors views of the mapped files.
 
-    A block stored without states has keys and values of no tokens. Raises IndexUnusable where a file is no
-    block, which its checksum would have told: a fault of the disk between the two looks.
+    Raises IndexUnusable where a file is no block, which its checksum would have told: a fault of the disk
+    between the two looks.
     """
     blocks: list[Block] = []
     for stored in manifest.blocks:
@@ -57,9 +54,8 @@ def read_blocks(folder: Path, manifest: Manifest) -> list[Block]:
             with safe_open(path, "pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 about = exact.load(_About, (file.metadata() or {})[_ABOUT])
-            states = [tensors.get(name, torch.empty(1, 1, 0, 1)) for name in _STATES]
-            vectors = [tensors[name] for name in _VECTORS]
+            parts = [tensors[name] for name in _TENSORS]
         except (OSError, SafetensorError, ValueError, KeyError) as error:
             raise IndexUnusable(f"{path} is no block file ({error})", "try again") from error
-        blocks.append(Block(about.first, about.steps, about.lengths, about.advances, *states, *vectors))
+        blocks.append(Block(about.first, about.steps, about.lengths, about.advances, *parts))
     return blocks

@@ -149,7 +149,6 @@ def _described(entry: Entry) -> dict[str, Any]:
     held = entry.manifest
     if held is not None:
         described |= {
-            "kind": held.kind,
             "video": held.path,
             "duration": float(held.duration),
             "model": held.model,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from qvl_cli.budget import STEP_TEXT_TOKENS
 from qvl_cli.cache.library import Library, discard
-from qvl_cli.cache.manifest import FEATURES, WHOLE, IndexKey, Manifest, plan_digest
+from qvl_cli.cache.manifest import IndexKey, Manifest, plan_digest
 from qvl_cli.errors import OverBudget, QvlError
 from qvl_cli.index.opening import Note, open_locked
 from qvl_cli.index.settings import IndexSettings
@@ -30,16 +30,10 @@ if TYPE_CHECKING:
 
 _DISK_SHARE = 10  # a question's own index may take a tenth of the free disk
 _STEP_BYTES = 1_000  # of a step's exact times, positions and lengths
-FROM_FEATURES = (
-    "only step features of this video are saved: the event was read beside its first block alone, "
-    "which finds a little less (--no-index watches again)"
-)
 
 
 class NoIndex:
     """The same where nothing is found and nothing saved."""
-
-    warnings: tuple[str, ...] = ()
 
     def __init__(self, plan: SamplePlan, state: str = "off") -> None:
         self._plan, self.state = plan, state
@@ -65,29 +59,20 @@ class NoIndex:
 class Index:
     """A context manager, used in this order: `prepare`, `blocks`, `save` while watching, `finish`.
 
-    state: what became of it, for `Usage.index`: `used`, `features` (what is there are step features alone),
-    `resumed`, `saved`, `saved-features` or `unsaved`.
+    state: what became of it, for `Usage.index`: `used`, `resumed`, `saved` or `unsaved`.
     """
 
-    def __init__(
-        self, key: IndexKey, plan: SamplePlan, settings: IndexSettings, features_do: bool, note: Note
-    ) -> None:
-        """Waits for another process that is watching the same video.
-
-        features_do: step features are enough for what will be asked. Raises QvlError where saving is insisted
+    def __init__(self, key: IndexKey, plan: SamplePlan, settings: IndexSettings, note: Note) -> None:
+        """Waits for another process that is watching the same video. Raises QvlError where saving is insisted
         on and impossible.
         """
         self._key, self._plan, self._settings, self._note = key, plan, settings, note
         self._library = Library(settings.root)
-        self._features_do = features_do
         self._writer: Writer | None = None
         self._digest = plan_digest(plan)
-        opened = open_locked(self._library, key.name, self._digest, self._is_enough, settings.patience, note)
+        opened = open_locked(self._library, key.name, self._digest, settings.patience, note)
         self._lock, self._writable = opened.lock, opened.writable
-        usable = opened.manifest is not None and (
-            opened.manifest.kind == WHOLE or self._is_enough(opened.manifest)
-        )
-        self._held = opened.manifest if usable else None
+        self._held = opened.manifest
         self.state = "unsaved"
         if opened.lock is None:
             self._cannot_save(opened.why)
@@ -114,34 +99,28 @@ class Index:
         return self._writer.manifest if self._writer is not None else self._held
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What the user must know of an answer from what is saved."""
-        return (FROM_FEATURES,) if self.state == "features" else ()
-
-    @property
     def complete(self) -> bool:
         """Nothing is left to watch."""
-        return self._held is not None and self._is_enough(self._held)
+        return self._held is not None and self._held.complete
 
     def prepare(self, spec: ModelSpec, path: str, duration: Fraction) -> None:
-        """Decide what of the plan will be saved, say so with its size, and make room for it.
+        """Decide whether the plan will be saved, say so with its size, and make room for it.
 
         Raises OverBudget where saving is insisted on and there is no room.
         """
         if self.complete or not self._writable:
             return
         number = dict(DTYPES.values())[self._key.dtype]
-        sizes = {kind: index_bytes(self._plan, spec, number, kind) for kind in (WHOLE, FEATURES)}
+        size = index_bytes(self._plan, spec, number)
         try:
-            kind = self._what_fits(sizes)
+            if not self._fits(size):
+                return
         except OSError as error:
             self._cannot_save(str(error.strerror))
             return
-        if kind is None:
-            return
-        self._make_room(sizes[kind])
-        manifest = Manifest(self._key, os.path.realpath(path), duration, spec.name, self._digest, kind)
-        if self._held is not None and kind == WHOLE:
+        self._make_room(size)
+        manifest = Manifest(self._key, os.path.realpath(path), duration, spec.name, self._digest)
+        if self._held is not None:
             manifest = replace(manifest, blocks=self._held.blocks, lost=self._held.lost)
         self._writer = Writer(self.folder, manifest, self._plan)
 
@@ -153,9 +132,7 @@ class Index:
         if held is None or not held.blocks:
             return []
         lost[:] = merge([*lost, *held.lost])
-        if held.kind == FEATURES:
-            self.state, using = "features", "using the saved step features"
-        elif self.complete:
+        if self.complete:
             self.state, using = "used", "using the saved index"
         else:
             self.state, using = "resumed", f"going on after {held.steps} steps of the saved index"
@@ -179,15 +156,12 @@ class Index:
         """Everything is watched: save what is left of it, and let others in."""
         self._write(session, lost, complete=True)
         if self._writer is not None and self.state == "unsaved":
-            self.state = "saved" if self._writer.manifest.kind == WHOLE else "saved-features"
+            self.state = "saved"
         self._release()
 
-    def _is_enough(self, manifest: Manifest) -> bool:
-        return manifest.complete and (manifest.kind == WHOLE or self._features_do)
-
-    def _what_fits(self, sizes: Mapping[str, int]) -> str | None:
-        """WHOLE, FEATURES or nothing, announced. Raises OverBudget and OSError."""
-        cap, root, size = self._settings.cap, self._settings.root, sizes[WHOLE]
+    def _fits(self, size: int) -> bool:
+        """Whether there is room for so many bytes, announced. Raises OverBudget and OSError."""
+        cap, root = self._settings.cap, self._settings.root
         kept = sum(block.bytes for block in self._held.blocks) if self._held else 0
         free = self._library.free_bytes()
         if self._settings.insist:
@@ -204,13 +178,10 @@ class Index:
         elif size > cap or size - kept > free // _DISK_SHARE:
             limit = f"the cache cap ({mebibytes(cap)})" if size > cap else "a tenth of the free disk"
             over = f"an index of up to {mebibytes(size)} is over {limit}"
-            if sizes[FEATURES] > min(cap, free // _DISK_SHARE):
-                self._note(f"{over}: nothing is saved for later questions")
-                return None
-            self._note(f"{over}: saving step features alone, for locate")
-            return FEATURES
+            self._note(f"{over}: nothing is saved for later questions")
+            return False
         self._note(f"saving an index of at most {mebibytes(size)} in {root}")
-        return WHOLE
+        return True
 
     def _make_room(self, size: int) -> None:
         """For so many bytes under the cap, if others can be removed."""
@@ -248,11 +219,10 @@ class Index:
             self._lock = None
 
 
-def index_bytes(plan: SamplePlan, spec: ModelSpec, dtype_bytes: int, kind: str = WHOLE) -> int:
+def index_bytes(plan: SamplePlan, spec: ModelSpec, dtype_bytes: int) -> int:
     """What an index of `plan` takes on disk, rounded up."""
     steps = len(plan.steps)
-    with_states = steps if kind == WHOLE else min(steps, spec.block_steps)
-    tokens = with_states * (plan.tokens_per_step + STEP_TEXT_TOKENS)
+    tokens = steps * (plan.tokens_per_step + STEP_TEXT_TOKENS)
     return tokens * spec.kv_bytes_per_token(dtype_bytes) + steps * (2 * 4 * spec.hidden_size + _STEP_BYTES)
 
 

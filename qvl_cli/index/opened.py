@@ -63,10 +63,9 @@ def open_index(
     plan: SamplePlan,
     memory: MemorySettings,
     settings: IndexSettings | None,
-    features_do: bool,
     note: Note,
 ) -> Index | NoIndex:
-    """What is saved of this subject; locked. settings None: `--no-index`. features_do: see `Index`.
+    """What is saved of this subject; locked. settings None: `--no-index`.
 
     Raises QvlError where saving is insisted on and impossible.
     """
@@ -77,7 +76,7 @@ def open_index(
             raise UsageError(f"no index can be saved: {why}", "leave the flag out")
         note(f"nothing is saved for later questions: {why}")
         return NoIndex(plan, "unsaved")
-    return Index(subject.key(memory), plan, settings, features_do, note)
+    return Index(subject.key(memory), plan, settings, note)
 
 
 def unsavable(memory: MemorySettings) -> str | None:

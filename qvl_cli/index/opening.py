@@ -1,4 +1,4 @@
-"""The index of a key, locked: shared where what is saved is enough, else for this process alone."""
+"""The index of a key, locked: shared where it is complete, else for this process alone."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from pathlib import Path
 
 from qvl_cli.cache.library import Library
 from qvl_cli.cache.locks import Lock
-from qvl_cli.cache.manifest import WHOLE, Manifest, check_block, check_plan, read_manifest
+from qvl_cli.cache.manifest import Manifest, check_block, check_plan, read_manifest
 from qvl_cli.cache.place import make_folder
 from qvl_cli.errors import IndexUnusable
 
 _LOOK_AGAIN = 0.1  # seconds
 
 Note = Callable[[str], None]
-Enough = Callable[[Manifest], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +34,11 @@ class Opened:
     why: str = ""
 
 
-def open_locked(
-    library: Library, name: str, plan: str, enough: Enough, patience: float, note: Note
-) -> Opened:
+def open_locked(library: Library, name: str, plan: str, patience: float, note: Note) -> Opened:
     """Wait until the index `name` can be had, or its present writer has got no further for `patience`
     seconds.
 
-    plan: digest of the plan that must have been watched. enough: whether a manifest needs no more watching.
+    plan: digest of the plan that must have been watched.
     Damage is noted.
     """
     try:
@@ -54,11 +51,11 @@ def open_locked(
     while True:
         try:
             seen = _read(folder, name)
-            shared = not repair and seen is not None and enough(seen)
+            shared = not repair and seen is not None and seen.complete
             lock = library.lock(name, exclusive=not shared)
             if lock is not None:
                 manifest = _checked(folder, name, plan, _silent if repair else note)
-                if not shared or (manifest is not None and enough(manifest)):
+                if not shared or (manifest is not None and manifest.complete):
                     return Opened(lock, manifest, writable=not shared)
                 lock.release()
                 repair = True  # damaged, and said so: this process has to write, if it can
@@ -111,7 +108,7 @@ def _checked(folder: Path, name: str, plan: str, note: Note) -> Manifest | None:
             for _ in pool.map(partial(check_block, folder), manifest.blocks):
                 whole += 1
     except IndexUnusable as error:
-        if not whole or manifest.kind != WHOLE:
+        if not whole:
             note(f"{error.fact}: watching again")
             return None
         note(f"{error.fact}: watching again from there")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qvl_cli.cache.manifest import MANIFEST, PLAN, WHOLE, Manifest, StoredBlock, write_manifest, write_plan
+from qvl_cli.cache.manifest import MANIFEST, PLAN, Manifest, StoredBlock, write_manifest, write_plan
 from qvl_cli.cache.place import make_folder
 from qvl_cli.sampling import SamplePlan
 from qvl_cli.timeline import TimeSpan
@@ -34,12 +34,12 @@ class Writer:
         as one that was never stopped, and computes the same bits.
         """
         size = session.model.spec.block_steps
-        if not complete and (self.manifest.kind != WHOLE or len(session.steps) % size):
+        if not complete and len(session.steps) % size:
             return
         if not self._begun:
             self._begin()
         kept = self.manifest.blocks
-        blocks = self._whole(session, complete) if self.manifest.kind == WHOLE else self._features(session)
+        blocks = self._new(session, complete)
         upto = session.steps[-1].interval.end
         self.manifest = replace(
             self.manifest,
@@ -49,7 +49,7 @@ class Writer:
         )
         write_manifest(self._folder, self.manifest)
 
-    def _whole(self, session: StreamSession, complete: bool) -> list[StoredBlock]:
+    def _new(self, session: StreamSession, complete: bool) -> list[StoredBlock]:
         from qvl_cli.cache.saved import write_block
 
         first = len(self.manifest.blocks)
@@ -57,15 +57,6 @@ class Writer:
         stored = [write_block(self._folder, number, block) for number, block in enumerate(blocks, first)]
         session.settle(blocks)
         return stored
-
-    def _features(self, session: StreamSession) -> list[StoredBlock]:
-        """All at once, at the end: without keys and values no run could go on from a part."""
-        from qvl_cli.cache.saved import write_block
-
-        return [
-            write_block(self._folder, number, block, states=number == 0)
-            for number, block in enumerate(session.blocks(tail=True))
-        ]
 
     def _begin(self) -> None:
         """A folder with the plan and nothing that the manifest does not name."""
