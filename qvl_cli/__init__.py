@@ -22,6 +22,7 @@ The modules, in the order of the data (each imports only from those above it):
     render        Answer -> txt, json, jsonl, srt
     tiny          the embedded model: its world, its recipe, its weights
     evals         metrics and suites
+    bench         speed and memory, side by side in fresh processes
     cli           the Typer commands; console.py alone imports rich
 """
 

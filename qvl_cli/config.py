@@ -64,6 +64,7 @@ KEYS: Mapping[str, Callable[[object], Value]] = {
     "device": _text,
     "dtype": _text,
     "aligner": _text,
+    "backend": _text,
     "detail": _text,
     "fps": _rate,
     "max_frames": _count,

@@ -6,6 +6,8 @@
     │   └── EncryptedMedia    3   DRM: frames would decode to garbage
     ├── ModelMissing          4   no such checkpoint, no network, or a broken folder
     │   └── OutsideWorld      4   the embedded model does not know this kind of video
+    ├── BackendMissing        4   the decoder asked for is not installed
+    ├── BackendFailed         1   the second decoder hung, crashed, or disagrees with the first
     └── OverBudget            5   does not fit memory or the checkpoint's positions
 
 Exit codes beside these: 0 ok, 6 partial answer (a hole in the media), 10 nothing found with
@@ -54,6 +56,16 @@ class ModelMissing(QvlError):
 
 class OutsideWorld(ModelMissing):
     """The chosen model says it does not know this kind of video."""
+
+
+class BackendMissing(QvlError):
+    """The decoder that was asked for does not exist on this machine."""
+
+    exit_code = 4
+
+
+class BackendFailed(QvlError):
+    """The second decoder hung, crashed, or gave other frames than the first."""
 
 
 class OverBudget(QvlError):

@@ -16,7 +16,7 @@ from qvl_cli.budget import answer_tokens, check_budget, free_memory
 from qvl_cli.chunks import iter_chunks
 from qvl_cli.config import Config
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
-from qvl_cli.media import content_hash, open_video
+from qvl_cli.media import BACKENDS, content_hash, open_video
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling import DETAIL, SamplePlan, SamplingSettings, plan_samples
 from qvl_cli.timeline import TimeSpan, merge, parse_time, subtract
@@ -52,6 +52,7 @@ class Request:
     device: str = "auto"
     dtype: str = "auto"
     aligner: str = "auto"
+    backend: str = "pyav"
     steps_per_chunk: int | None = None
     show_thinking: bool = False
 
@@ -66,6 +67,9 @@ def make_request(
     aligner = config.text("aligner", "auto")
     if aligner not in CHOICES:
         raise UsageError(f"unknown aligner {aligner!r}", f"choose from {', '.join(CHOICES)}")
+    backend = config.text("backend", "pyav")
+    if backend not in BACKENDS:
+        raise UsageError(f"unknown backend {backend!r}", f"choose from {', '.join(BACKENDS)}")
     preset = DETAIL[detail]
     return Request(
         task=task,
@@ -84,6 +88,7 @@ def make_request(
         device=config.text("device", "auto"),
         dtype=config.text("dtype", "auto"),
         aligner=aligner,
+        backend=backend,
         steps_per_chunk=config.count("chunk"),
         show_thinking=config.switch("show_thinking"),
     )
@@ -93,7 +98,7 @@ def run(request: Request, listener: Listener) -> Answer:
     """Open, plan, check, load, watch, answer. Raises the errors of every stage, all in qvl's own tree."""
     if request.task != "summarize" and not request.query.strip():
         raise UsageError(f"nothing to {request.task}", "give a text after the file")
-    with open_video(request.path) as video:
+    with open_video(request.path, request.backend) as video:
         spec, chosen = choose_spec(request, listener)
         plan = plan_samples(video.info, request.sampling, spec)
         known = (*chosen, *plan.notes)
@@ -110,7 +115,7 @@ def run(request: Request, listener: Listener) -> Answer:
         answered = time.monotonic()
 
         coverage = cover(plan, session, video, request.sampling.end)
-        later = (*hole_warnings(coverage), *findings.warnings)
+        later = (*video.warnings, *hole_warnings(coverage), *findings.warnings)
         for warning in later:
             listener.note(warning)
         return Answer(

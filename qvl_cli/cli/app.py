@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from qvl_cli import __version__
-from qvl_cli.cli import ask, locate, models, probe, summarize
+from qvl_cli.cli import ask, bench, locate, models, probe, summarize
 from qvl_cli.cli import eval as eval_command
 from qvl_cli.cli import version as version_command
 from qvl_cli.cli.console import put, say
@@ -26,6 +26,7 @@ def build_app() -> typer.Typer:
     app.callback(help="Ask a long video, get an answer and the seconds that prove it.")(_root)
     for module in (ask, locate, summarize, probe, models, eval_command, version_command):
         app.command(module.NAME)(module.command)
+    app.add_typer(bench.build())
     return app
 
 

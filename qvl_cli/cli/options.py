@@ -48,6 +48,10 @@ class Options:
     aligner: Annotated[
         str | None, typer.Option(metavar="KIND", help="Text to time by auto, head or text. [auto]")
     ] = None
+    backend: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Decode with pyav, decord, or auto: whichever works. [pyav]"),
+    ] = None
     chunk: Annotated[
         str | None, typer.Option(metavar="STEPS", help="Steps per chunk; changes memory, never results. [8]")
     ] = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -10,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qvl_cli import __version__, pipeline
+from qvl_cli import pipeline
 from qvl_cli.errors import OutsideWorld, UsageError
+from qvl_cli.evals.document import document
 from qvl_cli.evals.interval import bootstrap, mean
 from qvl_cli.evals.spans import random_ious, top_iou, whole_iou
 from qvl_cli.evals.texts import is_right
@@ -206,30 +206,16 @@ def _document(
     rounded = {f: _rounded(mean(tally.groups(f))) for f in tally.figures()}
     families = {f: rounded.pop(f"answer_{f}") for f in FAMILIES if f"answer_{f}" in rounded}
     intervals = {f: bootstrap(tally.groups(f)) for f in tally.figures()}
-    return {
-        "bench": "drawn",
-        "results": {**rounded, "answer_by_family": families, "realtime_factor": round(realtime, 1)},
-        "n": {"videos": videos, **{f: sum(map(len, tally.groups(f))) for f in tally.figures()}},
-        "ci": {f: [_rounded(edge) for edge in ends] for f, ends in intervals.items() if ends},
-        "seed": seed,
-        "model": model,
-        "aligner": aligner,
-        "machine": f"{platform.machine()}, {_cores()} cores",
-        "versions": _versions(),
-    }
+    return document(
+        "drawn",
+        results={**rounded, "answer_by_family": families, "realtime_factor": round(realtime, 1)},
+        n={"videos": videos, **{f: sum(map(len, tally.groups(f))) for f in tally.figures()}},
+        ci={f: [_rounded(edge) for edge in ends] for f, ends in intervals.items() if ends},
+        seed=seed,
+        model=model,
+        aligner=aligner,
+    )
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
-
-
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {"qvl": __version__, **{name: version(name) for name in ("torch", "transformers", "av", "numpy")}}

@@ -1,6 +1,6 @@
 """What a packet's own headers say: whether its picture is shown, and whether other pictures need it.
 
-Containers have a flag for packets nothing depends on, but hardly a muxer sets it, so the NAL headers are read.
+Containers have a flag for packets nothing depends on, but hardly a muxer sets it: the NAL headers tell.
 Sources: ITU-T H.264 7.3.1, 7.3.2.1, 7.4.1; H.265 7.3.1.2, 7.4.2.2; RFC 6386 9.1; VP9 bitstream guide 6.2.
 """
 
@@ -20,7 +20,7 @@ class References:
     """Reads one stream's packets in order and finds those whose picture no other picture needs.
 
     extradata: the parameter sets as the container holds them. fields: the stream may be coded in fields, so
-    that one picture may take two packets; known for certain only after the last packet.
+    that one picture takes two packets; known for certain only after the last packet.
     """
 
     def __init__(self, codec: str, extradata: bytes | None) -> None:
@@ -46,6 +46,8 @@ class References:
 
     def spare(self) -> bytes:
         """One byte a packet: 1 where its picture is needed by no other."""
+        if self.fields:
+            return bytes(len(self._layers))
         # A picture unused within its own layer may still be used from the layers above.
         highest = self._top + 1
         return bytes(layer == highest for layer in self._layers)
@@ -165,7 +167,8 @@ def _codes_fields(unit: bytes) -> bool:
         chroma = bits.golomb()
         if chroma == 3:
             bits.fixed(1)
-        bits.golomb(), bits.golomb()  # bit depths
+        for _ in range(2):  # bit depths
+            bits.golomb()
         bits.fixed(1)
         if bits.fixed(1):  # scaling matrices follow: rare, and not worth reading past
             return True
@@ -175,10 +178,12 @@ def _codes_fields(unit: bytes) -> bool:
         bits.golomb()
     elif order == 1:
         bits.fixed(1)
-        bits.golomb(), bits.golomb()
+        for _ in range(2):
+            bits.golomb()
         for _ in range(min(bits.golomb(), 255)):
             bits.golomb()
     bits.golomb()  # max_num_ref_frames
     bits.fixed(1)
-    bits.golomb(), bits.golomb()  # width, height
+    for _ in range(2):  # width, height
+        bits.golomb()
     return not bits.fixed(1)

@@ -34,9 +34,9 @@ _HALF_CLOCK = 2**32
 
 @dataclass(frozen=True, slots=True)
 class PacketScan:
-    """Times in ticks of `time_base`, on the container's clock.
+    """Times in ticks of `time_base`, on the container's clock; in arrays, because hours hold very many.
 
-    pts: of every shown frame, ascending (arrays: hours hold a million frames). keyframes: (pts, earliest of pts and dts) of every frame decoding
+    pts: of every shown frame, ascending. keyframes: (pts, earliest of pts and dts) of every frame decoding
     can start from, ascending, also those an edit list hides. end: end of the last frame. holes: (from, to)
     promised or damaged away. counted: decoded frames carry no usable times; the n-th one is shown at pts[n].
     restarts: the file is several joined ones, and its clock starts over: {number of the first packet of the
@@ -179,7 +179,8 @@ def scan_packets(container: InputContainer, stream: VideoStream, path: Path) -> 
         None if restarts else _promised_end(container, stream, time_base, int(times[0]), end, others_end)
     )
     gaps = np.diff(times)
-    wide = np.flatnonzero(gaps > int(max(3 * typical, _NOTICEABLE / time_base))) if broken else ()
+    noticeable = max(Fraction(3 * typical), _NOTICEABLE / time_base)
+    wide = np.flatnonzero(gaps > int(noticeable)) if broken else ()
     pairs = [(int(times[n]), int(times[n + 1])) for n in wide]
     holes = [(a + typical, b) for a, b in pairs if a in broken or b in broken]
     if promised is not None and (promised - end) * time_base > max(2 * typical * time_base, _NOTICEABLE):

@@ -13,7 +13,8 @@ from qvl_cli.media.packets import PacketScan
 _MOST_DECODERS = 4
 _MOST_THREADS = 8
 _HELD_BY_DECODER = 10  # pictures: references, reordering, the one at work; measured for H.264 level 4
-_DECODER_ROOM = 72 << 20  # bytes for all decoders together: two at 1080p, one at 4K
+_HELD_BY_CONTAINER = 48  # bytes a packet: the index of an MP4, which every decoder's container holds anew
+_DECODER_ROOM = 72 << 20  # bytes for all decoders together: two at 1080p up to an hour, one at 4K
 _WAITING_ROOM = 32 << 20  # bytes of decoded pictures that wait for their turn
 _WORTH_SHARING = 250  # packets in all; below, one plain decoder is done before others have opened the file
 
@@ -52,7 +53,8 @@ def plan_route(scan: PacketScan, wanted: Sequence[int], picture_bytes: int, core
         return None
     waiting = max(_WAITING_ROOM // picture_bytes, 2)
     much = sum(run.stop - run.first for run in runs) >= _WORTH_SHARING
-    fitting = max(_DECODER_ROOM // (_HELD_BY_DECODER * picture_bytes), 1)
+    each = _HELD_BY_DECODER * picture_bytes + _HELD_BY_CONTAINER * len(scan.order)
+    fitting = max(_DECODER_ROOM // each, 1)
     decoders = min(cores, len(runs), fitting, _MOST_DECODERS) if much else 1
     # A decoder may run ahead by `waiting` pictures only: with more to a run, the others would stand still.
     if max(len(run.wanted) for run in runs) > 2 * waiting:

@@ -39,6 +39,7 @@ class RunDecoder:
     def __init__(self, path: Path, stream_index: int, scan: PacketScan, threads: int) -> None:
         self._path, self._index, self._scan, self.threads = path, stream_index, scan, threads
         self._container: InputContainer | None = None
+        self._packets: Iterator[Packet[VideoStream]] = iter(())
         self._at: int | None = None  # number of the packet that comes next, where that is known
 
     def close(self) -> None:
@@ -114,7 +115,7 @@ class RunDecoder:
         self._stream: VideoStream = stream
         stream.thread_type = "AUTO" if self.threads > 1 else "NONE"
         stream.codec_context.thread_count = self.threads
-        self._packets: Iterator[Packet[VideoStream]] = self._container.demux(stream)
+        self._packets = self._container.demux(stream)
         self._at = 0
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from av.video.format import VideoFormat
 from av.video.reformatter import VideoReformatter
 
+from qvl_cli.errors import BackendMissing
 from qvl_cli.media.container import mapped
 from qvl_cli.media.decoder import Decoder
 from qvl_cli.media.examine import examine
@@ -27,26 +28,47 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 
-def open_video(path: str | Path) -> VideoSource:
-    """Probe `path` and open it for decoding; use as a context manager. Raises what `probe` raises."""
-    return VideoSource(path)
+BACKENDS = ("pyav", "decord", "auto")
+
+
+def open_video(path: str | Path, backend: str = "pyav") -> VideoSource:
+    """Probe `path` and open it for decoding; use as a context manager. Raises what `probe` raises.
+
+    backend: one of BACKENDS. `decord` raises BackendMissing where it is not installed, and BackendFailed
+    while decoding; `auto` turns to PyAV then, and tells it in `warnings`.
+    """
+    if backend == "pyav":
+        return VideoSource(path)
+    from qvl_cli.media.decord_source import DecordSource, check_decord
+
+    fall_back = backend == "auto"
+    try:
+        check_decord()
+    except BackendMissing as missing:
+        if not fall_back:
+            raise
+        source = VideoSource(path)
+        source.warnings.append(f"{missing.fact}: PyAV decodes instead")
+        return source
+    return DecordSource(path, fall_back)
 
 
 class VideoSource:
     """One opened video. Not thread-safe; one `frames` iteration at a time.
 
     info: what the probe found. lost: spans whose frames could not be decoded, sorted and merged; it grows
-    while `frames` runs.
+    while `frames` runs. warnings: what else the user has to know of the decoding; it grows too.
     """
 
     def __init__(self, path: str | Path) -> None:
         self._file = examine(Path(path))
         self.info = self._file.info
         self.lost: list[TimeSpan] = []
+        self.warnings: list[str] = []
         self._reformatter = VideoReformatter()
         self._plain: Decoder | None = None
         self._decoders: list[RunDecoder] = []
-        self._walk: Generator[tuple[int, VideoFrame | None], None, None] | None = None
+        self._walk: Generator[tuple[int, Frame | None], None, None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -81,15 +103,24 @@ class VideoSource:
             wanted.append(scan.index((time + self.info.start) // scan.time_base))
         if self._walk is not None:
             self._walk.close()
-        self._walk = self._pictures(sorted(set(wanted)))
-        with closing(self._walk) as pictures:
+        self._walk = self._decoded(sorted(set(wanted)))
+        with closing(self._walk) as decoded:
             at, frame = -1, None
             for number in wanted:
                 if number != at:
-                    at, picture = next(pictures)
-                    frame = self._frame(at, picture)
+                    at, frame = next(decoded)
                 if frame is not None:
                     yield frame
+
+    def _decoded(self, numbers: Sequence[int]) -> Generator[tuple[int, Frame | None], None, None]:
+        """(number, frame) for these ascending frame numbers; None once `lost` holds its time."""
+        with closing(self._pictures(numbers)) as pictures:
+            for at, picture in pictures:
+                if picture is None:
+                    yield at, None
+                else:
+                    pixels = self._file.orientation.upright(self._rgb(picture))
+                    yield at, Frame(self.info.frame_times[at], pixels)
 
     def _pictures(self, numbers: Sequence[int]) -> Generator[tuple[int, VideoFrame | None], None, None]:
         """(number, picture) of the frames with these ascending numbers; None where none can be decoded."""
@@ -112,12 +143,6 @@ class VideoSource:
                         next(left)
                 except RunFailed:
                     yield from ((at, self._plainly(at)) for at in map(scan.index, left))
-
-    def _frame(self, at: int, picture: VideoFrame | None) -> Frame | None:
-        """Frame number `at` of the scan, or None once `lost` holds its time."""
-        if picture is None:
-            return None
-        return Frame(self.info.frame_times[at], self._file.orientation.upright(self._rgb(picture)))
 
     def _plainly(self, at: int) -> VideoFrame | None:
         """The picture on screen as number `at`, decoding everything; None once `lost` holds its time."""

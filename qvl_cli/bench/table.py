@@ -1,0 +1,8 @@
+"""Every benchmark, by name. Rows start nothing heavy: what is measured runs in children."""
+
+from __future__ import annotations
+
+from qvl_cli.bench import decode, startup, stream
+from qvl_cli.bench.row import Bench
+
+BENCHES: dict[str, Bench] = {row.name: row for row in (decode.BENCH, startup.BENCH, stream.BENCH)}
