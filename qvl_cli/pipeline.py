@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from qvl_cli import registry
@@ -16,7 +16,7 @@ from qvl_cli.budget import answer_tokens, check_budget, free_memory
 from qvl_cli.chunks import iter_chunks
 from qvl_cli.config import Config
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
-from qvl_cli.media import BACKENDS, content_hash, open_video
+from qvl_cli.media import BACKENDS, MAX_SPOOL, InputSettings, open_video
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling import DETAIL, SamplePlan, SamplingSettings, plan_samples
 from qvl_cli.timeline import TimeSpan, merge, parse_time, subtract
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from qvl_cli.align import Aligner
-    from qvl_cli.media.source import VideoSource
+    from qvl_cli.media.info import Source
     from qvl_cli.model.load import LoadedModel
     from qvl_cli.model.world_gate import WorldGate
     from qvl_cli.stream import StreamSession
@@ -53,6 +53,7 @@ class Request:
     dtype: str = "auto"
     aligner: str = "auto"
     backend: str = "pyav"
+    inputs: InputSettings = field(default_factory=InputSettings)
     steps_per_chunk: int | None = None
     show_thinking: bool = False
 
@@ -89,6 +90,7 @@ def make_request(
         dtype=config.text("dtype", "auto"),
         aligner=aligner,
         backend=backend,
+        inputs=InputSettings(config.count("max_spool") or MAX_SPOOL, picture_rate=config.rate("fps")),
         steps_per_chunk=config.count("chunk"),
         show_thinking=config.switch("show_thinking"),
     )
@@ -98,7 +100,8 @@ def run(request: Request, listener: Listener) -> Answer:
     """Open, plan, check, load, watch, answer. Raises the errors of every stage, all in qvl's own tree."""
     if request.task != "summarize" and not request.query.strip():
         raise UsageError(f"nothing to {request.task}", "give a text after the file")
-    with open_video(request.path, request.backend) as video:
+    inputs = replace(request.inputs, progress=listener.progress)
+    with open_video(request.path, request.backend, inputs) as video:
         spec, chosen = choose_spec(request, listener)
         plan = plan_samples(video.info, request.sampling, spec)
         known = (*chosen, *plan.notes)
@@ -120,7 +123,12 @@ def run(request: Request, listener: Listener) -> Answer:
             listener.note(warning)
         return Answer(
             task=request.task,
-            media=Media(str(request.path), float(promised_end(video)), content_hash(request.path)),
+            media=Media(
+                str(request.path),
+                float(promised_end(video) - video.info.begins),
+                video.content_hash(),
+                video.info.unit,
+            ),
             model=ModelUse(spec.name, registry.fingerprint(spec.folder), aligner.name),
             query=request.query,
             text=findings.text,
@@ -192,7 +200,7 @@ def load(spec: ModelSpec, plan: SamplePlan, request: Request) -> tuple[LoadedMod
 
 
 def watch(
-    video: VideoSource, plan: SamplePlan, session: StreamSession, request: Request, listener: Listener
+    video: Source, plan: SamplePlan, session: StreamSession, request: Request, listener: Listener
 ) -> None:
     """Stream the plan's chunks through the session; stop early where the model does not know this world."""
     from qvl_cli.model.preprocess import resize_frames
@@ -250,14 +258,12 @@ def answer(session: StreamSession, aligner: Aligner, request: Request, listener:
     raise ValueError(f"no task is called {request.task!r}")
 
 
-def promised_end(video: VideoSource) -> Fraction:
+def promised_end(video: Source) -> Fraction:
     """The end of the media as its container has it: later than the last frame where the file was cut off."""
     return max((video.info.duration, *(hole.end for hole in video.info.holes)))
 
 
-def cover(
-    plan: SamplePlan, session: StreamSession, video: VideoSource, asked_end: Fraction | None
-) -> Coverage:
+def cover(plan: SamplePlan, session: StreamSession, video: Source, asked_end: Fraction | None) -> Coverage:
     """Seen: the intervals of the watched steps without what was lost in them. Gaps: the rest of what was
     asked for, the cut-off end of a file included."""
     end = promised_end(video) if asked_end is None else min(asked_end, promised_end(video))

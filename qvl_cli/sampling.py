@@ -197,10 +197,10 @@ def _check(settings: SamplingSettings, spec: ModelSpec) -> None:
 
 
 def _range(info: MediaInfo, settings: SamplingSettings) -> TimeSpan:
-    start = settings.start if settings.start is not None else Fraction(0)
+    start = max(settings.start or Fraction(0), info.begins)
     end = min(settings.end, info.duration) if settings.end is not None else info.duration
     lasts = f"the video lasts {format_clock(info.duration)}"
-    if start < 0 or end < 0:
+    if (settings.start or 0) < 0 or end < 0:
         raise UsageError("--from and --to count from the start of the video", "give times of 0 or later")
     if start >= info.duration:
         raise UsageError(f"--from {format_clock(start)} is past the end: {lasts}", "start earlier")
@@ -232,7 +232,7 @@ def _pairs(info: MediaInfo, span: TimeSpan, fps: Fraction) -> Iterator[tuple[Fra
             second = on_screen(following_tick)
             # A frame may begin a little before its grid time, and the next one then lies just out of reach.
             near = on_screen(t0 + apart)
-            if near > t0 and (near == second or second - near < apart / 2):
+            if near > t0 and not info.alone and (near == second or second - near < apart / 2):
                 t1 = near
                 latest = second
                 tick += 1

@@ -28,7 +28,7 @@ CONVERT = "convert it first: ffmpeg -i IN -c:v libx264 OUT.mp4"
 _TEXT = frozenset({*range(9, 14), 27, *range(32, 256)})
 
 
-def shown(path: Path) -> str:
+def shown(path: Path | str) -> str:
     """The path as one printable line, whatever bytes its name holds."""
     text = str(path).encode("utf-8", "backslashreplace").decode()
     return text if text.isprintable() else text.encode("unicode_escape").decode()
