@@ -118,7 +118,7 @@ def run(request: Request, listener: Listener) -> Answer:
         answered = time.monotonic()
 
         coverage = cover(plan, session, video, request.sampling.end)
-        later = (*video.warnings, *hole_warnings(coverage), *findings.warnings)
+        later = (*video.warnings, *hole_warnings(coverage, video.info.unit), *findings.warnings)
         for warning in later:
             listener.note(warning)
         return Answer(
@@ -275,19 +275,19 @@ def cover(plan: SamplePlan, session: StreamSession, video: Source, asked_end: Fr
     return Coverage(_floats(seen), _floats(subtract(whole, seen)), cut_off)
 
 
-def hole_warnings(coverage: Coverage) -> tuple[str, ...]:
+def hole_warnings(coverage: Coverage, unit: str) -> tuple[str, ...]:
     if coverage.cut_off:
         return (
             "the file is cut off in the middle: what followed its last frame is lost",
-            *_gap_warnings(coverage),
+            *_gap_warnings(coverage, unit),
         )
-    return _gap_warnings(coverage)
+    return _gap_warnings(coverage, unit)
 
 
-def _gap_warnings(coverage: Coverage) -> tuple[str, ...]:
+def _gap_warnings(coverage: Coverage, unit: str) -> tuple[str, ...]:
     if not coverage.gaps:
         return ()
-    shown = ", ".join(f"{start:.1f}-{end:.1f} s" for start, end in coverage.gaps[:5])
+    shown = ", ".join(f"{start:.1f}-{end:.1f} {unit}" for start, end in coverage.gaps[:5])
     more = f" and {len(coverage.gaps) - 5} more" if len(coverage.gaps) > 5 else ""
     return (f"parts of the video could not be read: {shown}{more}",)
 

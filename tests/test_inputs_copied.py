@@ -193,7 +193,13 @@ def test_a_playlist_leads_only_where_it_may(tmp_path: Path, web: WebServer, clip
     text = path.read_text()
     address = _serve(web, path.parent)
     local = (path.parent / "a0.ts").as_uri()
-    for target in (local, str(path.parent / "a0.ts"), "gopher://127.0.0.1/x", "concat:a0.ts", "subfile,,:a0.ts"):
+    for target in (
+        local,
+        str(path.parent / "a0.ts"),
+        "gopher://127.0.0.1/x",
+        "concat:a0.ts",
+        "subfile,,:a0.ts",
+    ):
         web.files["/a.m3u8"] = text.replace("a0.ts", target).encode()
         with pytest.raises(MediaError):
             open_video(address)

@@ -18,7 +18,7 @@ from qvl_cli.render import WRITERS
 from qvl_cli.sampling import SamplingSettings, plan_samples
 from qvl_cli.timeline import TimeSpan
 from tests.clips import numbered, read_number
-from tests.test_render import ANSWER
+from tests.test_answer import ANSWER
 
 
 def _pdf(path: Path, count: int) -> Path:
@@ -38,7 +38,10 @@ def test_a_picture_is_a_video_of_one_frame(tmp_path: Path, suffix: str) -> None:
     Image.fromarray(numbered(77)).save(path)
     with open_video(path) as video:
         assert (video.info.duration, len(video.info.frame_times)) == (1, 1)
-        assert [read_number(frame.pixels) for frame in video.frames([Fraction(0), Fraction(1, 2)])] == [77, 77]
+        assert [read_number(frame.pixels) for frame in video.frames([Fraction(0), Fraction(1, 2)])] == [
+            77,
+            77,
+        ]
         assert video.content_hash() == hashlib.sha256(path.read_bytes()).hexdigest()
         assert video.warnings == []
 
@@ -68,7 +71,13 @@ def test_a_folder_is_read_in_the_natural_order_of_names(tmp_path: Path) -> None:
     (tmp_path / ".hidden.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with open_video(tmp_path) as video:
         assert video.info.frame_times == (0, 1, 2, 3, 4) and video.info.duration == 5
-        assert [read_number(frame.pixels) for frame in video.frames(video.info.frame_times)] == [0, 1, 2, 3, 4]
+        assert [read_number(frame.pixels) for frame in video.frames(video.info.frame_times)] == [
+            0,
+            1,
+            2,
+            3,
+            4,
+        ]
         assert "each is shown for 1 s" in video.warnings[0]
         assert "2 entries" in video.warnings[1]
         before = video.content_hash()
@@ -134,7 +143,9 @@ def test_pages_are_steps_and_their_numbers_the_times(tmp_path: Path) -> None:
         assert plan.range == TimeSpan(Fraction(1), Fraction(5))
         some = SamplingSettings(start=Fraction(2), end=Fraction(4))
         plan = plan_samples(info, some, read_spec(resolve("tiny"), "tiny"))
-        assert [step.interval for step in plan.steps] == [TimeSpan(Fraction(p), Fraction(p + 1)) for p in (2, 3)]
+        assert [step.interval for step in plan.steps] == [
+            TimeSpan(Fraction(p), Fraction(p + 1)) for p in (2, 3)
+        ]
         assert video.content_hash() == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -143,8 +154,11 @@ def test_bad_documents_are_refused(tmp_path: Path) -> None:
     (tmp_path / "cut.pdf").write_bytes(data[:40])
     with pytest.raises(MediaError, match="damaged PDF"):
         open_video(tmp_path / "cut.pdf")
-    locked = data.replace(b"trailer\n<<", b"trailer\n<< /Encrypt << /Filter /Standard /V 1 /R 2 /P -4 "
-                          b"/O (" + b"o" * 32 + b") /U (" + b"u" * 32 + b") >> /ID [(i) (i)]")
+    locked = data.replace(
+        b"trailer\n<<",
+        b"trailer\n<< /Encrypt << /Filter /Standard /V 1 /R 2 /P -4 "
+        b"/O (" + b"o" * 32 + b") /U (" + b"u" * 32 + b") >> /ID [(i) (i)]",
+    )
     assert locked != data
     (tmp_path / "locked.pdf").write_bytes(locked)
     with pytest.raises(EncryptedMedia, match="password"):

@@ -81,6 +81,9 @@ def _open(path: Path, address: str, spool: Spool | None, backend: str, settings:
         from qvl_cli.media.source import open_file
 
         source = open_file(path, backend)
+        backend = "pyav"  # has had its say
+    if backend == "decord":
+        source.warnings.append("decord reads no pictures and no documents: --backend changes nothing here")
     if spool is not None:
         source.on_close = spool.close
     return source

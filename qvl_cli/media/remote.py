@@ -60,8 +60,8 @@ def open_url(url: str, first: int = 0, last: int | None = None, version: str | N
         return cast("HTTPResponse", opener.open(request, timeout=_TIMEOUT))
     except HTTPError as error:
         with error:
-            reason = " ".join(str(error.reason).split())
-            raise MediaError(f"{url} answers {error.code} {reason}", "check the address") from error
+            said = " ".join(str(error.reason).split())
+            raise MediaError(f"{url} answers {error.code} {said}", "check the address") from error
     except (OSError, HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, URLError) else error
         raise MediaError(
