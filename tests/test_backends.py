@@ -42,7 +42,7 @@ def test_decord_gives_pyavs_frames_at_pyavs_times(tmp_path: Path, name: str) -> 
     path = write_clip(tmp_path / name, pts, **options)  # type: ignore[arg-type]
     with open_video(path) as ours, open_video(path, "decord") as theirs:
         times = ours.info.frame_times
-        for wanted in (list(times), list(times[::7]), [Fraction(0), times[-1] + 9]):
+        for wanted in (list(times), list(times[::7]), [Fraction(0), times[-1] + 9], []):
             found = [(frame.time, read_number(frame.pixels)) for frame in theirs.frames(wanted)]
             assert found == [(frame.time, read_number(frame.pixels)) for frame in ours.frames(wanted)]
         for one, other in zip(ours.frames(times[::5]), theirs.frames(times[::5]), strict=True):

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from qvl_cli.media import open_video, source
+from qvl_cli.media import open_video, route, source
 from qvl_cli.media.examine import examine
 from qvl_cli.media.packets import PacketScan
 from qvl_cli.media.route import Run, plan_route
@@ -80,9 +80,9 @@ def test_runs_give_what_decoding_everything_gives(coded: Path) -> None:
             len(scan.pts), keys
         ):  # the same decoder: it goes back, and on without a seek
             pts = [scan.pts[number] for number in numbers]
-            route = plan_route(scan, pts, 10_000, cores=1)
-            assert route is not None
-            found = [item for run in route.runs for item in decoder.frames(run)]
+            way = plan_route(scan, pts, 10_000, cores=1)
+            assert way is not None
+            found = [item for run in way.runs for item in decoder.frames(run)]
             assert [at for at, _ in found] == pts
             for at, frame in found:
                 np.testing.assert_array_equal(frame.to_ndarray(format="rgb24"), truth[at])
@@ -132,6 +132,7 @@ def test_an_abandoned_walk_leaves_no_thread_and_the_next_is_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source, "_cores", lambda: 3)
+    monkeypatch.setattr(route, "_WAITING_ROOM", 0)  # two pictures: decoders wait for the reader
     path = write_clip(tmp_path / "clip.mp4", [40 * n for n in range(400)], options=x264(keyint=10))
     truth = list(decode_all(path).values())
     with open_video(path) as video:
@@ -179,9 +180,9 @@ def test_real_clips_look_the_same_without_shortcuts(
 
 
 def _runs(scan: PacketScan, wanted: object) -> tuple[Run, ...]:
-    route = plan_route(scan, wanted, 10_000, cores=4)  # type: ignore[arg-type]
-    assert route is not None
-    return route.runs
+    found = plan_route(scan, wanted, 10_000, cores=4)  # type: ignore[arg-type]
+    assert found is not None
+    return found.runs
 
 
 def _steady_scan(gops: int, length: int) -> PacketScan:
@@ -213,9 +214,9 @@ def test_decoders_are_shared_out_by_cores_memory_and_work() -> None:
     scan = _steady_scan(40, 100)
 
     def cost(wanted: range, side: int, cores: int) -> tuple[int, int]:
-        route = plan_route(scan, wanted, side * side * 3 // 2, cores)
-        assert route is not None
-        return route.decoders, route.threads
+        way = plan_route(scan, wanted, side * side * 3 // 2, cores)
+        assert way is not None
+        return way.decoders, way.threads
 
     sparse = range(50, 4000, 50)
     assert cost(sparse, 256, 1) == (1, 1)
@@ -224,8 +225,8 @@ def test_decoders_are_shared_out_by_cores_memory_and_work() -> None:
     assert cost(sparse, 1440, 16) == (2, 1)  # as many pixels as 1080p
     assert cost(sparse, 2880, 16) == (1, 8)  # 4K: one decoder, its frame threads instead
     hours = _steady_scan(2000, 100)
-    route = plan_route(hours, range(50, 200_000, 50), 1440 * 1440 * 3 // 2, 2)
-    assert route is not None and (route.decoders, route.threads) == (1, 2)  # an index of hours is large, too
+    way = plan_route(hours, range(50, 200_000, 50), 1440 * 1440 * 3 // 2, 2)
+    assert way is not None and (way.decoders, way.threads) == (1, 2)  # an index of hours is large, too
     assert cost(range(4000), 1440, 4) == (1, 4)  # every frame: no decoder could run ahead
     assert cost(range(50, 52), 256, 16) == (1, 1)  # done before a second one has opened the file
 
