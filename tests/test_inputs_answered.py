@@ -17,7 +17,6 @@ from qvl_cli.cli.app import main
 from tests.checkpoints import write_checkpoint
 from tests.clips import numbered, write_clip, x264
 
-
 Locate = Callable[..., tuple[Answer, str]]  # (input, further flags, exit code) -> the Answer, and stderr
 
 
