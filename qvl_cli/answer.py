@@ -33,9 +33,12 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Media:
+    """path: as typed. unit: what every time of the answer counts, "s" or "page" (page p is [p, p + 1))."""
+
     path: str
     duration: float
     sha256: str
+    unit: str = "s"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from qvl_cli.media.source import VideoSource
+    from qvl_cli.media.info import Source
 
     Pixels = npt.NDArray[np.uint8]
 
@@ -33,7 +33,7 @@ class FrameChunk:
 
 
 def iter_chunks(
-    video: VideoSource,
+    video: Source,
     plan: SamplePlan,
     steps_per_chunk: int,
     resize: Callable[[list[Pixels], int, int], Pixels],
@@ -61,7 +61,7 @@ def _chunks(watched: Iterator[tuple[Step, Pixels]], size: int) -> Generator[Fram
 
 
 def _watched(
-    video: VideoSource,
+    video: Source,
     plan: SamplePlan,
     resize: Callable[[list[Pixels], int, int], Pixels],
     stop: threading.Event,

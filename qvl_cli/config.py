@@ -91,6 +91,7 @@ KEYS: Mapping[str, Callable[[object], Value]] = {
     "max_pixels": _count,
     "sampling": _text,
     "max_gap": _rate,
+    "max_spool": _size,
     "chunk": _count,
     "memory": _text,
     "max_memory": _size,

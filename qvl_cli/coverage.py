@@ -10,19 +10,17 @@ from qvl_cli.timeline import TimeSpan, merge, subtract
 if TYPE_CHECKING:
     from fractions import Fraction
 
-    from qvl_cli.media.source import VideoSource
+    from qvl_cli.media.info import Source
     from qvl_cli.sampling import SamplePlan
     from qvl_cli.stream import StreamSession
 
 
-def promised_end(video: VideoSource) -> Fraction:
+def promised_end(video: Source) -> Fraction:
     """The end of the media as its container has it: later than the last frame where the file was cut off."""
     return max((video.info.duration, *(hole.end for hole in video.info.holes)))
 
 
-def cover(
-    plan: SamplePlan, session: StreamSession, video: VideoSource, asked_end: Fraction | None
-) -> Coverage:
+def cover(plan: SamplePlan, session: StreamSession, video: Source, asked_end: Fraction | None) -> Coverage:
     """Seen: the intervals of the watched steps without what was lost in them. Gaps: the rest of what was
     asked for, the cut-off end of a file included."""
     end = promised_end(video) if asked_end is None else min(asked_end, promised_end(video))
@@ -36,19 +34,19 @@ def cover(
     return Coverage(_floats(seen), _floats(subtract(whole, seen)), _floats(skipped), cut_off)
 
 
-def hole_warnings(coverage: Coverage) -> tuple[str, ...]:
+def hole_warnings(coverage: Coverage, unit: str) -> tuple[str, ...]:
     if coverage.cut_off:
         return (
             "the file is cut off in the middle: what followed its last frame is lost",
-            *_gap_warnings(coverage),
+            *_gap_warnings(coverage, unit),
         )
-    return _gap_warnings(coverage)
+    return _gap_warnings(coverage, unit)
 
 
-def _gap_warnings(coverage: Coverage) -> tuple[str, ...]:
+def _gap_warnings(coverage: Coverage, unit: str) -> tuple[str, ...]:
     if not coverage.gaps:
         return ()
-    shown = ", ".join(f"{start:.1f}-{end:.1f} s" for start, end in coverage.gaps[:5])
+    shown = ", ".join(f"{start:.1f}-{end:.1f} {unit}" for start, end in coverage.gaps[:5])
     more = f" and {len(coverage.gaps) - 5} more" if len(coverage.gaps) > 5 else ""
     return (f"parts of the video could not be read: {shown}{more}",)
 

@@ -49,7 +49,7 @@ def index(request: Request, listener: pipeline.Listener) -> IndexReport:
         held = it.index.manifest
         assert held is not None  # saving was insisted on
         coverage = cover(it.plan, it.session, it.video, request.sampling.end)
-        holes = hole_warnings(coverage)
+        holes = hole_warnings(coverage, it.video.info.unit)
         for warning in holes:
             listener.note(warning)
         return IndexReport(

@@ -20,7 +20,7 @@ from qvl_cli.coverage import cover, hole_warnings, promised_end
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
 from qvl_cli.index.index import Index, NoIndex
 from qvl_cli.index.opened import Subject, open_index, saved_plan
-from qvl_cli.media import content_hash, open_video
+from qvl_cli.media import open_video
 from qvl_cli.memory import AUTO, MemorySettings, what_is_lost
 from qvl_cli.registry import ModelSpec
 from qvl_cli.request import Request
@@ -37,7 +37,7 @@ from qvl_cli.sessions import open_session
 
 if TYPE_CHECKING:
     from qvl_cli.align import Aligner
-    from qvl_cli.media.source import VideoSource
+    from qvl_cli.media.info import Source
     from qvl_cli.model.load import LoadedModel
     from qvl_cli.model.world_gate import WorldGate
     from qvl_cli.stream import StreamSession
@@ -57,7 +57,7 @@ class Listener(Protocol):
 class Watched:
     """A video that has been watched, just now or before. notes: what the user has been told of it so far."""
 
-    video: VideoSource
+    video: Source
     sha256: str
     plan: SamplePlan
     session: StreamSession
@@ -73,10 +73,11 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
     """Open, plan, check, load, watch: or take what was saved. Raises the errors of every stage, all qvl's."""
     from qvl_cli.model.load import pick_device, pick_dtype
 
-    with open_video(request.path, request.backend) as video:
+    inputs = replace(request.inputs, progress=listener.progress)
+    with open_video(request.path, request.backend, inputs) as video:
         sampled_range(video.info, request.sampling)  # before a checkpoint is downloaded for nothing
         spec, chosen = choose_spec(request, listener)
-        sha256 = content_hash(request.path)
+        sha256 = video.content_hash()
         dtype = pick_dtype(request.dtype, pick_device(request.device), spec)
         subject = Subject.of(sha256, spec, dtype, request.sampling, request.index)
         plan = saved_plan(subject, request.index) or plan_samples(
@@ -115,12 +116,18 @@ def run(request: Request, listener: Listener) -> Answer:
         answered = time.monotonic() - began
 
         coverage = cover(plan, session, it.video, request.sampling.end)
-        later = (*it.video.warnings, *hole_warnings(coverage), *findings.warnings)
+        holes = hole_warnings(coverage, it.video.info.unit)
+        later = (*it.video.warnings, *holes, *findings.warnings)
         for warning in later:
             listener.note(warning)
         return Answer(
             task=request.task,
-            media=Media(str(request.path), float(promised_end(it.video)), it.sha256),
+            media=Media(
+                str(request.path),
+                float(promised_end(it.video) - it.video.info.begins),
+                it.sha256,
+                it.video.info.unit,
+            ),
             model=ModelUse(spec.name, registry.fingerprint(spec.folder), it.aligner.name),
             query=request.query,
             text=findings.text,
@@ -144,9 +151,7 @@ def run(request: Request, listener: Listener) -> Answer:
         )
 
 
-def look(
-    video: VideoSource, spec: ModelSpec, sampling: SamplingSettings, listener: Listener
-) -> Activity | None:
+def look(video: Source, spec: ModelSpec, sampling: SamplingSettings, listener: Listener) -> Activity | None:
     """Scan for changes where the sampling goes by them; None where it does not."""
     if sampling.mode not in SCANNED:
         return None
@@ -226,7 +231,7 @@ def load(spec: ModelSpec, request: Request) -> tuple[LoadedModel, Aligner]:
 
 
 def watch(
-    video: VideoSource,
+    video: Source,
     plan: SamplePlan,
     session: StreamSession,
     request: Request,

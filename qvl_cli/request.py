@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from qvl_cli.align import CHOICES
 from qvl_cli.config import Config
 from qvl_cli.errors import UsageError
 from qvl_cli.index import IndexSettings
-from qvl_cli.media import BACKENDS
+from qvl_cli.media import BACKENDS, MAX_SPOOL, InputSettings
 from qvl_cli.memory import AUTO, MemorySettings
 from qvl_cli.sampling import DETAIL, MODES, SamplingSettings
 from qvl_cli.timeline import parse_time
@@ -28,6 +28,7 @@ class Request:
     dtype: str = "auto"
     aligner: str = "auto"
     backend: str = "pyav"
+    inputs: InputSettings = field(default_factory=InputSettings)
     steps_per_chunk: int | None = None
     memory: MemorySettings = AUTO
     max_memory: int | None = None
@@ -72,6 +73,7 @@ def make_request(
         dtype=config.text("dtype", "auto"),
         aligner=aligner,
         backend=backend,
+        inputs=InputSettings(config.count("max_spool") or MAX_SPOOL, picture_rate=config.rate("fps")),
         steps_per_chunk=config.count("chunk"),
         memory=MemorySettings(
             policy=config.text("memory", "auto"),

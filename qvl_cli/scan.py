@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from qvl_cli.media.source import VideoSource
+    from qvl_cli.media.info import Source
     from qvl_cli.media.thumbnails import Thumbnail
 
     Plane = npt.NDArray[np.float32]
@@ -64,7 +64,7 @@ class Activity:
 
 
 def scan(
-    video: VideoSource,
+    video: Source,
     settings: ScanSettings | None = None,
     progress: Callable[[float, float], None] | None = None,
 ) -> Activity:

@@ -55,12 +55,6 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "pipe.mp4": (lambda path: os.mkfifo(path), "not a regular file"),
     "noise.mp4": (lambda path: path.write_bytes(bytes(range(256)) * 64), "cannot be read as video"),
     "notes.txt": (lambda path: path.write_text("no video\n" * 99), "is text"),
-    "list.m3u8": (
-        lambda path: path.write_text(
-            "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://127.0.0.1:9/a.ts\n"
-        ),
-        "is text",
-    ),
     "sound.m4a": (_write_audio, "holds no video, only audio"),
     "foreign.mp4": (_write_foreign_codec, "zzz9 video, which cannot be decoded"),
     "no-frames.mp4": (_write_empty_track, "without a single frame"),

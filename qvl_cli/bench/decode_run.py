@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def by_qvl(path: str, every: str) -> Iterator[Pixels]:
-    from qvl_cli.media.source import open_video
+    from qvl_cli.media.source import open_file as open_video
 
     with open_video(path) as video:
         info = video.info
@@ -71,7 +71,7 @@ def by_decord(path: str, every: str) -> Iterator[Pixels]:
 def times(folder: str) -> dict[str, Any]:
     """Greatest distance between the time a frame is given with and the time it was stored with, in ms."""
     from qvl_cli.bench.ticks import CONTAINERS, read_number, uneven_times, write_numbered
-    from qvl_cli.media.source import open_video
+    from qvl_cli.media.source import open_file as open_video
 
     worst = Fraction(0)
     for name, base in CONTAINERS.items():

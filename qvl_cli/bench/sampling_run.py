@@ -34,7 +34,7 @@ from qvl_cli.tiny.world import TRAINING_SEEDS, Script, rng_for, write_script
 
 if TYPE_CHECKING:
     from qvl_cli.align import Aligner
-    from qvl_cli.media.source import VideoSource
+    from qvl_cli.media.info import Source
     from qvl_cli.model.load import LoadedModel
     from qvl_cli.tiny.questions import Query
 
@@ -132,7 +132,7 @@ def locate(folder: Path, videos: int, spec: ModelSpec) -> dict[str, Any]:
 def answered(
     model: LoadedModel,
     aligner: Aligner,
-    video: VideoSource,
+    video: Source,
     path: Path,
     plan: SamplePlan,
     queries: Sequence[Query],
@@ -172,7 +172,7 @@ def real(media: Path, spec: ModelSpec) -> dict[str, Any]:
     return report
 
 
-def plans(video: VideoSource, spec: ModelSpec, activity: Activity) -> tuple[SamplePlan, SamplePlan]:
+def plans(video: Source, spec: ModelSpec, activity: Activity) -> tuple[SamplePlan, SamplePlan]:
     """(even, adaptive) of one video at the default settings."""
     even = plan_samples(video.info, EVEN, spec)
     return even, plan_samples(video.info, ACTIVE, spec, activity)

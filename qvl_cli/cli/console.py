@@ -107,7 +107,7 @@ class Console:
             from rich.console import Console as RichConsole
             from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-            downloads = stage.startswith("downloading")
+            downloads = stage.startswith(("downloading", "reading"))
             amount = DownloadColumn() if downloads else TextColumn("{task.completed:.0f}/{task.total:.0f}")
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),

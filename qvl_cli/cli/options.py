@@ -15,7 +15,11 @@ import typer
 from qvl_cli.config import Config, load_config
 
 VideoFile = Annotated[
-    str, typer.Argument(metavar="FILE", help="The video. Write ./-x.mp4 where the name starts with a dash.")
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="A video, a picture, a folder of pictures, a PDF, a URL or - for stdin; ./-x.mp4 for a dash.",
+    ),
 ]
 OutputPath = Annotated[str, typer.Option("--output", "-o", metavar="PATH", help="Write here; - is stdout.")]
 
@@ -84,6 +88,9 @@ class Options:
     ] = None
     format: Annotated[
         str | None, typer.Option("--format", "-f", metavar="FORMAT", help="txt, json, jsonl or srt. [txt]")
+    ] = None
+    max_spool: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Most of stdin or a URL to copy to disk. [8G]")
     ] = None
     output: OutputPath = "-"
     fail_empty: Annotated[bool, typer.Option("--fail-empty", help="Exit 10 where nothing is found.")] = False

@@ -22,13 +22,15 @@ def command(
     import json
 
     from qvl_cli.cli.answering import deliver
-    from qvl_cli.media import info_dict, probe
+    from qvl_cli.media import info_dict, open_video
+    from qvl_cli.media.container import shown
     from qvl_cli.render.output import check_writable
 
     if format not in ("txt", "json"):
         raise UsageError(f"unknown format {format!r}", "choose from txt, json")
     check_writable(output, file)
-    document = info_dict(probe(file))
+    with open_video(file) as video:
+        document = info_dict(video.info) | {"path": shown(file)}
     if format == "json":
         deliver(json.dumps(document, ensure_ascii=False) + "\n", output)
     else:

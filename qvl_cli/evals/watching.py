@@ -69,7 +69,7 @@ class Watcher:
                 session,
                 float(promised_end(video)),
                 time.monotonic() - began,
-                (*notes, *video.warnings, *hole_warnings(coverage)),
+                (*notes, *video.warnings, *hole_warnings(coverage, video.info.unit)),
             )
 
     def settings(self) -> dict[str, object]:

@@ -8,8 +8,13 @@
     route       wanted frames -> the packets that they need, and how many decoders share them (pure)
     runs        decoding along a route, bit for bit what decoding everything gives
     decoder     decoding everything: the truth, and the way through damaged files
-    source      open_video: frames for a list of times, in bounded memory
+    source      open_file: frames for a list of times, in bounded memory
     decord_source, decord_child  the second backend, in a process of its own
+    spool       a bounded copy on disk of what cannot be read twice
+    remote      http and https, and nothing else
+    playlist    HLS -> one local file
+    stills, pictures, pages  pictures without times, folders of them, PDF
+    inputs      open_video: what the user typed -> a Source
 
 Names are loaded on first use, so that planning and printing never pay for the decoder.
 """
@@ -20,24 +25,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qvl_cli.media.examine import content_hash, info_dict, probe
-    from qvl_cli.media.info import Frame, MediaInfo
-    from qvl_cli.media.source import BACKENDS, VideoSource, open_video
+    from qvl_cli.media.info import Frame, MediaInfo, Source
+    from qvl_cli.media.inputs import MAX_SPOOL, InputSettings, open_video
+    from qvl_cli.media.source import BACKENDS, VideoSource
 
 _HOME = {
     "BACKENDS": "source",
     "Frame": "info",
+    "InputSettings": "inputs",
+    "MAX_SPOOL": "inputs",
     "MediaInfo": "info",
+    "Source": "info",
     "VideoSource": "source",
     "content_hash": "examine",
     "info_dict": "examine",
-    "open_video": "source",
+    "open_video": "inputs",
     "probe": "examine",
 }
 
 __all__ = [
     "BACKENDS",
+    "MAX_SPOOL",
     "Frame",
+    "InputSettings",
     "MediaInfo",
+    "Source",
     "VideoSource",
     "content_hash",
     "info_dict",

@@ -28,7 +28,7 @@ CONVERT = "convert it first: ffmpeg -i IN -c:v libx264 OUT.mp4"
 _TEXT = frozenset({*range(9, 14), 27, *range(32, 256)})
 
 
-def shown(path: Path) -> str:
+def shown(path: Path | str) -> str:
     """The path as one printable line, whatever bytes its name holds."""
     text = str(path).encode("utf-8", "backslashreplace").decode()
     return text if text.isprintable() else text.encode("unicode_escape").decode()
@@ -129,13 +129,24 @@ class Orientation:
         return np.ascontiguousarray(pixels)
 
 
+_TURNS = {  # counterclockwise degrees
+    90: Orientation(transpose=True, flip_y=True),
+    180: Orientation(flip_x=True, flip_y=True),
+    270: Orientation(transpose=True, flip_x=True),
+}
+
+
 def orientation(frame: VideoFrame) -> Orientation:
     """From the frame's display matrix; a missing, empty or slanted one means as stored.
 
     The matrix sends stored (x, y) to (a x + c y, b x + d y), y downwards, in 16.16 fixed point.
     """
-    # Iterates over values, though it calls itself a Mapping.
-    for side in cast("Iterable[SideData]", frame.side_data):
+    try:
+        # Iterates over values, though it calls itself a Mapping.
+        sides = list(cast("Iterable[SideData]", frame.side_data))
+    except ValueError:  # EXIF and other kinds that this PyAV has no name for: ask for the turn alone
+        return _TURNS.get(round(frame.rotation) % 360, Orientation())
+    for side in sides:
         if side.type.name == "DISPLAYMATRIX" and len(bytes(side)) >= 20:
             a, b, _, c, d = (int(v) for v in np.frombuffer(bytes(side)[:20], np.int32))
             straight, turned = min(abs(a), abs(d)), min(abs(b), abs(c))

@@ -136,6 +136,7 @@ def info_dict(info: MediaInfo) -> dict[str, Any]:
         "audio": list(info.audio),
         "subtitles": list(info.subtitles),
         "cut_off": info.cut_off,
+        "unit": info.unit,
         "holes": [[float(hole.start), float(hole.end)] for hole in info.holes],
     }
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Protocol, Self, overload
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     import numpy as np
     import numpy.typing as npt
 
@@ -54,6 +56,8 @@ class MediaInfo:
     width, height: as displayed, after rotation and sample aspect ratio.
     holes: spans the container promises but has no packets for (lying or cut-off files).
     cut_off: the file ends in the middle, and does not say how much is missing.
+    begins: time of the first frame; other than 0 only where times are numbers, as of pages.
+    unit: what the times count, "s" or "page". alone: every frame is to be a step of its own.
     """
 
     path: Path
@@ -76,6 +80,9 @@ class MediaInfo:
     subtitles: tuple[str, ...]
     holes: tuple[TimeSpan, ...] = ()
     cut_off: bool = False
+    begins: Fraction = Fraction(0)
+    unit: str = "s"
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +92,26 @@ class Frame:
 
     time: Fraction
     pixels: npt.NDArray[np.uint8]
+
+
+class Source(Protocol):
+    """What every opened input is, whatever it was made from. `frames` is described at VideoSource.
+
+    lost: spans that could not be decoded, sorted; warnings: what the user has to know; both grow while
+    `frames` runs. on_close: called at the end, once or more often.
+    """
+
+    info: MediaInfo
+    lost: list[TimeSpan]
+    warnings: list[str]
+    on_close: Callable[[], None] | None
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def close(self) -> None: ...
+    def frames(self, times: Sequence[Fraction]) -> Iterator[Frame]: ...
+    def content_hash(self) -> str:
+        """sha256, hex: of the bytes where the input is one file or stream of them."""
+        ...

@@ -1,9 +1,9 @@
-"""open_video: the frame on screen at each wanted time, exact to the container's tick, in bounded memory."""
+"""open_file: the frame on screen at each wanted time, exact to the container's tick, in bounded memory."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +17,7 @@ from av.video.reformatter import VideoReformatter
 from qvl_cli.errors import BackendMissing
 from qvl_cli.media.container import mapped
 from qvl_cli.media.decoder import Decoder
-from qvl_cli.media.examine import examine
+from qvl_cli.media.examine import content_hash, examine
 from qvl_cli.media.info import Frame
 from qvl_cli.media.route import plan_route
 from qvl_cli.media.runs import RunDecoder, RunFailed, walk
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 BACKENDS = ("pyav", "decord", "auto")
 
 
-def open_video(path: str | Path, backend: str = "pyav") -> VideoSource:
+def open_file(path: str | Path, backend: str = "pyav") -> VideoSource:
     """Probe `path` and open it for decoding; use as a context manager. Raises what `probe` raises.
 
     backend: one of BACKENDS. `decord` raises BackendMissing where it is not installed, and BackendFailed
@@ -65,6 +65,7 @@ class VideoSource:
         self.info = self._file.info
         self.lost: list[TimeSpan] = []
         self.warnings: list[str] = []
+        self.on_close: Callable[[], None] | None = None  # removes a copy made for this source
         self._reformatter = VideoReformatter()
         self._plain: Decoder | None = None
         self._decoders: list[RunDecoder] = []
@@ -85,6 +86,11 @@ class VideoSource:
         for decoder in (self._plain, *self._decoders):
             if decoder is not None:
                 decoder.close()
+        if self.on_close is not None:
+            self.on_close()
+
+    def content_hash(self) -> str:
+        return content_hash(self.info.path)
 
     def frames(self, times: Sequence[Fraction]) -> Iterator[Frame]:
         """The frame shown at each of the ascending `times` (the last one with `frame.time <= t`).

@@ -12,11 +12,12 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from qvl_cli.media.container import mapped
 from qvl_cli.media.decoder import Decoder
+from qvl_cli.media.source import VideoSource
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from qvl_cli.media.source import VideoSource
+    from qvl_cli.media.info import Source
 
 _CELL = 8  # pixels; means over less than a transform block pulse with every keyframe of a coarse encoding
 _CELLS = 160  # along the longer side
@@ -31,12 +32,13 @@ class Thumbnail:
     planes: npt.NDArray[np.uint8]
 
 
-def thumbnails(video: VideoSource, start: Fraction, end: Fraction) -> Iterator[Thumbnail]:
+def thumbnails(video: Source, start: Fraction, end: Fraction) -> Iterator[Thumbnail]:
     """The frame on screen at `start` and every later one that begins before `end`, small.
 
     Decodes with a decoder of its own, so that `video.frames` may run in between. Frames that cannot be
     decoded are left out; `video.lost` learns of them when they are wanted in full.
     """
+    assert isinstance(video, VideoSource), "pictures and pages are steps of their own, and never scanned"
     file, info = video._file, video.info
     scan = file.packets
     cell = max(_CELL, -(-max(info.coded_width, info.coded_height) // _CELLS))

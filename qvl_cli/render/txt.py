@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from qvl_cli.answer import Answer
 from qvl_cli.timeline import format_clock
 
@@ -12,17 +14,16 @@ def write_txt(answer: Answer, exit_code: int) -> str:
 
 def write_evidence(answer: Answer) -> str:
     """What follows the text; apart from it, because a terminal has shown the text before this is known."""
-    long = answer.media.duration >= 3600
-    lines = [
-        f"  {format_clock(m.start, always_hours=long)} - {format_clock(m.end, always_hours=long)}"
-        f"  {m.score:4.0%}  {_one_line(m.text)}"
-        for m in answer.moments
-    ]
-    lines += [
-        f"  {format_clock(s.start, always_hours=long)} - {format_clock(s.end, always_hours=long)}"
-        f"  {_one_line(s.text)}"
-        for s in answer.sections
-    ]
+
+    def when(start: float, end: float) -> str:
+        if answer.media.unit == "page":
+            first, last = math.floor(start), max(math.ceil(end) - 1, math.floor(start))
+            return f"page {first}" if first == last else f"pages {first} - {last}"
+        long = answer.media.duration >= 3600
+        return f"{format_clock(start, always_hours=long)} - {format_clock(end, always_hours=long)}"
+
+    lines = [f"  {when(m.start, m.end)}  {m.score:4.0%}  {_one_line(m.text)}" for m in answer.moments]
+    lines += [f"  {when(s.start, s.end)}  {_one_line(s.text)}" for s in answer.sections]
     return "".join(line + "\n" for line in lines)
 
 

@@ -41,7 +41,7 @@ def even_pairs(info: MediaInfo, span: TimeSpan, fps: Fraction) -> Iterator[Pair]
             second = on_screen(times, following_tick)
             # A frame may begin a little before its grid time, and the next one then lies just out of reach.
             near = on_screen(times, t0 + apart)
-            if near > t0 and (near == second or second - near < apart / 2):
+            if near > t0 and not info.alone and (near == second or second - near < apart / 2):
                 t1 = near
                 latest = second
                 tick += 1

@@ -170,6 +170,11 @@ def check_sampling(info: MediaInfo, settings: SamplingSettings, spec: ModelSpec)
 def sampled_range(info: MediaInfo, settings: SamplingSettings) -> TimeSpan:
     """The range that is sampled, whatever the checkpoint. Raises UsageError where it or the rates make no
     sense."""
+    if info.alone and settings.mode != "uniform":
+        raise UsageError(
+            f"--sampling {settings.mode} looks for changes: pictures and pages are steps of their own",
+            "leave the flag out",
+        )
     if settings.max_gap is not None and settings.max_gap <= 0:
         raise UsageError(f"--max-gap {settings.max_gap} is not above 0", "try --max-gap 10")
     if settings.fps <= 0:
@@ -178,10 +183,10 @@ def sampled_range(info: MediaInfo, settings: SamplingSettings) -> TimeSpan:
         raise UsageError(f"--max-frames {settings.max_frames} is below 1", "try --max-frames 768")
     if settings.max_tokens < 1:
         raise UsageError(f"--max-tokens {settings.max_tokens} is below 1", "try --max-tokens 12288")
-    start = settings.start if settings.start is not None else Fraction(0)
+    start = max(settings.start or Fraction(0), info.begins)
     end = min(settings.end, info.duration) if settings.end is not None else info.duration
     lasts = f"the video lasts {format_clock(info.duration)}"
-    if start < 0 or end < 0:
+    if (settings.start or 0) < 0 or end < 0:
         raise UsageError("--from and --to count from the start of the video", "give times of 0 or later")
     if start >= info.duration:
         raise UsageError(f"--from {format_clock(start)} is past the end: {lasts}", "start earlier")

@@ -1,0 +1,138 @@
+"""open_video: what the user typed -> a Source. The only place that tells kinds of input apart.
+
+    -                     copied to a bounded file     a folder, a picture    pictures, one a second
+    http://, https://     copied to a bounded file     %PDF-                  pages; the number is the time
+    #EXTM3U               its parts become one file    everything else        a video file
+
+What was copied is looked at like a file: a URL may lead to a PDF, standard input may be a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qvl_cli.media.spool import Progress, Spool, spool_stdin
+
+if TYPE_CHECKING:
+    from qvl_cli.media.info import Source
+
+
+MAX_SPOOL = 8 << 30  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InputSettings:
+    """max_spool: bytes that may be copied to disk. picture_rate: pictures a second in a folder; None: every
+    picture a step of its own. progress: called with (what is done, bytes so far, bytes in all or 0)."""
+
+    max_spool: int = MAX_SPOOL
+    picture_rate: Fraction | None = None
+    progress: Progress = lambda stage, done, total: None
+
+
+def open_video(typed: str | Path, backend: str = "pyav", settings: InputSettings | None = None) -> Source:
+    """Open a file, a folder, a URL, or standard input (`-`); use as a context manager.
+
+    Raises MediaError for what holds no video, OverBudget for what is larger than the settings allow, and what
+    the backend raises (see source.open_file).
+    """
+    settings = settings or InputSettings()
+    name, path = str(typed), Path(typed)
+    if not (name == "-" or _is_url(name)):
+        return _open(path, name, None, backend, settings)
+    with _kept(Spool(name, settings.max_spool)) as spool, _named(spool):
+        address = name
+        if name == "-":
+            spool_stdin(spool, settings.progress)
+        else:
+            from qvl_cli.media.remote import spool_url
+
+            address = spool_url(name, spool, settings.progress)
+        return _open(spool.path, address, spool, backend, settings)
+
+
+def _open(path: Path, address: str, spool: Spool | None, backend: str, settings: InputSettings) -> Source:
+    """address: where a playlist's parts are looked for. spool: the copy that `path` is, to be removed with
+    the source."""
+    head = b""
+    if path.is_file():
+        try:
+            with path.open("rb") as file:
+                head = file.read(1024)
+        except OSError:
+            pass  # opening it as a video says why
+    source: Source
+    if head.removeprefix(b"\xef\xbb\xbf").startswith(b"#EXTM3U"):
+        return _open_playlist(address, spool, backend, settings)
+    if b"%PDF-" in head:
+        from qvl_cli.media.pages import open_pages
+
+        source = open_pages(path)
+    elif (head and _is_picture(path)) or path.is_dir():
+        from qvl_cli.media.pictures import open_pictures
+
+        source = open_pictures(path, settings.picture_rate)
+    else:
+        from qvl_cli.media.source import open_file
+
+        source = open_file(path, backend)
+        backend = "pyav"  # has had its say
+    if backend == "decord":
+        source.warnings.append("decord reads no pictures and no documents: --backend changes nothing here")
+    if spool is not None:
+        source.on_close = spool.close
+    return source
+
+
+def _open_playlist(address: str, first: Spool | None, backend: str, settings: InputSettings) -> Source:
+    from qvl_cli.media.playlist import spool_playlist
+    from qvl_cli.media.source import open_file
+
+    if first is not None:
+        first.close()
+    with _kept(Spool(address, settings.max_spool)) as spool, _named(spool):
+        warning = spool_playlist(address, spool, settings.progress)
+        source = open_file(spool.path, backend)
+        source.on_close = spool.close
+        source.warnings += [warning] if warning else []
+        return source
+
+
+def _is_url(name: str) -> bool:
+    from qvl_cli.media.remote import is_url
+
+    return is_url(name)
+
+
+def _is_picture(path: Path) -> bool:
+    from qvl_cli.media.pictures import is_picture
+
+    return is_picture(path)
+
+
+@contextmanager
+def _kept(spool: Spool) -> Iterator[Spool]:
+    """The copy stays if all goes well; on an error, or Ctrl-C, it is removed at once."""
+    try:
+        yield spool
+    except BaseException:
+        spool.close()
+        raise
+
+
+@contextmanager
+def _named(spool: Spool) -> Iterator[None]:
+    """Errors speak of what the user typed, not of its copy."""
+    from qvl_cli.errors import QvlError
+
+    try:
+        yield
+    except QvlError as error:
+        if (copy := str(spool.path)) not in error.fact:
+            raise
+        raise type(error)(error.fact.replace(copy, spool.name), error.remedy) from error
