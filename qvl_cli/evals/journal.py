@@ -5,12 +5,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import sys
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 
+from qvl_cli.cache.place import make_folder, user_cache
 from qvl_cli.errors import UsageError
 
 FORM = "qvl.eval/1"
@@ -99,13 +99,9 @@ class Journal:
 
 def default_path(suite: str, settings: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Path:
     """A file of these settings in the user's cache folder. Raises UsageError where none can be made."""
-    if xdg := environ.get("XDG_CACHE_HOME"):
-        cache = Path(xdg)
-    else:
-        cache = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
-    folder = cache / "qvl" / "evals"
+    folder = user_cache(environ) / "evals"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise UsageError(
             f"cannot make {folder}: {error.strerror}", "name a results file with --resume FILE"
