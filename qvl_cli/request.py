@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from qvl_cli.align import CHOICES
@@ -40,18 +41,10 @@ def make_request(
     task: str, path: str, query: str, config: Config, start: str | None = None, end: str | None = None
 ) -> Request:
     """Settings -> Request: a `--detail` preset, single settings over it. Raises UsageError."""
-    detail = config.text("detail", "default")
-    if detail not in DETAIL:
-        raise UsageError(f"unknown detail {detail!r}", f"choose from {', '.join(DETAIL)}")
-    mode = config.text("sampling", "uniform")
-    if mode not in MODES:
-        raise UsageError(f"unknown sampling {mode!r}", f"choose from {', '.join(MODES)}")
-    aligner = config.text("aligner", "auto")
-    if aligner not in CHOICES:
-        raise UsageError(f"unknown aligner {aligner!r}", f"choose from {', '.join(CHOICES)}")
-    backend = config.text("backend", "pyav")
-    if backend not in BACKENDS:
-        raise UsageError(f"unknown backend {backend!r}", f"choose from {', '.join(BACKENDS)}")
+    detail = _choice(config, "detail", "default", DETAIL)
+    mode = _choice(config, "sampling", "uniform", MODES)
+    aligner = _choice(config, "aligner", "auto", CHOICES)
+    backend = _choice(config, "backend", "pyav", BACKENDS)
     preset = DETAIL[detail]
     return Request(
         task=task,
@@ -84,3 +77,10 @@ def make_request(
         show_thinking=config.switch("show_thinking"),
         index=IndexSettings.of(config, insist=task == "index"),
     )
+
+
+def _choice(config: Config, key: str, default: str, choices: Collection[str]) -> str:
+    chosen = config.text(key, default)
+    if chosen not in choices:
+        raise UsageError(f"unknown {key} {chosen!r}", f"choose from {', '.join(choices)}")
+    return chosen

@@ -180,68 +180,6 @@ def test_what_does_not_fit_is_exit_5_with_a_remedy(
     assert code == 5
 
 
-def test_a_cut_off_file_is_answered_and_exit_6(run: Run, tmp_path: Path) -> None:
-    whole = write_clip(
-        tmp_path / "whole.mp4",
-        [200 * number for number in range(60)],
-        options=x264(),
-        mux={"movflags": "faststart"},
-    )
-    data = whole.read_bytes()
-    cut = tmp_path / "cut.mp4"
-    start = data.index(b"mdat")
-    cut.write_bytes(data[: start + (len(data) - start) // 2])
-    code, out, err = run("locate", str(cut), "x", "-f", "json")
-    assert code == 6, err
-    answer = Answer.from_dict(json.loads(out))
-    assert answer.coverage.gaps
-    assert answer.coverage.seen[0][0] == 0.0
-    assert answer.warnings[-1] in err
-    assert answer.status == "partial"
-    seen = sum(end - start for start, end in answer.coverage.seen)
-    lost = sum(end - start for start, end in answer.coverage.gaps)
-    assert seen + lost == pytest.approx(answer.media.duration)
-    assert answer.media.duration == pytest.approx(12.0, abs=0.2)
-
-
-def test_the_lost_end_of_a_file_without_other_damage_is_a_gap(run: Run, tmp_path: Path) -> None:
-    whole = write_clip(
-        tmp_path / "whole.mp4",
-        [100 * number for number in range(100)],
-        options=x264(bframes=0, keyint=10),
-        mux={"movflags": "faststart"},
-    )
-    cut = tmp_path / "cut.mp4"
-    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    document = _partial(run, str(cut))
-    (seen,), (gap,) = document.coverage.seen, document.coverage.gaps
-    assert seen[0] == 0.0 and seen[1] == gap[0] and gap[1] == pytest.approx(10.0, abs=0.11)
-    assert document.media.duration == gap[1]
-    assert _partial(run, str(cut), "--to", "9").coverage.gaps[-1][1] == 9.0
-    assert run.answer("locate", str(cut), "x", "--to", "1", "-q").coverage.gaps == ()
-
-
-def test_a_file_that_breaks_off_without_a_promise_is_partial(run: Run, tmp_path: Path) -> None:
-    whole = write_clip(
-        tmp_path / "whole.mp4",
-        [100 * number for number in range(100)],
-        options=x264(bframes=0, keyint=10),
-        mux={"movflags": "frag_keyframe+empty_moov"},
-    )
-    cut = tmp_path / "cut.mp4"
-    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    document = _partial(run, str(cut))
-    assert document.coverage.cut_off and document.coverage.seen[-1][1] < 10
-    assert any("cut off in the middle" in warning for warning in document.warnings)
-    assert not run.answer("locate", str(cut), "x", "--to", "1", "-q").coverage.cut_off
-
-
-def _partial(run: Run, *arguments: str) -> Answer:
-    code, out, err = run("locate", arguments[0], "x", "-f", "json", *arguments[1:])
-    assert code == 6 and ("could not be read" in err or "cut off in the middle" in err)
-    return Answer.from_dict(json.loads(out))
-
-
 def test_the_video_is_never_overwritten(run: Run, clip: Path, tmp_path: Path) -> None:
     before = clip.read_bytes()
     (link := tmp_path / "link.srt").symlink_to(clip)

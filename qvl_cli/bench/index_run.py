@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from qvl_cli import indexing, pipeline
+from qvl_cli.bench.first_word import FirstWord
 from qvl_cli.config import load_config
 from qvl_cli.errors import QvlError
 from qvl_cli.index import IndexSettings
@@ -35,21 +36,6 @@ _HEAVY = (
 )  # fmt: skip
 _TINY = {"model": "tiny", "device": "cpu"}
 _QUESTIONS = {"first": "What appears?", "second": "What shape is red?"}
-
-
-class FirstWord:
-    """Hears the answer, and keeps when it began, by wall clock and processor."""
-
-    def __init__(self) -> None:
-        self.wall = self.processor = 0.0
-
-    def note(self, line: str) -> None: ...
-
-    def progress(self, stage: str, done: float, total: float) -> None: ...
-
-    def text(self, piece: str, thinking: bool = False) -> None:
-        if piece and not self.wall:
-            self.wall, self.processor = time.perf_counter(), time.process_time()
 
 
 def film_clip(path: str, seconds: str) -> dict[str, Any]:

@@ -10,25 +10,11 @@ import json
 import sys
 import time
 
+from qvl_cli.bench.first_word import FirstWord
 from qvl_cli.errors import QvlError
 
 _BEGAN = time.perf_counter()  # before anything heavy is imported
 _SECONDS = 30.0
-
-
-class FirstWord:
-    """Hears the answer, and keeps when it began: seconds of wall clock and of processor, from the start."""
-
-    def __init__(self) -> None:
-        self.wall = self.processor = 0.0
-
-    def note(self, line: str) -> None: ...
-
-    def progress(self, stage: str, done: float, total: float) -> None: ...
-
-    def text(self, piece: str, thinking: bool = False) -> None:
-        if piece and not self.wall:
-            self.wall, self.processor = time.perf_counter() - _BEGAN, time.process_time()
 
 
 def film_clip(path: str) -> None:
@@ -50,7 +36,7 @@ def ask(path: str) -> None:
     run(Request("ask", path, "What appears?", DETAIL["default"], model="tiny", device="cpu"), first)
     if not first.wall:
         raise QvlError("the model answered nothing")
-    figures = {"first_token_s": first.wall, "first_token_cpu_s": first.processor}
+    figures = {"first_token_s": first.wall - _BEGAN, "first_token_cpu_s": first.processor}
     sys.stdout.write(json.dumps(figures) + "\n")
 
 
