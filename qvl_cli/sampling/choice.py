@@ -105,7 +105,9 @@ def _needed(grid: Grid, changes: Sequence[Change]) -> list[tuple[Fraction, str]]
         if since < upto:
             alone, at_rest = upto == since + 1, times[upto - 1] <= starts[at - 1]
             time = max(times[upto - 1], _frame_from(grid, last + _APART))
-            if time <= now and (alone or at_rest or areas[upto] - areas[since] >= _MOTION):
+            much = areas[upto] - areas[since] >= _MOTION
+            # Later than now where the change follows the last step too closely to have one of its own.
+            if (time <= now and (alone or at_rest or much)) or (now < time < following and much):
                 found.append((time, "change" if alone or at_rest else "motion"))
         elif upto < len(times) and last + _APART <= times[upto] < following:
             found.append((times[upto], "change"))
