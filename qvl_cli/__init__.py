@@ -10,6 +10,7 @@ The modules, in the order of the data (each imports only from those above it):
     answer        the Answer document every command ends in
     media         container -> MediaInfo and frames with exact presentation times
     sampling      duration + budget -> SamplePlan (pure)
+    weave         plan + subtitles -> the steps carry the cues read in front of them
     budget        what a plan costs in positions and memory, checked before any load
     chunks        source x plan -> FrameChunks, prefetched
     model         pixels and text -> Qwen3-VL forward passes (torch starts here)

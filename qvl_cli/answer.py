@@ -66,6 +66,14 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True)
+class SubtitleUse:
+    """Subtitles that were read along with the pictures: from where, and how many cues."""
+
+    source: str
+    cues: int
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     watch_s: float
     answer_s: float
@@ -88,6 +96,7 @@ class Answer:
     moments: tuple[Moment, ...] = ()
     sections: tuple[Section, ...] = ()
     thinking: str | None = None
+    subtitles: SubtitleUse | None = None
     warnings: tuple[str, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,6 +138,7 @@ class Answer:
                     "sampling": replace(sampling, frame=(int(sampling.frame[0]), int(sampling.frame[1]))),
                     "coverage": replace(coverage, seen=_pairs(coverage.seen), gaps=_pairs(coverage.gaps)),
                     "usage": _build(Usage, data["usage"]),
+                    "subtitles": _build(SubtitleUse, read) if (read := data.get("subtitles")) else None,
                     "moments": tuple(_build(Moment, moment) for moment in data.get("moments", ())),
                     "sections": tuple(_build(Section, section) for section in data.get("sections", ())),
                     "warnings": tuple(str(warning) for warning in data.get("warnings", ())),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qvl_cli.errors import OverBudget
@@ -50,17 +50,21 @@ def estimate(plan: SamplePlan, spec: ModelSpec, dtype_bytes: int, chunk_steps: i
     chunk_steps: steps watched at once; None is the checkpoint's cache block.
 
     A step advances positions by its text and the longer side of its merged grid (interleaved MRoPE), not by
-    its tokens.
+    its tokens. Subtitles are text like any other.
     """
+    chunk = chunk_steps or spec.block_steps
+    texts = plan.text_tokens
     factor = spec.patch_size * spec.merge_size
     return _need(
         spec,
         dtype_bytes,
-        chunk_steps or spec.block_steps,
+        chunk,
         len(plan.steps),
         plan.tokens,
         max(plan.width, plan.height) // factor,
         plan.tokens_per_step,
+        sum(texts),
+        max((sum(texts[at : at + chunk]) for at in range(0, len(texts), chunk)), default=0),
     )
 
 
@@ -121,10 +125,13 @@ def _need(
     tokens: int,
     longest: int,
     step_tokens: int,
+    text: int,
+    chunk_text: int,
 ) -> Need:
-    length = tokens + steps * STEP_TEXT_TOKENS + turn_tokens(spec)
+    """text, chunk_text: tokens of subtitles, all of them and those of the chunk that has most."""
+    length = tokens + text + steps * STEP_TEXT_TOKENS + turn_tokens(spec)
     chunk_steps = min(chunk_steps, steps)
-    chunk = chunk_steps * (step_tokens + STEP_TEXT_TOKENS)
+    chunk = chunk_steps * (step_tokens + STEP_TEXT_TOKENS) + chunk_text
     kv = spec.kv_bytes_per_token(dtype_bytes)
     work = (
         # language model: residual, norms, queries, gate and up of one layer at a time
@@ -139,7 +146,7 @@ def _need(
         + _OVERHEAD
     )
     return Need(
-        positions=steps * (longest + STEP_TEXT_TOKENS) + turn_tokens(spec),
+        positions=steps * (longest + STEP_TEXT_TOKENS) + text + turn_tokens(spec),
         weights=spec.parameters * dtype_bytes,
         cache=length * kv,
         work=work,
@@ -147,8 +154,8 @@ def _need(
 
 
 def _remedy(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int, chunk: int) -> str:
-    """The largest chunk that fits; where it is not the chunk, the most tokens that surely do: a plan made
-    with them has no more steps, and none larger."""
+    """The largest chunk that fits; where it is not the chunk, no subtitles where that is enough, else the
+    most tokens that surely fit: a plan made with them has no more steps, and none larger."""
     if chunk > spec.block_steps and estimate(plan, spec, dtype_bytes).positions <= spec.max_positions:
         less, more = 0, min(chunk, len(plan.steps))
         while less < more - 1:
@@ -157,14 +164,20 @@ def _remedy(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int
             less, more = (middle, more) if fitting else (less, middle)
         if less:
             return f"try --chunk {less}"
+    if plan.text_tokens:
+        bare = estimate(replace(plan, text_tokens=()), spec, dtype_bytes, chunk)
+        if bare.positions <= spec.max_positions and bare.bytes <= free_bytes:
+            return f"leave out the subtitles, {sum(plan.text_tokens):,} tokens, with --subs none"
     factor = spec.patch_size * spec.merge_size
     longest = max(plan.width, plan.height) // factor + 1
     fixed = spec.frame_pixels is not None
     smallest = plan.tokens_per_step if fixed else MIN_STEP_TOKENS
+    text = sum(plan.text_tokens)
 
     def fits(tokens: int) -> bool:
         steps = min(len(plan.steps), max(tokens // smallest, 1))
-        need = _need(spec, dtype_bytes, chunk, steps, tokens, longest, max(plan.tokens_per_step, smallest))
+        each = max(plan.tokens_per_step, smallest)
+        need = _need(spec, dtype_bytes, chunk, steps, tokens, longest, each, text, text)
         return need.positions <= spec.max_positions and need.bytes <= free_bytes
 
     low, high = 0, plan.tokens

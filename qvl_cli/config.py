@@ -70,6 +70,7 @@ KEYS: Mapping[str, Callable[[object], Value]] = {
     "max_tokens": _count,
     "max_pixels": _count,
     "chunk": _count,
+    "subs": _text,
     "format": _text,
     "fail_empty": _switch,
     "quiet": _switch,

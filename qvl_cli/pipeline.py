@@ -7,11 +7,12 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from qvl_cli import registry
 from qvl_cli.align import CHOICES, load_aligner
-from qvl_cli.answer import Answer, Coverage, Media, ModelUse, Sampling, Usage
+from qvl_cli.answer import Answer, Coverage, Media, ModelUse, Sampling, SubtitleUse, Usage
 from qvl_cli.budget import answer_tokens, check_budget, free_memory
 from qvl_cli.chunks import iter_chunks
 from qvl_cli.config import Config
@@ -20,6 +21,7 @@ from qvl_cli.media import content_hash, open_video
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling import DETAIL, SamplePlan, SamplingSettings, plan_samples
 from qvl_cli.timeline import TimeSpan, merge, parse_time, subtract
+from qvl_cli.weave import size_notes, weave
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -42,7 +44,8 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to do with which video. steps_per_chunk: None = the model's cache block; it changes no result."""
+    """What to do with which video. steps_per_chunk: None = the model's cache block; it changes no result.
+    subs: `auto`, `none` or a subtitle file."""
 
     task: str
     path: str
@@ -53,6 +56,7 @@ class Request:
     dtype: str = "auto"
     aligner: str = "auto"
     steps_per_chunk: int | None = None
+    subs: str = "auto"
     show_thinking: bool = False
 
 
@@ -85,6 +89,7 @@ def make_request(
         dtype=config.text("dtype", "auto"),
         aligner=aligner,
         steps_per_chunk=config.count("chunk"),
+        subs=config.text("subs", "auto"),
         show_thinking=config.switch("show_thinking"),
     )
 
@@ -96,7 +101,8 @@ def run(request: Request, listener: Listener) -> Answer:
     with open_video(request.path) as video:
         spec, chosen = choose_spec(request, listener)
         plan = plan_samples(video.info, request.sampling, spec)
-        known = (*chosen, *plan.notes)
+        plan, subtitles, told = add_subtitles(plan, video, spec, request, listener)
+        known = (*chosen, *plan.notes, *told)
         for note in known:
             listener.note(note)
         check_plan(plan, spec, request)
@@ -110,7 +116,9 @@ def run(request: Request, listener: Listener) -> Answer:
         answered = time.monotonic()
 
         coverage = cover(plan, session, video, request.sampling.end)
-        later = (*hole_warnings(coverage), *findings.warnings)
+        read = sum(len(step.cues) for step in session.steps)
+        unread = sum(len(step.cues) for step in plan.steps) - read
+        later = (*hole_warnings(coverage), *unread_warnings(unread), *findings.warnings)
         for warning in later:
             listener.note(warning)
         return Answer(
@@ -132,6 +140,7 @@ def run(request: Request, listener: Listener) -> Answer:
             ),
             coverage=coverage,
             usage=Usage(round(watched - began, 3), round(answered - watched, 3), peak_megabytes()),
+            subtitles=SubtitleUse(subtitles, read) if subtitles else None,
             thinking=findings.thinking if request.show_thinking else None,
             warnings=(*known, *later),
         )
@@ -155,6 +164,38 @@ def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[
         remedy = "--model 2b fetches a real one"
         return spec, (f"{why}: using the embedded {name!r}, which only knows drawn shapes; {remedy}",)
     return spec, ()
+
+
+def add_subtitles(
+    plan: SamplePlan, video: VideoSource, spec: ModelSpec, request: Request, listener: Listener
+) -> tuple[SamplePlan, str | None, tuple[str, ...]]:
+    """The plan with the subtitles woven in, the name of their source (None: there are none), and what must be
+    told. Raises MediaError where the file the user named gives no cue."""
+    from qvl_cli.media.subtitles.choice import find_subtitles, read_subtitles
+
+    source, notes = find_subtitles(Path(request.path), video.info, request.subs)
+    if source is None:
+        return plan, None, notes
+    auto = request.subs == "auto"
+    if auto and spec.has_world_gate:
+        why = f"{spec.name} was not trained to read any; --subs FILE insists"
+        return plan, None, (*notes, f"the subtitles in {source.name} are left out: {why}")
+    try:
+        track = read_subtitles(source, video.info)
+    except MediaError as error:
+        if not auto:
+            raise
+        return plan, None, (*notes, f"no subtitles are used: {error.fact}")
+    from qvl_cli.model.tokens import load_codec
+
+    codec = load_codec(spec.folder)
+    woven = weave(plan, track.cues, lambda text: len(codec.encode_text(text)))
+    used = sum(len(step.cues) for step in woven.steps)
+    others = f"; also there: {', '.join(source.others)}" if source.others else ""
+    listener.note(
+        f"subtitles: {used} of {len(track.cues)} cues of {source.name} lie in what is watched{others}"
+    )
+    return woven, source.name, (*notes, *track.told(source.name), *size_notes(woven))
 
 
 def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> None:
@@ -183,7 +224,9 @@ def load(spec: ModelSpec, plan: SamplePlan, request: Request) -> tuple[LoadedMod
     from qvl_cli.stream import StreamSession
 
     model = load_model(spec, request.device, request.dtype)
-    return model, StreamSession(model, plan.tokens + len(plan.steps) * STEP_TEXT_TOKENS)
+    return model, StreamSession(
+        model, plan.tokens + len(plan.steps) * STEP_TEXT_TOKENS + sum(plan.text_tokens)
+    )
 
 
 def watch(
@@ -271,6 +314,11 @@ def hole_warnings(coverage: Coverage) -> tuple[str, ...]:
             *_gap_warnings(coverage),
         )
     return _gap_warnings(coverage)
+
+
+def unread_warnings(cues: int) -> tuple[str, ...]:
+    """cues: subtitles that no step was left to carry."""
+    return (f"subtitles not read, because no later frame could be: {cues}",) if cues else ()
 
 
 def _gap_warnings(coverage: Coverage) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from qvl_cli.errors import MediaError, UsageError
 from qvl_cli.media.info import MediaInfo
+from qvl_cli.media.subtitles.cue import Cue
 from qvl_cli.registry import ModelSpec
 from qvl_cli.timeline import TimeSpan, format_clock, prompt_seconds
 
@@ -24,11 +25,13 @@ class Step:
 
     t0, t1: exact presentation times of the two frames (equal where a lone frame is doubled).
     interval: the part of the video the step stands for; the intervals of a plan tile its range.
+    cues: the subtitles that are read in front of it.
     """
 
     t0: Fraction
     t1: Fraction
     interval: TimeSpan
+    cues: tuple[Cue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class SamplePlan:
     width, height: frame size in pixels, multiples of patch_size * merge_size.
     tokens: video tokens of all steps (timestamps and vision brackets not counted).
     considered: steps at the asked rate before coarsening; coarsened: any budget changed rate or size.
+    text_tokens: of the subtitles in front of each step; empty where there are none.
     """
 
     steps: tuple[Step, ...]
@@ -74,6 +78,7 @@ class SamplePlan:
     considered: int
     coarsened: bool
     notes: tuple[str, ...] = ()
+    text_tokens: tuple[int, ...] = ()
 
     @property
     def tokens(self) -> int:

@@ -51,6 +51,9 @@ class Options:
     chunk: Annotated[
         str | None, typer.Option(metavar="STEPS", help="Steps per chunk; changes memory, never results. [8]")
     ] = None
+    subs: Annotated[
+        str | None, typer.Option(metavar="WHICH", help="Subtitles to read: auto, none or a file. [auto]")
+    ] = None
     format: Annotated[
         str | None, typer.Option("--format", "-f", metavar="FORMAT", help="txt, json, jsonl or srt. [txt]")
     ] = None

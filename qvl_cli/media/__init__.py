@@ -5,6 +5,7 @@
     packets     every shown frame's time and every keyframe, from the packets alone
     examine     probe: path -> MediaInfo
     source      open_video: frames for a list of times, in bounded memory
+    subtitles   files and streams of text -> cues on the video's own clock
 
 Names are loaded on first use, so that planning and printing never pay for the decoder.
 """
