@@ -45,8 +45,8 @@ def iter_chunks(
     resize(frames [h, w, 3], width, height) -> uint8 [n, height, width, 3] runs once a step, so that no
     chunk size changes a bit of it. prefetch: chunks made ahead on a thread; 0 makes them on the caller's.
     A step whose frames are lost is left out and leaves its subtitles to the next; `video.lost`
-    says so. Errors of the thread are raised here;
-    closing the iterator stops the thread and leaves `video` to its owner.
+    says so. Errors of the thread are raised here; closing the iterator stops the thread and leaves `video` to
+    its owner.
     """
     if steps_per_chunk < 1:
         raise ValueError("a chunk holds at least one step")

@@ -25,7 +25,8 @@ def texts(track: Track) -> list[str]:
 
 def test_srt_times_are_exact_and_markup_is_gone() -> None:
     track = read_srt(
-        "1\n00:00:01,001 --> 00:00:02,500 X1:40\n{\\an8}<i>Caf&eacute;</i> <font color='#fff'>1 < 2</font>\nR&D\n\n"
+        "1\n00:00:01,001 --> 00:00:02,500 X1:40\n"
+        "{\\an8}<i>Caf&eacute;</i> <font color='#fff'>1 < 2</font>\nR&D\n\n"
         "2\n100:00:03.25 --> 100:00:04,000\n<|video_pad|> a -->  b\n"
     )
     assert rows(track) == [
@@ -59,7 +60,7 @@ def test_srt_cues_that_cannot_be_read_are_counted_and_named() -> None:
     assert [fault.split()[:2] for fault in track.faults] == [["line", "6"], ["line", "10"], ["line", "14"]]
     left_out, backward = track.told("talk.srt")
     assert left_out.startswith("talk.srt: 3 cues cannot be read and left out: line 6 has no times")
-    assert backward == "talk.srt: 1 cue that end before they start, read as instants".replace("end", "end")
+    assert backward == "talk.srt: cues that end before they start, read as instants: 1"
 
 
 def test_equal_texts_that_touch_are_one_cue() -> None:
@@ -104,7 +105,7 @@ def test_webvtt_times_that_are_invalid_lead_to_no_cue(shared: Path, name: str) -
     assert "invalid" not in texts(track)
     valid = [line.strip("\ufffd\0 ") for line in text.replace("\0", "\ufffd").splitlines() if "text" in line]
     assert sorted(t.strip("\ufffd") for t in texts(track)) == sorted(set(valid))
-    assert len(track.faults) >= text.count("\ninvalid")
+    assert len(track.faults) == text.count("\ninvalid")
 
 
 def test_webvtt_notes_ids_and_voices() -> None:

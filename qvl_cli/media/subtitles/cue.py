@@ -38,7 +38,7 @@ class Track:
                 + (" ..." if len(self.faults) > 3 else "")
             )
         if self.backward:
-            lines.append(f"{name}: {_cues(self.backward)} that end before they start, read as instants")
+            lines.append(f"{name}: cues that end before they start, read as instants: {self.backward}")
         return tuple(lines)
 
 

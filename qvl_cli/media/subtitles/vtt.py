@@ -15,13 +15,16 @@ from qvl_cli.media.subtitles.cue import Track, make_track
 _SPACE = r"[ \t\f]*"
 _TIME = r"(?:([0-9]+):)?([0-9]{2}):([0-9]{2})\.([0-9]{3})(?![0-9])"
 _TIMES = re.compile(rf"{_SPACE}{_TIME}{_SPACE}-->{_SPACE}{_TIME}")
+# Two clocks without an arrow were meant as times all the same.
+_MEANT = re.compile(r".*[0-9]:[0-9]{2}.*\s.*[0-9]:[0-9]{2}")
+_NO_CUES = ("NOTE", "STYLE", "REGION")
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^<>]+)>")
 _TAG = re.compile(r"<[^>]*>?")  # one that is never closed runs to the end of the cue
 
 
 def read_vtt(text: str, name: str) -> Track:
-    """Cues of a WebVTT file. A block with an arrow and no readable times is a fault; notes, styles and
-    regions are none.
+    """Cues of a WebVTT file. A block with an arrow or two clocks and no readable times is a fault; notes,
+    styles and regions are none.
 
     Raises MediaError where the file does not begin with WEBVTT.
     """
@@ -38,7 +41,10 @@ def read_vtt(text: str, name: str) -> Track:
             at += 1
             continue
         first, at = at, _end(lines, at)
-        arrow = next((n for n in range(first, min(first + 2, at)) if "-->" in lines[n]), None)
+        head = range(first, min(first + 2, at))
+        arrow = next((n for n in head if "-->" in lines[n]), None)
+        if arrow is None and not lines[first].startswith(_NO_CUES):
+            arrow = next((n for n in head if _MEANT.match(lines[n])), None)
         if arrow is None:
             continue
         if (times := _times(lines[arrow])) is None:
