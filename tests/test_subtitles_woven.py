@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 import torch
 
-from qvl_cli.budget import check_budget, estimate
+from qvl_cli.budget import STEP_TEXT_TOKENS, check_budget, estimate
 from qvl_cli.chunks import FrameChunk
 from qvl_cli.errors import OverBudget
+from qvl_cli.generate import DecodeSettings
 from qvl_cli.media.subtitles.cue import Cue
 from qvl_cli.model.load import LoadedModel, load_model
 from qvl_cli.model.preprocess import step_text
@@ -21,9 +21,10 @@ from qvl_cli.timeline import TimeSpan
 from qvl_cli.weave import cue_text, size_notes, weave
 from tests.checkpoints import cut, noise_clip, write_checkpoint
 from tests.one_shot import OneShot
-from tests.test_stream_exact import CLOSE, GREEDY, PROMPT, distance, watched
+from tests.test_stream_exact import CLOSE, PROMPT, distance, watched
 
 F = Fraction
+SHORT = DecodeSettings(max_new_tokens=6)
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +78,13 @@ def test_streaming_with_subtitles_equals_one_forward(model: LoadedModel) -> None
     assert [len(step.cues) for step in clip.steps] == [1, 0, 0, 3, 0, 0, 0, 1, 0, 0, 1]
     one_shot = OneShot(model)
     ids, hidden, _, place = one_shot.prefill(clip, PROMPT)
-    wanted, tokens, _ = one_shot.answer(clip, PROMPT, 32)
+    wanted, tokens, _ = one_shot.answer(clip, PROMPT, 6)
     ends = (ids == model.vision_end_id).nonzero()[:, 0]
     for size in (1, 3, 8, 11):
         session = watched(model, clip, size)
         assert distance(session.features, hidden[ends]) <= CLOSE
         assert distance(session.read(PROMPT).logits, wanted) <= CLOSE
-        assert [step.token for step in session.ask(PROMPT, GREEDY)] == tokens
+        assert [step.token for step in session.ask(PROMPT, SHORT)] == tokens
         fork = session.fork()
         fork._prefill(PROMPT)
         assert (fork._position, fork.tokens) == (place, len(ids))
@@ -143,13 +144,12 @@ def test_the_budget_counts_subtitles(model: LoadedModel) -> None:
         check_budget(woven, replace(spec, max_positions=bare.positions), 2**40, 4, 4)
 
 
-def test_a_reserve_with_subtitles_never_moves(model: LoadedModel, tmp_path: Path) -> None:
-    from qvl_cli.budget import STEP_TEXT_TOKENS
-
+def test_a_reserve_with_subtitles_never_moves(model: LoadedModel) -> None:
     clip = talking(noise_clip(11, 64, 64))
     texts = sum(len(model.codec.encode_text(cue_text(step.cues))) for step in clip.steps)
     session = StreamSession(model, 4 * 11 + 11 * STEP_TEXT_TOKENS + texts)
-    room = session._cache.layers[0].keys
+    places = set()
     for chunk in cut(clip, 4):
         session.watch(chunk)
-    assert room is None or session._cache.layers[0].keys.data_ptr() == room.data_ptr()
+        places.add(session._cache.layers[0].keys.data_ptr())
+    assert len(places) == 1

@@ -16,7 +16,8 @@ _OVERRIDE = re.compile(r"\{[^{}]*\}")
 
 def read_ass(text: str) -> Track:
     """Dialogue lines as cues; comments are none. A dialogue line without readable times is a fault."""
-    columns, section = _COLUMNS, ""
+    columns: tuple[str, ...] = _COLUMNS
+    section = ""
     raw: list[tuple[Fraction, Fraction, str]] = []
     faults: list[str] = []
     for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):

@@ -42,10 +42,10 @@ def decode(data: bytes, name: str) -> tuple[str, str | None]:
     import chardet  # not at the top: its models take a while to load
 
     guess = chardet.detect(data[:_LOOKED_AT])
-    encoding, confidence = guess["encoding"], guess["confidence"] or 0.0
+    guessed, confidence = guess["encoding"], guess["confidence"] or 0.0
     try:
-        if encoding is None or confidence < _SURE:
+        if guessed is None or confidence < _SURE:
             raise LookupError
-        return data.decode(encoding), encoding
+        return data.decode(guessed), guessed
     except (LookupError, UnicodeDecodeError):
         raise MediaError(f"{name} is not UTF-8, and its encoding cannot be told", _REMEDY) from None
