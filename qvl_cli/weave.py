@@ -18,15 +18,18 @@ def weave(plan: SamplePlan, cues: Sequence[Cue], count: Callable[[str], int]) ->
     """`plan` with each cue that is shown within its range in front of one step, and what that costs.
 
     A cue belongs to the first step whose printed time is not before the cue's start; one that starts after
-    all of them belongs to the last step, and its own times say so. count: tokens of a text.
+    all of them belongs to the last step, and its own times say so. cues: in the order of their starts.
+    count: tokens of a text.
     """
     waiting = [cue for cue in cues if _shown(cue.span, plan.range)]
-    steps, tokens = [], []
+    steps, tokens, upto = [], [], 0
     for step in plan.steps:
         last = step is plan.steps[-1]
         printed = Fraction(prompt_seconds(step.t0, step.t1))
-        mine = [cue for cue in waiting if last or cue.span.start <= printed]
-        waiting = waiting[len(mine) :]
+        first = upto
+        while upto < len(waiting) and (last or waiting[upto].span.start <= printed):
+            upto += 1
+        mine = waiting[first:upto]
         steps.append(replace(step, cues=tuple(mine)))
         tokens.append(count(cue_text(mine)) if mine else 0)
     return replace(plan, steps=tuple(steps), text_tokens=tuple(tokens))
