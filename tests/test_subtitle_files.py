@@ -145,6 +145,34 @@ def test_encodings(tmp_path: Path, encoding: str) -> None:
         assert "read as Windows-1251, which is a guess" in track.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("encoding", "lines"),
+    [
+        (
+            "cp1252",
+            [
+                "Où est-il passé ?",
+                "J'ai déjà mangé, c'était très bon.",
+                "Tu n'as pas répondu à ma lettre.",
+                "Les élèves étaient à l'école hier après-midi.",
+                "Ça suffit, arrêtez-vous là !",
+                "Elle préfère le café brûlant, même en été.",
+                "Voilà, c'est terminé. Bonne nuit, mon frère.",
+            ],
+        ),
+        ("cp1252", ["Ich habe überall gesucht.", "Das Mädchen läuft über die Straße.", "Können wir später?"]),
+        ("cp1250", ["Kde jsi byl včera večer?", "Nevím, co se stalo.", "Děkuji vám, to je velmi milé."]),
+    ],
+)
+def test_a_guess_is_right_for_a_few_lines(tmp_path: Path, encoding: str, lines: list[str]) -> None:
+    path = tmp_path / "x.srt"
+    cues = [f"{n}\n00:00:0{n},000 --> 00:00:0{n},900\n{line}\n\n" for n, line in enumerate(lines)]
+    path.write_bytes("".join(cues).encode(encoding))
+    track = read_sidecar(path, path.name)
+    assert texts(track) == lines
+    assert "which is a guess" in track.notes[0]
+
+
 def test_files_of_others(shared: Path) -> None:
     folder = shared / "subs" / "srt"
     assert texts(read_sidecar(folder / "ascii.srt", "ascii.srt")) == ["ascii", "oh look", "ascii everywhere"]
