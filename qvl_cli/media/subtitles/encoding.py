@@ -14,7 +14,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# chardet's own confidence: right guesses were seen from 0.16 on (five to eight lines), wrong ones below 0.08.
+# chardet's own confidence: a wrong guess was seen at 0.075, right ones from 0.096 (three lines) on.
 _SURE = 0.1
 _LOOKED_AT = 1 << 16  # bytes: a detector needs no more
 _REMEDY = "save it as UTF-8 (iconv -f ENCODING -t UTF-8)"
