@@ -53,15 +53,19 @@ class Sampling:
     frame: tuple[int, int]
     tokens: int
     coarsened: bool
+    mode: str = "uniform"
+    kept: dict[str, int] = field(default_factory=dict)  # steps by the reason they were kept for
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Which seconds were seen (the intervals of the watched steps) and which could not be. cut_off: the file
-    breaks off, and nobody knows how much of it is missing."""
+    """Which seconds were seen (the intervals of the watched steps) and which could not be. skipped: those of
+    the seen ones in which even sampling would have looked and this one did not. cut_off: the file breaks off,
+    and nobody knows how much of it is missing."""
 
     seen: tuple[tuple[float, float], ...]
     gaps: tuple[tuple[float, float], ...] = ()
+    skipped: tuple[tuple[float, float], ...] = ()
     cut_off: bool = False
 
 
@@ -75,9 +79,13 @@ class SubtitleUse:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
+    """index: what became of the saved index: `off`, `used` (nothing was watched), `resumed`, `saved`, or
+    `unsaved`: no room, no right, or another process at it."""
+
     watch_s: float
     answer_s: float
     peak_mb: float
+    index: str = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +144,12 @@ class Answer:
                     "media": _build(Media, data["media"]),
                     "model": _build(ModelUse, data["model"]),
                     "sampling": replace(sampling, frame=(int(sampling.frame[0]), int(sampling.frame[1]))),
-                    "coverage": replace(coverage, seen=_pairs(coverage.seen), gaps=_pairs(coverage.gaps)),
+                    "coverage": replace(
+                        coverage,
+                        seen=_pairs(coverage.seen),
+                        gaps=_pairs(coverage.gaps),
+                        skipped=_pairs(coverage.skipped),
+                    ),
                     "usage": _build(Usage, data["usage"]),
                     "subtitles": _build(SubtitleUse, read) if (read := data.get("subtitles")) else None,
                     "moments": tuple(_build(Moment, moment) for moment in data.get("moments", ())),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qvl_cli.errors import OverBudget
+from qvl_cli.memory import KV_BYTES, REBASE, MemorySettings, most_held
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling import MIN_STEP_TOKENS, SamplePlan
 
@@ -18,16 +20,19 @@ _PREFETCHED = (
     5  # chunks of frames alive at once: one twice while it is put together, two waiting, one watched
 )
 _ROUND = 256  # tokens: remedies are round numbers
+_FULL = MemorySettings("full")
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """positions: of the whole prompt and answer. weights, cache, work: bytes."""
+    """positions: of the whole prompt and answer. weights, cache, work: bytes where the model runs; kept:
+    bytes of the blocks that retrieve keeps elsewhere."""
 
     positions: int
     weights: int
     cache: int
     work: int
+    kept: int = 0
 
     @property
     def bytes(self) -> int:
@@ -44,52 +49,109 @@ def turn_tokens(spec: ModelSpec) -> int:
     return _PROMPT_TOKENS + answer_tokens(spec)
 
 
-def estimate(plan: SamplePlan, spec: ModelSpec, dtype_bytes: int, chunk_steps: int | None = None) -> Need:
-    """What watching all of `plan` with the full cache takes, rounded up.
+def estimate(
+    plan: SamplePlan,
+    spec: ModelSpec,
+    dtype_bytes: int,
+    chunk_steps: int | None = None,
+    memory: MemorySettings = _FULL,
+) -> Need:
+    """What watching all of `plan` takes, rounded up.
 
-    chunk_steps: steps watched at once; None is the checkpoint's cache block.
+    chunk_steps: steps watched at once; None is the checkpoint's cache block. memory: what is kept of it.
 
     A step advances positions by its text and the longer side of its merged grid (interleaved MRoPE), not by
     its tokens. Subtitles are text like any other.
     """
-    chunk = chunk_steps or spec.block_steps
+    longest = max(plan.width, plan.height) // (spec.patch_size * spec.merge_size)
+    chunk, each = chunk_steps or spec.block_steps, plan.tokens_per_step
     texts = plan.text_tokens
-    factor = spec.patch_size * spec.merge_size
-    return _need(
-        spec,
-        dtype_bytes,
-        chunk,
-        len(plan.steps),
-        plan.tokens,
-        max(plan.width, plan.height) // factor,
-        plan.tokens_per_step,
-        sum(texts),
-        max((sum(texts[at : at + chunk]) for at in range(0, len(texts), chunk)), default=0),
+    chunk_text = max((sum(texts[at : at + chunk]) for at in range(0, len(texts), chunk)), default=0)
+    full = _need(
+        spec, dtype_bytes, chunk, len(plan.steps), plan.tokens, longest, each, sum(texts), chunk_text
     )
+    share = (KV_BYTES[memory.kv] or dtype_bytes) / dtype_bytes
+    if memory.policy in ("auto", "full"):
+        return replace(full, cache=math.ceil(full.cache * share))
+    steps, kept = most_held(plan.steps, memory, spec.block_steps), 0
+    if memory.policy == "retrieve":  # a question's blocks lie beside the window
+        blocks = -(-len(plan.steps) // spec.block_steps)
+        steps += memory.picked(blocks) * spec.block_steps + memory.sinks
+        kept = held_tokens(plan, len(plan.steps)) * spec.kv_bytes_per_token(dtype_bytes)
+        kept = math.ceil(kept * share)
+    text = _most_text(plan, steps)
+    held = _need(spec, dtype_bytes, chunk, steps, steps * each, longest, each, text, min(text, chunk_text))
+    bounded = memory.positions == "shrink" or memory.policy == "retrieve"
+    positions = min(held.positions + REBASE, full.positions) if bounded else full.positions
+    return replace(held, positions=positions, kept=kept)
+
+
+def held_tokens(plan: SamplePlan, steps: int) -> int:
+    """Tokens of so many steps of the plan, whichever they are, rounded up: their times and their subtitles
+    included."""
+    return steps * (plan.tokens_per_step + STEP_TEXT_TOKENS) + _most_text(plan, steps)
+
+
+def _most_text(plan: SamplePlan, steps: int) -> int:
+    """Tokens of subtitles in front of the steps that have most."""
+    return sum(sorted(plan.text_tokens, reverse=True)[:steps])
+
+
+def choose_memory(
+    plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int, wanted: MemorySettings
+) -> MemorySettings:
+    """What `auto` means: full where the plan fits whole, else retrieve; where that does not fit either, full
+    again, which will be refused. Other policies stay as they are."""
+    if wanted.policy != "auto":
+        return wanted
+    for policy in ("full", "retrieve"):
+        chosen = replace(wanted, policy=policy)
+        need = estimate(plan, spec, dtype_bytes, None, chosen)
+        if need.positions <= spec.max_positions and need.bytes <= free_bytes:
+            return chosen
+    return replace(wanted, policy="full")
 
 
 def check_budget(
-    plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int, chunk_steps: int | None = None
+    plan: SamplePlan,
+    spec: ModelSpec,
+    free_bytes: int,
+    dtype_bytes: int,
+    chunk_steps: int | None = None,
+    memory: MemorySettings = _FULL,
 ) -> Need:
     """The plan's Need, if it fits the checkpoint's positions and `free_bytes` of memory for all of it.
 
     Raises OverBudget, naming a `--chunk` that fits where a larger one was asked for, else a `--max-tokens`,
-    or a smaller model where none does.
+    or a smaller model where none does; under window and retrieve, the window.
     """
-    need = estimate(plan, spec, dtype_bytes, chunk_steps)
+    need = estimate(plan, spec, dtype_bytes, chunk_steps, memory)
     chunk = chunk_steps or spec.block_steps
+    if memory.policy in ("window", "retrieve") and (
+        need.bytes > free_bytes or need.positions > spec.max_positions
+    ):
+        raise OverBudget(
+            f"{spec.name} needs {_gib(need.bytes)} and {need.positions} positions with --memory "
+            f"{memory.policy} (weights {_gib(need.weights)}, cache {_gib(need.cache)}, work "
+            f"{_gib(need.work)}) and has {_gib(free_bytes)} and {spec.max_positions}",
+            _without_subtitles(plan, spec, free_bytes, dtype_bytes, chunk, memory)
+            or "lower --window, --chunk or --max-pixels, or use a smaller model",
+        )
+    if need.positions <= spec.max_positions and need.bytes <= free_bytes:
+        return need
+    remedy = _remedy(plan, spec, free_bytes, dtype_bytes, chunk)
+    if choose_memory(plan, spec, free_bytes, dtype_bytes, replace(memory, policy="auto")).policy != "full":
+        remedy = f"use --memory retrieve, or {remedy}"
     if need.positions > spec.max_positions:
         raise OverBudget(
             f"{len(plan.steps)} steps take {need.positions} positions, {spec.name} has {spec.max_positions}",
-            _remedy(plan, spec, free_bytes, dtype_bytes, chunk),
+            remedy,
         )
-    if need.bytes > free_bytes:
-        raise OverBudget(
-            f"{spec.name} needs {_gib(need.bytes)} for this plan (weights {_gib(need.weights)}, cache "
-            f"{_gib(need.cache)}, work {_gib(need.work)}) and {_gib(free_bytes)} are free",
-            _remedy(plan, spec, free_bytes, dtype_bytes, chunk),
-        )
-    return need
+    raise OverBudget(
+        f"{spec.name} needs {_gib(need.bytes)} for this plan (weights {_gib(need.weights)}, cache "
+        f"{_gib(need.cache)}, work {_gib(need.work)}) and {_gib(free_bytes)} are free",
+        remedy,
+    )
 
 
 def free_memory(root: Path = Path("/")) -> int:
@@ -164,10 +226,8 @@ def _remedy(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int
             less, more = (middle, more) if fitting else (less, middle)
         if less:
             return f"try --chunk {less}"
-    if plan.text_tokens:
-        bare = estimate(replace(plan, text_tokens=()), spec, dtype_bytes, chunk)
-        if bare.positions <= spec.max_positions and bare.bytes <= free_bytes:
-            return f"leave out the subtitles, {sum(plan.text_tokens):,} tokens, with --subs none"
+    if silent := _without_subtitles(plan, spec, free_bytes, dtype_bytes, chunk, _FULL):
+        return silent
     factor = spec.patch_size * spec.merge_size
     longest = max(plan.width, plan.height) // factor + 1
     fixed = spec.frame_pixels is not None
@@ -188,6 +248,18 @@ def _remedy(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int
     if low >= smallest:
         return f"try --max-tokens {low}"
     return "use a smaller model (--model 2b, --model tiny) or a machine with more memory"
+
+
+def _without_subtitles(
+    plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int, chunk: int, memory: MemorySettings
+) -> str | None:
+    """The remedy, where the subtitles alone are too much."""
+    if not plan.text_tokens:
+        return None
+    bare = estimate(replace(plan, text_tokens=()), spec, dtype_bytes, chunk, memory)
+    if bare.positions > spec.max_positions or bare.bytes > free_bytes:
+        return None
+    return f"leave out the subtitles, {sum(plan.text_tokens):,} tokens, with --subs none"
 
 
 def _available(root: Path) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ from pathlib import Path
 from qvl_cli.errors import UsageError
 
 Value = str | int | bool | Fraction
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])i?b?|b)?")
 
 
 def _text(raw: object) -> str:
@@ -49,6 +52,17 @@ def _rate(raw: object) -> Fraction:
     return value
 
 
+def _size(raw: object) -> int:
+    match = None if isinstance(raw, bool) else _SIZE.fullmatch(str(raw).strip().lower())
+    size = 0
+    if match:
+        power = " kmgt".index(match[2] or " ")
+        size = int(Fraction(match[1]) * 1024**power)
+    if size < 1:
+        raise ValueError("a size, like 8G, 500M or a number of bytes")
+    return size
+
+
 def _switch(raw: object) -> bool:
     if isinstance(raw, bool):
         return raw
@@ -59,18 +73,33 @@ def _switch(raw: object) -> bool:
         raise ValueError("true or false") from None
 
 
+def _cap(raw: object) -> int:
+    """A size that may be nothing."""
+    return 0 if str(raw).strip() == "0" else _size(raw)
+
+
 KEYS: Mapping[str, Callable[[object], Value]] = {
     "model": _text,
     "device": _text,
     "dtype": _text,
     "aligner": _text,
+    "backend": _text,
     "detail": _text,
     "fps": _rate,
     "max_frames": _count,
     "max_tokens": _count,
     "max_pixels": _count,
+    "sampling": _text,
+    "max_gap": _rate,
     "chunk": _count,
     "subs": _text,
+    "memory": _text,
+    "max_memory": _size,
+    "window": _rate,
+    "kv": _text,
+    "no_index": _switch,
+    "cache_dir": _text,
+    "cache_cap": _cap,
     "format": _text,
     "fail_empty": _switch,
     "quiet": _switch,

@@ -6,7 +6,10 @@
     │   └── EncryptedMedia    3   DRM: frames would decode to garbage
     ├── ModelMissing          4   no such checkpoint, no network, or a broken folder
     │   └── OutsideWorld      4   the embedded model does not know this kind of video
-    └── OverBudget            5   does not fit memory or the checkpoint's positions
+    ├── BackendMissing        4   the decoder asked for is not installed
+    ├── BackendFailed         1   the second decoder hung, crashed, or disagrees with the first
+    ├── OverBudget            5   does not fit memory or the checkpoint's positions
+    └── IndexUnusable         1   a saved index is damaged, or written by a newer qvl
 
 Exit codes beside these: 0 ok, 6 partial answer (a hole in the media), 10 nothing found with
 `--fail-empty`, 130 Ctrl-C. Foreign errors (PyAV, torch, huggingface_hub) are mapped to this tree where
@@ -56,7 +59,28 @@ class OutsideWorld(ModelMissing):
     """The chosen model says it does not know this kind of video."""
 
 
+class BackendMissing(QvlError):
+    """The decoder that was asked for does not exist on this machine."""
+
+    exit_code = 4
+
+
+class BackendFailed(QvlError):
+    """The second decoder hung, crashed, or gave other frames than the first."""
+
+
 class OverBudget(QvlError):
     """The plan does not fit memory or the checkpoint's position range."""
 
     exit_code = 5
+
+
+class IndexUnusable(QvlError):
+    """A saved index cannot be used. Commands that only want to use it note it and watch again.
+
+    newer: it is whole, but of a later format: not ours to repair or replace.
+    """
+
+    def __init__(self, fact: str, remedy: str | None = None, *, newer: bool = False) -> None:
+        super().__init__(fact, remedy)
+        self.newer = newer

@@ -5,33 +5,46 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from qvl_cli import registry
-from qvl_cli.align import CHOICES, load_aligner
-from qvl_cli.answer import Answer, Coverage, Media, ModelUse, Sampling, SubtitleUse, Usage
-from qvl_cli.budget import answer_tokens, check_budget, free_memory
+from qvl_cli.align import load_aligner
+from qvl_cli.answer import Answer, Media, ModelUse, Sampling, SubtitleUse, Usage
+from qvl_cli.budget import answer_tokens, check_budget, choose_memory, free_memory
 from qvl_cli.chunks import iter_chunks
-from qvl_cli.config import Config
+from qvl_cli.coverage import cover, hole_warnings, promised_end, unread_warnings
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
+from qvl_cli.index.index import Index, NoIndex
+from qvl_cli.index.opened import Subject, open_index, saved_plan
 from qvl_cli.media import content_hash, open_video
+from qvl_cli.memory import AUTO, MemorySettings, what_is_lost
 from qvl_cli.registry import ModelSpec
-from qvl_cli.sampling import DETAIL, SamplePlan, SamplingSettings, plan_samples
-from qvl_cli.timeline import TimeSpan, merge, parse_time, subtract
-from qvl_cli.weave import size_notes, weave
+from qvl_cli.request import Request
+from qvl_cli.sampling import (
+    SCANNED,
+    SamplePlan,
+    SamplingSettings,
+    check_sampling,
+    plan_samples,
+    sampled_range,
+)
+from qvl_cli.scan import Activity, ScanSettings, scan
+from qvl_cli.sessions import open_session
+from qvl_cli.subtitled import choose_subtitles
+from qvl_cli.weave import size_notes
 
 if TYPE_CHECKING:
-    from fractions import Fraction
-
     from qvl_cli.align import Aligner
     from qvl_cli.media.source import VideoSource
     from qvl_cli.model.load import LoadedModel
     from qvl_cli.model.world_gate import WorldGate
     from qvl_cli.stream import StreamSession
     from qvl_cli.tasks import Findings
+    from qvl_cli.tasks.sections import Sections
 
 
 class Listener(Protocol):
@@ -43,88 +56,85 @@ class Listener(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What to do with which video. steps_per_chunk: None = the model's cache block; it changes no result.
-    subs: `auto`, `none` or a subtitle file."""
+class Watched:
+    """A video that has been watched, just now or before.
 
-    task: str
-    path: str
-    query: str
-    sampling: SamplingSettings
-    model: str = "auto"
-    device: str = "auto"
-    dtype: str = "auto"
-    aligner: str = "auto"
-    steps_per_chunk: int | None = None
-    subs: str = "auto"
-    show_thinking: bool = False
+    subtitles: name of their source; None: none are read. notes: what the user has been told of it so far.
+    """
+
+    video: VideoSource
+    sha256: str
+    plan: SamplePlan
+    session: StreamSession
+    aligner: Aligner
+    sections: Sections | None
+    index: Index | NoIndex
+    subtitles: str | None
+    notes: tuple[str, ...]
+    seconds: float
 
 
-def make_request(
-    task: str, path: str, query: str, config: Config, start: str | None = None, end: str | None = None
-) -> Request:
-    """Settings -> Request: a `--detail` preset, single settings over it. Raises UsageError."""
-    detail = config.text("detail", "default")
-    if detail not in DETAIL:
-        raise UsageError(f"unknown detail {detail!r}", f"choose from {', '.join(DETAIL)}")
-    aligner = config.text("aligner", "auto")
-    if aligner not in CHOICES:
-        raise UsageError(f"unknown aligner {aligner!r}", f"choose from {', '.join(CHOICES)}")
-    preset = DETAIL[detail]
-    return Request(
-        task=task,
-        path=path,
-        query=query.encode("utf-8", "replace").decode(),  # an argument may hold bytes that are no text
-        sampling=replace(
-            preset,
-            fps=config.rate("fps") or preset.fps,
-            max_frames=config.count("max_frames") or preset.max_frames,
-            max_tokens=config.count("max_tokens") or preset.max_tokens,
-            max_pixels=config.count("max_pixels") or preset.max_pixels,
-            start=None if start is None else parse_time(start),
-            end=None if end is None else parse_time(end),
-        ),
-        model=config.text("model", "auto"),
-        device=config.text("device", "auto"),
-        dtype=config.text("dtype", "auto"),
-        aligner=aligner,
-        steps_per_chunk=config.count("chunk"),
-        subs=config.text("subs", "auto"),
-        show_thinking=config.switch("show_thinking"),
-    )
+@contextmanager
+def watched(request: Request, listener: Listener) -> Iterator[Watched]:
+    """Open, plan, check, load, watch: or take what was saved. Raises the errors of every stage, all qvl's."""
+    from qvl_cli.model.load import pick_device, pick_dtype
+
+    with open_video(request.path, request.backend) as video:
+        sampled_range(video.info, request.sampling)  # before a checkpoint is downloaded for nothing
+        spec, chosen = choose_spec(request, listener)
+        sha256 = content_hash(request.path)
+        dtype = pick_dtype(request.dtype, pick_device(request.device), spec)
+        subtitles = choose_subtitles(request, video.info, spec)
+        subject = Subject.of(sha256, spec, dtype, request.sampling, request.index, subtitles.digest)
+        plan = saved_plan(subject, request.index)
+        if plan is None:
+            activity = look(video, spec, request.sampling, listener)
+            plan = subtitles.woven(plan_samples(video.info, request.sampling, spec, activity), spec)
+        for note in subtitles.use(plan):
+            listener.note(note)
+        notes = (*chosen, *plan.notes, *subtitles.notes, *size_notes(plan))
+        for note in notes:
+            listener.note(note)
+        memory, spilled = check_plan(plan, spec, request)
+        for note in (kept := memory_notes(plan, spec, request, memory, spilled)):
+            listener.note(note)
+        notes = (*notes, *kept)
+        with open_index(subject, plan, memory, request.index, listener.note) as index:
+            index.prepare(spec, request.path, video.info.duration)
+            model, aligner = load(spec, request)
+
+            began = time.monotonic()
+            blocks = index.blocks(video.lost)
+            session = open_session(model, aligner, plan, memory, spilled, blocks)
+            rest = replace(plan, steps=index.remaining(session))
+            save = partial(index.save, session, video.lost)
+            sections = watch(video, rest, session, request, listener, memory, save)
+            index.finish(session, video.lost)
+            seconds = time.monotonic() - began
+        read = subtitles.source.name if subtitles.source else None
+        yield Watched(video, sha256, plan, session, aligner, sections, index, read, notes, seconds)
 
 
 def run(request: Request, listener: Listener) -> Answer:
-    """Open, plan, check, load, watch, answer. Raises the errors of every stage, all in qvl's own tree."""
+    """Watch the video, or remember it, and answer."""
     if request.task != "summarize" and not request.query.strip():
         raise UsageError(f"nothing to {request.task}", "give a text after the file")
-    with open_video(request.path) as video:
-        spec, chosen = choose_spec(request, listener)
-        plan = plan_samples(video.info, request.sampling, spec)
-        plan, subtitles, told = add_subtitles(plan, video, spec, request, listener)
-        known = (*chosen, *plan.notes, *told)
-        for note in known:
-            listener.note(note)
-        check_plan(plan, spec, request)
-        model, session = load(spec, plan, request)
-        aligner = load_aligner(model, request.aligner)
-
+    with watched(request, listener) as it:
+        plan, session, spec = it.plan, it.session, it.session.model.spec
         began = time.monotonic()
-        watch(video, plan, session, request, listener)
-        watched = time.monotonic()
-        findings = answer(session, aligner, request, listener)
-        answered = time.monotonic()
+        findings = answer(session, it.aligner, request, listener, it.sections)
+        answered = time.monotonic() - began
 
-        coverage = cover(plan, session, video, request.sampling.end)
+        coverage = cover(plan, session, it.video, request.sampling.end)
         read = sum(len(step.cues) for step in session.steps)
-        unread = sum(len(step.cues) for step in plan.steps) - read
-        later = (*hole_warnings(coverage), *unread_warnings(unread), *findings.warnings)
+        unread = unread_warnings(plan, session)
+        later = (*it.video.warnings, *hole_warnings(coverage), *unread, *findings.warnings)
         for warning in later:
             listener.note(warning)
         return Answer(
             task=request.task,
-            media=Media(str(request.path), float(promised_end(video)), content_hash(request.path)),
-            model=ModelUse(spec.name, registry.fingerprint(spec.folder), aligner.name),
+            media=Media(str(request.path), float(promised_end(it.video)), it.sha256),
+            model=ModelUse(spec.name, registry.fingerprint(spec.folder), it.aligner.name),
             query=request.query,
             text=findings.text,
             found=findings.found,
@@ -137,13 +147,29 @@ def run(request: Request, listener: Listener) -> Answer:
                 frame=(plan.width, plan.height),
                 tokens=plan.tokens_per_step * len(session.steps),
                 coarsened=plan.coarsened,
+                mode=plan.mode,
+                kept=dict(plan.kept),
             ),
             coverage=coverage,
-            usage=Usage(round(watched - began, 3), round(answered - watched, 3), peak_megabytes()),
-            subtitles=SubtitleUse(subtitles, read) if subtitles else None,
+            usage=Usage(round(it.seconds, 3), round(answered, 3), peak_megabytes(), it.index.state),
+            subtitles=SubtitleUse(it.subtitles, read) if it.subtitles else None,
             thinking=findings.thinking if request.show_thinking else None,
-            warnings=(*known, *later),
+            warnings=(*it.notes, *later),
         )
+
+
+def look(
+    video: VideoSource, spec: ModelSpec, sampling: SamplingSettings, listener: Listener
+) -> Activity | None:
+    """Scan for changes where the sampling goes by them; None where it does not."""
+    if sampling.mode not in SCANNED:
+        return None
+    span = check_sampling(video.info, sampling, spec)
+    return scan(
+        video,
+        ScanSettings(span.start, span.end),
+        lambda done, total: listener.progress("scanning", done, total),
+    )
 
 
 def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[str, ...]]:
@@ -166,45 +192,33 @@ def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[
     return spec, ()
 
 
-def add_subtitles(
-    plan: SamplePlan, video: VideoSource, spec: ModelSpec, request: Request, listener: Listener
-) -> tuple[SamplePlan, str | None, tuple[str, ...]]:
-    """The plan with the subtitles woven in, the name of their source (None: there are none), and what must be
-    told. Raises MediaError where the file the user named gives no cue."""
-    from qvl_cli.media.subtitles.choice import find_subtitles, read_subtitles
-
-    source, notes = find_subtitles(Path(request.path), video.info, request.subs)
-    if source is None:
-        return plan, None, notes
-    auto = request.subs == "auto"
-    if auto and spec.has_world_gate:
-        why = f"{spec.name} was not trained to read any; --subs FILE insists"
-        return plan, None, (*notes, f"the subtitles in {source.name} are left out: {why}")
-    try:
-        track = read_subtitles(source, video.info)
-    except MediaError as error:
-        if not auto:
-            raise
-        return plan, None, (*notes, f"no subtitles are used: {error.fact}")
-    from qvl_cli.model.tokens import load_codec
-
-    codec = load_codec(spec.folder)
-    woven = weave(plan, track.cues, lambda text: len(codec.encode_text(text)))
-    used = sum(len(step.cues) for step in woven.steps)
-    others = f"; also there: {', '.join(source.others)}" if source.others else ""
-    listener.note(
-        f"subtitles: {used} of {len(track.cues)} cues of {source.name} lie in what is watched{others}"
-    )
-    return woven, source.name, (*notes, *track.told(source.name), *size_notes(woven))
-
-
-def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> None:
-    """Refuse before any load what would not fit. Raises OverBudget."""
+def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> tuple[MemorySettings, int]:
+    """What of the plan is kept, and bytes of it that must go to disk. Raises OverBudget for what would not
+    fit, before any load."""
     from qvl_cli.model.load import pick_device, pick_dtype
 
+    device = pick_device(request.device)
     free, _ = free_on_device(request)
-    dtype = pick_dtype(request.dtype, pick_device(request.device), spec)
-    check_budget(plan, spec, free, dtype.itemsize, request.steps_per_chunk)
+    size = pick_dtype(request.dtype, device, spec).itemsize
+    if request.max_memory is not None:
+        free = min(free, request.max_memory)
+    memory = choose_memory(plan, spec, free, size, request.memory)
+    need = check_budget(plan, spec, free, size, request.steps_per_chunk, memory)
+    beside = free - need.bytes if device.type == "cpu" else free_memory()
+    return memory, need.kept if need.kept > beside else 0
+
+
+def memory_notes(
+    plan: SamplePlan, spec: ModelSpec, request: Request, memory: MemorySettings, spilled: int
+) -> tuple[str, ...]:
+    """What the user must know of how the video is remembered."""
+    head = request.aligner != "text" and spec.has_alignment_head
+    notes = what_is_lost(plan.steps, memory, spec.block_steps, head)
+    if request.memory.policy == "auto" and memory.policy != "full":
+        notes = (f"the whole video does not fit into memory: --memory {memory.policy}", *notes)
+    if spilled:
+        notes = (*notes, f"blocks go to a temporary file of up to {spilled / 2**20:.0f} MiB")
+    return notes
 
 
 def free_on_device(request: Request) -> tuple[int, int]:
@@ -218,43 +232,61 @@ def free_on_device(request: Request) -> tuple[int, int]:
     return free_bytes(device), 4 if request.dtype == "float32" else 2
 
 
-def load(spec: ModelSpec, plan: SamplePlan, request: Request) -> tuple[LoadedModel, StreamSession]:
-    from qvl_cli.budget import STEP_TEXT_TOKENS
+def load(spec: ModelSpec, request: Request) -> tuple[LoadedModel, Aligner]:
     from qvl_cli.model.load import load_model
-    from qvl_cli.stream import StreamSession
 
     model = load_model(spec, request.device, request.dtype)
-    return model, StreamSession(
-        model, plan.tokens + len(plan.steps) * STEP_TEXT_TOKENS + sum(plan.text_tokens)
-    )
+    return model, load_aligner(model, request.aligner)
 
 
 def watch(
-    video: VideoSource, plan: SamplePlan, session: StreamSession, request: Request, listener: Listener
-) -> None:
-    """Stream the plan's chunks through the session; stop early where the model does not know this world."""
+    video: VideoSource,
+    plan: SamplePlan,
+    session: StreamSession,
+    request: Request,
+    listener: Listener,
+    memory: MemorySettings = AUTO,
+    save: Callable[[], None] = lambda: None,
+) -> Sections | None:
+    """Stream the plan's chunks through the session, and `save` after each; stop early where the model does
+    not know this world.
+
+    Returns the sections of a summary, where they must be written before the session lets them go.
+    """
+    from qvl_cli.generate import DecodeSettings
     from qvl_cli.model.preprocess import resize_frames
+    from qvl_cli.tasks.sections import Sections
 
     spec = session.model.spec
+    sections, size = None, request.steps_per_chunk or spec.block_steps
+    if request.task == "summarize" and memory.policy == "window":
+        sections, size = Sections(DecodeSettings(answer_tokens(spec))), spec.block_steps
     gate, judged = None, 0
     if spec.has_world_gate and request.model == "auto":
         from qvl_cli.model.world_gate import WorldGate
 
         gate = WorldGate.load(spec.folder)
-    chunks = iter_chunks(video, plan, request.steps_per_chunk or spec.block_steps, resize_frames)
+    total = len(session.steps) + len(plan.steps)
+    chunks = iter_chunks(video, plan, size, resize_frames)
     # Closed before the video is: the prefetch thread must not decode from a file that is gone.
     with closing(chunks):
         for chunk in chunks:
             session.watch(chunk)
-            listener.progress("watching", len(session.steps), len(plan.steps))
+            if sections is not None:
+                sections.watched(session, memory.window, spec.block_steps)
+            listener.progress("watching", len(session.steps), total)
             # Judged at every whole block, so that the verdict is the same for every chunk size.
             while gate is not None and judged + spec.block_steps <= len(session.steps):
                 judged += spec.block_steps
                 check_world(gate, session, judged)
+            save()
     if gate is not None:
         check_world(gate, session, len(session.steps))
     if not session.steps:
         raise MediaError(f"no frame of {request.path} could be decoded", "repair or convert the file")
+    if sections is not None:
+        sections.watched(session, memory.window, spec.block_steps, end=True)
+    return sections
 
 
 def check_world(gate: WorldGate, session: StreamSession, steps: int) -> None:
@@ -267,8 +299,14 @@ def check_world(gate: WorldGate, session: StreamSession, steps: int) -> None:
         )
 
 
-def answer(session: StreamSession, aligner: Aligner, request: Request, listener: Listener) -> Findings:
-    """Run the task on the watched session."""
+def answer(
+    session: StreamSession,
+    aligner: Aligner,
+    request: Request,
+    listener: Listener,
+    sections: Sections | None = None,
+) -> Findings:
+    """Run the task on the watched session. sections: of a summary, where they are written already."""
     from qvl_cli.generate import DecodeSettings
     from qvl_cli.tasks.ask import ask
     from qvl_cli.tasks.locate import locate
@@ -284,53 +322,8 @@ def answer(session: StreamSession, aligner: Aligner, request: Request, listener:
         def on_progress(done: int, total: int) -> None:
             listener.progress("summarizing", done, total)
 
-        return summarize(session, settings, on_progress)
+        return summarize(session, settings, on_progress, sections)
     raise ValueError(f"no task is called {request.task!r}")
-
-
-def promised_end(video: VideoSource) -> Fraction:
-    """The end of the media as its container has it: later than the last frame where the file was cut off."""
-    return max((video.info.duration, *(hole.end for hole in video.info.holes)))
-
-
-def cover(
-    plan: SamplePlan, session: StreamSession, video: VideoSource, asked_end: Fraction | None
-) -> Coverage:
-    """Seen: the intervals of the watched steps without what was lost in them. Gaps: the rest of what was
-    asked for, the cut-off end of a file included."""
-    end = promised_end(video) if asked_end is None else min(asked_end, promised_end(video))
-    whole = TimeSpan(plan.range.start, max(plan.range.end, end))
-    holes = [part for hole in (*video.info.holes, *video.lost) if (part := hole.intersection(whole))]
-    watched = merge(step.interval for step in session.steps)
-    seen = [part for span in watched for part in subtract(span, holes)]
-    cut_off = video.info.cut_off and (asked_end is None or asked_end > video.info.duration)
-    return Coverage(_floats(seen), _floats(subtract(whole, seen)), cut_off)
-
-
-def hole_warnings(coverage: Coverage) -> tuple[str, ...]:
-    if coverage.cut_off:
-        return (
-            "the file is cut off in the middle: what followed its last frame is lost",
-            *_gap_warnings(coverage),
-        )
-    return _gap_warnings(coverage)
-
-
-def unread_warnings(cues: int) -> tuple[str, ...]:
-    """cues: subtitles that no step was left to carry."""
-    return (f"subtitles not read, because no later frame could be: {cues}",) if cues else ()
-
-
-def _gap_warnings(coverage: Coverage) -> tuple[str, ...]:
-    if not coverage.gaps:
-        return ()
-    shown = ", ".join(f"{start:.1f}-{end:.1f} s" for start, end in coverage.gaps[:5])
-    more = f" and {len(coverage.gaps) - 5} more" if len(coverage.gaps) > 5 else ""
-    return (f"parts of the video could not be read: {shown}{more}",)
-
-
-def _floats(spans: list[TimeSpan]) -> tuple[tuple[float, float], ...]:
-    return tuple((float(span.start), float(span.end)) for span in spans)
 
 
 def peak_megabytes() -> float:

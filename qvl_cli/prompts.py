@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +38,18 @@ def section_prompt(start: float, end: float) -> Prompt:
     return Prompt("", f"What happens between {start:.1f} and {end:.1f} seconds?", " Answer in one sentence.")
 
 
+def reduce_prompt(captions: Sequence[str]) -> Prompt:
+    """What happens in the whole, from what was said of its parts."""
+    return Prompt("\n".join(captions) + "\n", "What happens in the video?", " Answer in one sentence.")
+
+
 def overview_prompt() -> Prompt:
     return Prompt("", "What happens in the video?", " Answer in one sentence.")
+
+
+def choice_prompt(question: str, options: Sequence[str]) -> Prompt:
+    """options: their texts without labels."""
+    listed = "\n".join(
+        f"{letter}. {option}" for letter, option in zip(ascii_uppercase, options, strict=False)
+    )
+    return Prompt("", question.strip(), f"\n{listed}\nAnswer with the letter of the right option.")

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from qvl_cli.budget import turn_tokens
-from qvl_cli.cache import ArenaCache
+from qvl_cli.cache import Block, Memory, Question, Watched
 from qvl_cli.chunks import FrameChunk
 from qvl_cli.errors import OverBudget
 from qvl_cli.generate import DecodeSettings, TokenStep, decode
 from qvl_cli.model.language import advance, last_logits
 from qvl_cli.model.load import LoadedModel
 from qvl_cli.model.memory import memory_errors
-from qvl_cli.model.preprocess import merged_grid, step_text, step_tokens, text_positions
+from qvl_cli.model.preprocess import ChunkTokens, merged_grid, step_text, step_tokens, text_positions
 from qvl_cli.model.vision import encode_steps
 from qvl_cli.prompts import Prompt
 from qvl_cli.sampling import Step
@@ -27,74 +29,116 @@ class PromptStates:
     """A prompt as the model reads it, before any answer.
 
     query: float32 [tokens of prompt.query, hidden], final-norm hidden states; query_ids: their ids;
-    logits: float32 [vocabulary] of the last position.
+    place: where in the cache the first of them is; logits: float32 [vocabulary] of the last position.
     """
 
     query: Tensor
     query_ids: tuple[int, ...]
+    place: int
     logits: Tensor
 
 
 class StreamSession:
     """A growing prefix of watched steps, and questions about it.
 
-    The logits equal one forward over the whole prompt, whatever the chunks were. `ask` and `read` run on a
-    fork of their own: they never change what was watched, and the session can go on watching afterwards.
+    With the full policy the logits equal one forward over the whole prompt, whatever the chunks were. `ask`
+    and `read` run on a fork of their own: they never change what was watched, and the session can go on
+    watching afterwards.
     """
 
-    def __init__(self, model: LoadedModel, reserve_tokens: int | None = None) -> None:
-        """reserve_tokens: tokens the whole video will take, where the plan knows; more still fits.
+    def __init__(
+        self, model: LoadedModel, reserve_tokens: int | None = None, memory: Memory | None = None
+    ) -> None:
+        """memory: an empty one (`make_memory`); None keeps everything.
 
-        Room for a question and its longest answer is added, so that a fork appends in place.
+        reserve_tokens: without a memory, tokens the whole video will take, where the plan knows; more still
+        fits. Room for a question and its longest answer is added, so that a fork appends in place.
         """
         reserve = 0 if reserve_tokens is None else reserve_tokens + turn_tokens(model.spec)
         self.model = model
         self.answer_ids: tuple[int, ...] = ()
-        self._cache = ArenaCache(model.spec.layers, reserve)
-        self._position = 0
-        self._steps: list[Step] = []
-        self._features: list[Tensor] = []
-        self._vision_means: list[Tensor] = []
+        self._memory = memory or Memory(model, reserve)
         self._answer: list[Tensor] = []
+
+    @classmethod
+    def from_blocks(
+        cls,
+        model: LoadedModel,
+        blocks: Sequence[Block],
+        reserve_tokens: int | None = None,
+        memory: Memory | None = None,
+    ) -> StreamSession:
+        """A session that has watched `blocks`, which are those of a session of the same checkpoint, from the
+        first on. It goes on watching where they end: with an unfinished last block, in the middle of it.
+        """
+        session = cls(model, reserve_tokens, memory)
+        session._feed_prefix()
+        session._memory.restore(blocks)
+        return session
 
     @property
     def steps(self) -> tuple[Step, ...]:
         """The steps watched so far."""
-        return tuple(self._steps)
+        return tuple(self._memory.trail.steps)
 
     @property
     def tokens(self) -> int:
-        """Tokens watched so far, the template's prefix included."""
-        return self._cache.length
+        """Tokens watched so far and still in the cache, the template's prefix included."""
+        return self._memory.tokens
 
     @property
     def features(self) -> Tensor:
         """float32 [steps, hidden]: final-norm hidden state at each step's `<|vision_end|>`."""
-        return self._stacked(self._features)
+        return self._memory.trail.features.view()
 
     @property
     def vision_means(self) -> Tensor:
         """float32 [steps, hidden]: mean of each step's merged vision tokens, before the language model."""
-        return self._stacked(self._vision_means)
+        return self._memory.trail.vision_means.view()
 
     @property
     def answer_states(self) -> Tensor:
         """float32 [tokens, hidden]: final-norm hidden state at each token of the last `ask`'s answer
         (`answer_ids`)."""
-        return self._stacked(self._answer)
+        if not self._answer:
+            return torch.empty((0, self.model.spec.hidden_size), device=self.model.device)
+        return torch.cat(self._answer)
+
+    def blocks(self, start: int = 0, tail: bool = False) -> Iterator[Block]:
+        """The watched steps as blocks, from block number `start` on: every whole one, and with `tail` (at the
+        end of a video) the unfinished last one too.
+
+        Called after each `watch` with the number of blocks already taken, it gives those newly completed.
+        Watching on does not change them. What they hold does not depend on how the video was cut into chunks.
+        """
+        return self._memory.blocks(start, tail)
+
+    def settle(self, blocks: Sequence[Block]) -> None:
+        """Go on from `blocks`, the last ones watched, as they were stored: what is watched and asked after
+        this is bit for bit what a session `from_blocks` gives.
+        """
+        self._memory.settle(blocks)
 
     def watch(self, chunk: FrameChunk) -> None:
-        """Append a chunk: vision, then one forward over its tokens. All or nothing: a failure leaves the
-        session as it was.
+        """Append a chunk: vision, then one forward over its tokens, or where the memory lets blocks go, one
+        for each block. A forward is all or nothing: a failure leaves the session as it was before it.
 
         Raises OverBudget where memory or the checkpoint's positions run out.
         """
-        if not chunk.steps:
-            return
+        first, count = 0, len(chunk.steps)
+        while first < count:
+            with memory_errors("watching the video"):
+                room = self._memory.room(chunk.steps[first])
+            last = count if room is None else min(first + room, count)
+            self._watch(FrameChunk(chunk.steps[first:last], chunk.frames[first:last]))
+            first = last
+
+    def _watch(self, chunk: FrameChunk) -> None:
         model = self.model
         _, _, height, width, _ = chunk.frames.shape
         rows, columns = merged_grid(model.spec, width, height)
-        held = self._cache.length
+        memory = self._memory
+        held = memory.cache.length
         try:
             with memory_errors("watching the video"):
                 start = self._feed_prefix()
@@ -103,33 +147,24 @@ class StreamSession:
                 prompt = step_tokens(texts, rows, columns, ids, start)
                 self._check_positions(prompt.next_position)
                 vision = encode_steps(model, chunk.frames)
-                hidden = advance(model, self._cache, prompt.ids, prompt.positions, vision)
+                hidden = advance(model, memory.cache, prompt.ids, prompt.positions, vision)
                 features, means = (
                     hidden[prompt.ends.to(hidden.device)].float(),
                     vision.tokens.float().mean(dim=1),
                 )
         except BaseException:  # Ctrl-C in the middle of a forward too
-            self._cache.shorten(held)
+            memory.cache.shorten(held)
             raise
-        self._position = prompt.next_position
-        self._steps += chunk.steps
-        self._features.append(features)
-        self._vision_means.append(means)
+        memory.add(_watched(chunk.steps, prompt), features, means, prompt.next_position)
 
     def fork(self) -> StreamSession:
         """A session with the same past, sharing its memory; what either does next, the other never sees."""
-        twin = StreamSession(self.model)
-        twin._cache = self._cache.fork()
-        twin._position = self._position
-        twin._steps = list(self._steps)
-        twin._features = list(self._features)
-        twin._vision_means = list(self._vision_means)
-        return twin
+        return self._with(self._memory.fork())
 
     def release(self) -> None:
         """Let the cache go now (the garbage collector would later). The session must not be used after
         this."""
-        self._cache.release()
+        self._memory.release()
 
     def ask(self, prompt: Prompt, settings: DecodeSettings | None = None) -> Iterator[TokenStep]:
         """Yield the answer to `prompt` token by token; `answer_states` grows with it.
@@ -137,9 +172,9 @@ class StreamSession:
         Raises OverBudget where memory or positions run out.
         """
         self._answer, self.answer_ids = [], ()
-        fork = self.fork()
+        fork = self._reader(prompt)
         try:
-            logits = fork._prefill(prompt)[0]
+            logits = fork._prefill(prompt).logits
 
             def feed(token: int) -> Tensor:
                 hidden = fork._run_text([token])
@@ -153,41 +188,77 @@ class StreamSession:
 
     def read(self, prompt: Prompt) -> PromptStates:
         """Prefill `prompt` without answering it."""
-        fork = self.fork()
+        fork = self._reader(prompt)
         try:
-            logits, query, ids = fork._prefill(prompt)
-            return PromptStates(query, tuple(ids), logits)
+            return fork._prefill(prompt)
         finally:
             fork.release()
 
-    def _prefill(self, prompt: Prompt) -> tuple[Tensor, Tensor, list[int]]:
-        """Logits after the prompt, the query's hidden states and the query's ids."""
+    def focus(self, first: int, last: int) -> StreamSession:
+        """A fork that sees steps [first, last), or as much of them as the memory can show; with the full and
+        the window policy, what a question sees."""
+        return self._with(self._memory.focus(first, last))
+
+    @property
+    def views(self) -> list[range]:
+        """The steps that `focus` can show, as ranges that can be shown at once."""
+        return self._memory.views()
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether a question sees every step watched."""
+        return self.views == [range(len(self._memory.trail))]
+
+    def _reader(self, prompt: Prompt) -> StreamSession:
+        """A fork that sees what `prompt` needs. Where the memory selects, it is read once for that."""
+        if not self._memory.selects:
+            return self.fork()
+        self._feed_prefix()
+        probe = self.fork()
+        try:
+            read = probe._prefill(prompt)
+            keys = probe._memory.text_keys(read.place, len(read.query_ids))
+        finally:
+            probe.release()
+        return self._with(self._memory.recall(Question(read.query, keys)))
+
+    def _with(self, memory: Memory) -> StreamSession:
+        """A session with this past and another memory of it."""
+        twin = copy.copy(self)
+        twin._memory = memory
+        twin._answer, twin.answer_ids = [], ()
+        return twin
+
+    def _prefill(self, prompt: Prompt) -> PromptStates:
         codec, template = self.model.codec, self.model.template
         start = self._feed_prefix()
-        assert start == self._position
+        assert start == self._memory.position
         before = codec.encode_template(template.bridge) + codec.encode_text(prompt.before)
         query = codec.encode_text(prompt.query)
         after = codec.encode_text(prompt.after) + codec.encode_template(template.suffix)
+        place = self._memory.cache.length + len(before)
         hidden = self._run_text(before + query + after)
         states = hidden[len(before) : len(before) + len(query)].float()
-        return last_logits(self.model, hidden), states, query
+        return PromptStates(states, tuple(query), place, last_logits(self.model, hidden))
 
     def _feed_prefix(self) -> int:
         """Feed the template's prefix where nothing was fed yet; returns the next position."""
-        if self._cache.length == 0:
-            ids = self.model.codec.encode_template(self.model.prefix)
-            self._position = 0
-            self._run_text(ids)
-        return self._position
+        memory = self._memory
+        if memory.cache.length == 0:
+            memory.position = 0
+            self._run_text(self.model.codec.encode_template(self.model.prefix))
+            memory.begin()
+        return memory.position
 
     def _run_text(self, ids: list[int]) -> Tensor:
         """Run text tokens behind everything so far; hidden states [n, hidden]."""
-        end = self._position + len(ids)
+        start = self._memory.position
+        end = start + len(ids)
         self._check_positions(end)
-        positions = text_positions(len(ids), self._position)
+        positions = text_positions(len(ids), start)
         with memory_errors("reading the prompt"):
-            hidden = advance(self.model, self._cache, torch.tensor(ids), positions)
-        self._position = end
+            hidden = advance(self.model, self._memory.cache, torch.tensor(ids), positions)
+        self._memory.position = end
         return hidden
 
     def _check_positions(self, end: int) -> None:
@@ -198,7 +269,14 @@ class StreamSession:
                 "lower --fps or --max-tokens",
             )
 
-    def _stacked(self, parts: list[Tensor]) -> Tensor:
-        if not parts:
-            return torch.empty((0, self.model.spec.hidden_size), device=self.model.device)
-        return torch.cat(parts)
+
+def _watched(steps: Sequence[Step], prompt: ChunkTokens) -> list[Watched]:
+    """The steps of a chunk with their own parts of its positions, each from its own first one."""
+    lasts = [end + 1 for end in prompt.ends.tolist()]
+    firsts = [0, *lasts[:-1]]
+    bases = [*prompt.positions[0, firsts].tolist(), prompt.next_position]
+    positions = prompt.positions.to(torch.int32)
+    return [
+        Watched(step, positions[:, first:last] - base, after - base)
+        for step, first, last, (base, after) in zip(steps, firsts, lasts, pairwise(bases), strict=True)
+    ]

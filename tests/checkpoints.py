@@ -1,18 +1,12 @@
-"""Small random Qwen3-VL checkpoints with the released shapes' ratios, as real folders; clips of noise."""
+"""Small random Qwen3-VL checkpoints with the released shapes' ratios, as real folders."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
@@ -21,15 +15,10 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from qvl_cli.chunks import FrameChunk
-from qvl_cli.sampling import Step
-from qvl_cli.timeline import TimeSpan
+from qvl_cli.bench.checkpoint import byte_tokenizer, scatter, special_ids, write_folder
+from qvl_cli.bench.noise import cut, noise_clip
 
-SPECIALS = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>",
-    "<|vision_end|>", "<|image_pad|>", "<|video_pad|>",
-)  # fmt: skip
-PLAIN_ADDED = ("<tool_call>", "</tool_call>", "<think>", "</think>")
+__all__ = ["byte_tokenizer", "cut", "noise_clip", "write_checkpoint", "write_released"]
 
 TEMPLATE = (
     "{%- for message in messages %}"
@@ -41,21 +30,6 @@ TEMPLATE = (
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
 )
 THINKING_TEMPLATE = TEMPLATE.replace("assistant\n'", "assistant\n<think>\n'")
-
-
-def byte_tokenizer() -> Tokenizer:
-    """A byte-level vocabulary with a few merges and Qwen's added tokens behind it."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    merges = [("t", "h"), ("th", "e"), ("i", "n"), ("o", "n"), ("s", "e"), ("c", "on"), ("Ġ", "a")]
-    words = [*alphabet, *("".join(pair) for pair in merges)]
-    tokenizer = Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(words)}, merges=merges))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIALS])
-    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in PLAIN_ADDED])
-    return tokenizer
 
 
 def config_of(moe: bool, ids: dict[str, int], vocab: int, eos: int) -> Any:
@@ -97,55 +71,24 @@ def config_of(moe: bool, ids: dict[str, int], vocab: int, eos: int) -> Any:
     return kind(text_config=text, vision_config=vision, tie_word_embeddings=not moe, **ids)
 
 
-def scatter(network: Any, seed: int) -> None:
-    """Random weights that matter: every norm near one, every matrix keeps the size of what it multiplies."""
-    generator = torch.Generator().manual_seed(seed)
-    for name, weight in network.named_parameters():
-        noise = torch.randn(weight.shape, generator=generator)
-        if "q_norm" in name:  # attention that chooses, so that what is seen matters
-            weight.data = 3 + 0.3 * noise
-        elif "norm" in name and name.endswith("weight"):
-            weight.data = 1 + 0.1 * noise
-        elif weight.dim() == 1:
-            weight.data = 0.1 * noise
-        elif "embed" in name and weight.dim() == 2:
-            weight.data = 0.06 * noise
-        else:
-            weight.data = (
-                noise / weight[0].numel() ** 0.5 if weight.dim() != 3 else noise / weight.shape[-1] ** 0.5
-            )
-
-
 def write_checkpoint(
     folder: Path, *, moe: bool = False, thinking: bool = False, seed: int = 0, shard: str = "5GB"
 ) -> Path:
     """Write a complete folder with the byte-level tokenizer and return it."""
     tokenizer = byte_tokenizer()
-    ids = {
-        "image_token_id": tokenizer.token_to_id("<|image_pad|>"),
-        "video_token_id": tokenizer.token_to_id("<|video_pad|>"),
-        "vision_start_token_id": tokenizer.token_to_id("<|vision_start|>"),
-        "vision_end_token_id": tokenizer.token_to_id("<|vision_end|>"),
-    }
     eos = tokenizer.token_to_id("<|im_end|>")
-    _write_network(folder, moe, ids, tokenizer.get_vocab_size(), eos, seed, shard)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    names = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "eos_token": "<|im_end|>",
-        "pad_token": "<|endoftext|>",
-    }
-    (folder / "tokenizer_config.json").write_text(json.dumps(names))
-    (folder / "chat_template.jinja").write_text(THINKING_TEMPLATE if thinking else TEMPLATE)
-    _write_processor(folder)
-    return folder
+    network = _network(moe, special_ids(tokenizer), tokenizer.get_vocab_size(), eos, seed)
+    return write_folder(network, folder, THINKING_TEMPLATE if thinking else TEMPLATE, shard)
 
 
 def write_released(folder: Path, released: Path, *, moe: bool = False, seed: int = 0) -> Path:
     """The same with the released tokenizer and chat template of `released` (.../shared/qwen3vl)."""
     config = json.loads((released / "2B" / "config.json").read_text())
     ids = {key: value for key, value in config.items() if key.endswith("_token_id")}
-    _write_network(folder, moe, ids, config["text_config"]["vocab_size"], 151_645, seed, "5GB")
+    network = _network(moe, ids, config["text_config"]["vocab_size"], 151_645, seed)
+    network.generation_config.eos_token_id = [151_645]
+    disable_progress_bar()
+    network.save_pretrained(folder)
     for name in ("tokenizer_config.json", "chat_template.jinja", "video_preprocessor_config.json"):
         shutil.copy(released / "2B" / name, folder / name)
     for name in ("vocab.json", "merges.txt"):
@@ -153,33 +96,8 @@ def write_released(folder: Path, released: Path, *, moe: bool = False, seed: int
     return folder
 
 
-def _write_network(
-    folder: Path, moe: bool, ids: dict[str, int], vocab: int, eos: int, seed: int, shard: str
-) -> None:
-    config = config_of(moe, ids, vocab, eos)
+def _network(moe: bool, ids: dict[str, int], vocab: int, eos: int, seed: int) -> Any:
     kind = Qwen3VLMoeForConditionalGeneration if moe else Qwen3VLForConditionalGeneration
-    network = kind(config)
+    network = kind(config_of(moe, ids, vocab, eos))
     scatter(network, seed)
-    network.generation_config.eos_token_id = [eos]
-    disable_progress_bar()
-    network.save_pretrained(folder, max_shard_size=shard)
-
-
-def _write_processor(folder: Path) -> None:
-    size = {"shortest_edge": 4096, "longest_edge": 25_165_824}
-    video = {"size": size, "patch_size": 16, "temporal_patch_size": 2, "merge_size": 2}
-    (folder / "video_preprocessor_config.json").write_text(json.dumps(video))
-
-
-def noise_clip(steps: int, width: int, height: int, seed: int = 0) -> FrameChunk:
-    """Random pixels at uneven times."""
-    frames = np.random.default_rng(seed).integers(0, 256, (steps, 2, height, width, 3), dtype=np.uint8)
-    times = [Fraction(7 * i, 4) + Fraction(i % 3, 10) for i in range(steps + 1)]
-    plan = tuple(Step(start, start + Fraction(1, 3), TimeSpan(start, end)) for start, end in pairwise(times))
-    return FrameChunk(plan, frames)
-
-
-def cut(clip: FrameChunk, size: int) -> Iterator[FrameChunk]:
-    """The clip in chunks of `size` steps."""
-    for start in range(0, len(clip.steps), size):
-        yield FrameChunk(clip.steps[start : start + size], clip.frames[start : start + size])
+    return network

@@ -37,7 +37,7 @@ def test_the_document_has_the_agreed_shape() -> None:
         "start": 40.0, "end": 41.5, "score": 0.93, "text": "a red circle appears", "refined": False,
     }  # fmt: skip
     assert document["sampling"]["frame"] == [192, 128]
-    assert document["coverage"] == {"seen": [[0.0, 61.4]], "gaps": [], "cut_off": False}
+    assert document["coverage"] == {"seen": [[0.0, 61.4]], "gaps": [], "skipped": [], "cut_off": False}
 
 
 def test_fields_of_later_versions_are_passed_over() -> None:

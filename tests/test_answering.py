@@ -53,7 +53,7 @@ class Run:
     """The command in this process, with a chosen model."""
 
     def __init__(self, checkpoint: Path, capfd: pytest.CaptureFixture[str]) -> None:
-        self._model = ["--model", str(checkpoint)]
+        self._model = ["--model", str(checkpoint), "--no-index"]  # each run shall watch
         self._capfd = capfd
 
     def __call__(self, *arguments: str) -> tuple[int, str, str]:
@@ -334,7 +334,7 @@ def test_a_terminal_sees_progress_and_the_text_as_it_comes(
 
 def test_an_interrupt_is_one_line_and_130(checkpoint: Path, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "long.mp4", [200 * n for n in range(600)], options=x264())
-    flags = ["--model", str(checkpoint), "-o", "out.txt", "--max-frames", "200"]
+    flags = ["--model", str(checkpoint), "-o", "out.txt", "--max-frames", "200", "--no-index"]
     command = [*QVL, "ask", str(clip), "what?", *flags]
     with subprocess.Popen(
         command,
@@ -374,7 +374,7 @@ def gated(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_embedded_model_refuses_what_it_does_not_know(
     gated: Path, clip: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    code = main(["ask", str(clip), "what?", "-o", "out.txt"])
+    code = main(["ask", str(clip), "what?", "-o", "out.txt", "--no-index"])
     out, err = capfd.readouterr()
     note, refusal = err.splitlines()
     assert (code, out) == (4, "")
@@ -388,7 +388,7 @@ def test_the_embedded_model_refuses_what_it_does_not_know(
 def test_naming_the_embedded_model_insists(
     gated: Path, clip: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert main(["ask", str(clip), "what?", "-f", "json", "--model", "tiny"]) == 0
+    assert main(["ask", str(clip), "what?", "-f", "json", "--model", "tiny", "--no-index"]) == 0
     out, err = capfd.readouterr()
     document = json.loads(out)
     # Nothing about the choice of model: only what the answer itself has to say.
@@ -407,7 +407,7 @@ def test_a_gate_that_accepts_lets_auto_answer_with_one_note(
     gate.threshold.fill_(-1e9)
     gate.reach.fill_(1e9)
     gate.save(gated)
-    assert main(["ask", str(clip), "what?", "-f", "json"]) == 0
+    assert main(["ask", str(clip), "what?", "-f", "json", "--no-index"]) == 0
     out, err = capfd.readouterr()
     document = json.loads(out)
     assert document["model"]["name"] == "tiny"

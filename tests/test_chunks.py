@@ -20,6 +20,7 @@ from qvl_cli.chunks import FrameChunk, iter_chunks
 from qvl_cli.errors import OverBudget
 from qvl_cli.media import open_video
 from qvl_cli.media.subtitles.cue import Cue
+from qvl_cli.request import Request
 from qvl_cli.sampling import SamplePlan, SamplingSettings, plan_samples
 from qvl_cli.weave import weave
 from tests.clips import read_number, write_clip, x264
@@ -177,7 +178,7 @@ def test_the_memory_check_knows_the_chunk(clip: Path, monkeypatch: pytest.Monkey
     free = estimate(plan, FIXED, 4, 10).bytes
     assert estimate(plan, FIXED, 4).bytes < free < estimate(plan, FIXED, 4, 1000).bytes
     monkeypatch.setattr(pipeline, "free_on_device", lambda request: (free, 4))
-    asked = pipeline.Request("ask", str(clip), "who?", FIT, device="cpu", dtype="float32")
+    asked = Request("ask", str(clip), "who?", FIT, device="cpu", dtype="float32")
     for chunk in (None, 10):
         pipeline.check_plan(plan, FIXED, replace(asked, steps_per_chunk=chunk))
     with pytest.raises(OverBudget, match="try --chunk 10"):

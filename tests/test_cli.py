@@ -88,7 +88,7 @@ def test_all_video_commands_share_their_flags(tmp_path: Path) -> None:
         "--quiet",
         "-q",
     ]
-    flags += ["--fail-empty", "--show-thinking", "--debug"]
+    flags += ["--fail-empty", "--show-thinking", "--debug", "--no-index", "--cache-cap"]
     for command in ("ask", "locate", "summarize"):
         shown = qvl(command, "--help", cwd=tmp_path).stdout
         assert [flag for flag in flags if f"{flag} " not in shown and f"{flag}," not in shown] == []
@@ -202,6 +202,11 @@ def test_a_missing_model_is_exit_4_with_a_remedy(tmp_path: Path, clip: Path) -> 
         check=False,
     )
     _assert_one_line(offline, 4)
+
+
+def test_a_senseless_range_is_told_before_a_model_is_fetched(tmp_path: Path, clip: Path) -> None:
+    result = qvl("locate", str(clip), "x", "--model", "2b", "--from", "99", cwd=tmp_path)
+    assert result.returncode == 2 and "past the end" in result.stderr
 
 
 def test_settings_of_files_and_environment_reach_the_command(tmp_path: Path, clip: Path) -> None:

@@ -135,13 +135,13 @@ def test_asking_leaves_the_session_as_it_was(model: LoadedModel, clip: FrameChun
 
 def test_an_answer_dropped_halfway_gives_its_room_back(model: LoadedModel, clip: FrameChunk) -> None:
     session = fresh(model, clip)
-    place = session._cache.layers[0].keys.data_ptr()
+    place = session._memory.cache.layers[0].keys.data_ptr()
     for _ in range(3):
         answer = session.ask(FIRST, GREEDY)
         next(answer)
         answer.close()
     session.watch(FrameChunk(clip.steps[:1], clip.frames[:1]))
-    assert session._cache.layers[0].keys.data_ptr() == place, "nothing was copied"
+    assert session._memory.cache.layers[0].keys.data_ptr() == place, "nothing was copied"
 
 
 def test_a_failed_watch_changes_nothing(
@@ -161,7 +161,7 @@ def test_a_failed_watch_changes_nothing(
         list(session.ask(FIRST, GREEDY))
     hook.remove()
     assert (session.tokens, len(session.steps)) == (held, 6)
-    assert session._cache.layers[0].length == session._cache.layers[3].length == held
+    assert session._memory.cache.layers[0].length == session._memory.cache.layers[3].length == held
     session.watch(FrameChunk(clip.steps[6:], clip.frames[6:]))
     assert tokens(session, SECOND) == tokens(fresh(model, clip), SECOND)
 
@@ -187,7 +187,7 @@ def test_frames_that_are_no_whole_tokens_are_refused(model: LoadedModel) -> None
 
 def test_positions_beyond_the_checkpoint_are_over_budget(model: LoadedModel, clip: FrameChunk) -> None:
     session = fresh(model, clip)
-    session._position = model.spec.max_positions - 10
+    session._memory.position = model.spec.max_positions - 10
     with pytest.raises(OverBudget, match="262,144"):
         session.watch(clip)
     with pytest.raises(OverBudget, match="position"):
@@ -204,8 +204,8 @@ def test_the_longest_answer_fits_the_reserve(tmp_path: Path, clip: FrameChunk, t
     fork._run_text([1] * 500)  # a long question
     for _ in range(0, answer_tokens(spec), 64):
         fork._run_text([1] * 64)
-    place = session._cache.layers[0].keys.data_ptr()
-    assert fork._cache.layers[0].keys.data_ptr() == place, "nothing was copied"
+    place = session._memory.cache.layers[0].keys.data_ptr()
+    assert fork._memory.cache.layers[0].keys.data_ptr() == place, "nothing was copied"
 
 
 def test_a_reserved_session_never_moves(model: LoadedModel, clip: FrameChunk) -> None:
@@ -213,6 +213,6 @@ def test_a_reserved_session_never_moves(model: LoadedModel, clip: FrameChunk) ->
     places = set()
     for chunk in cut(clip, 2):
         session.watch(chunk)
-        places.add(session._cache.layers[0].keys.data_ptr())
+        places.add(session._memory.cache.layers[0].keys.data_ptr())
     assert len(places) == 1
     assert tokens(session, FIRST) == tokens(fresh(model, clip), FIRST)

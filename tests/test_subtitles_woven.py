@@ -2,15 +2,21 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
 
-from qvl_cli.budget import STEP_TEXT_TOKENS, check_budget, estimate
+from qvl_cli.budget import STEP_TEXT_TOKENS, check_budget, estimate, held_tokens
+from qvl_cli.cache import make_memory
+from qvl_cli.cache.manifest import IndexKey, Manifest
+from qvl_cli.cache.saved import read_blocks, write_block
 from qvl_cli.chunks import FrameChunk
 from qvl_cli.errors import OverBudget
 from qvl_cli.generate import DecodeSettings
+from qvl_cli.index.index import index_bytes
 from qvl_cli.media.subtitles.cue import Cue
+from qvl_cli.memory import MemorySettings
 from qvl_cli.model.load import LoadedModel, load_model
 from qvl_cli.model.preprocess import step_text
 from qvl_cli.prompts import Prompt
@@ -87,7 +93,7 @@ def test_streaming_with_subtitles_equals_one_forward(model: LoadedModel) -> None
         assert [step.token for step in session.ask(PROMPT, SHORT)] == tokens
         fork = session.fork()
         fork._prefill(PROMPT)
-        assert (fork._position, fork.tokens) == (place, len(ids))
+        assert (fork._memory.position, fork.tokens) == (place, len(ids))
 
 
 def test_forks_with_subtitles_watch_on_by_themselves(model: LoadedModel) -> None:
@@ -151,5 +157,48 @@ def test_a_reserve_with_subtitles_never_moves(model: LoadedModel) -> None:
     places = set()
     for chunk in cut(clip, 4):
         session.watch(chunk)
-        places.add(session._cache.layers[0].keys.data_ptr())
+        places.add(session._memory.cache.layers[0].keys.data_ptr())
     assert len(places) == 1
+
+
+def test_the_budget_counts_subtitles_of_what_is_kept(model: LoadedModel) -> None:
+    """Under retrieve: the texts of as many steps as a question sees, and of all that is kept elsewhere."""
+    spec, kind = model.spec, MemorySettings("retrieve", sinks=0, window=F(2), fewest=1)
+    bare = plan_of(noise_clip(80, 64, 64))
+    texts = tuple(range(80))
+    woven = replace(bare, text_tokens=texts)
+    each = spec.kv_bytes_per_token(4)
+    one, other = (estimate(plan, spec, 4, 4, kind) for plan in (bare, woven))
+    assert other.kept == one.kept + sum(texts) * each
+    more, rest = divmod(other.cache - one.cache, each)
+    assert rest == 0
+    assert other.positions == one.positions + sum(texts)  # a short video never needs more than all of it
+    assert 8 <= (seen := next(n for n in range(81) if sum(texts[80 - n :]) == more)) < 80, seen
+    assert held_tokens(woven, len(texts)) == held_tokens(bare, len(texts)) + sum(texts)
+    assert index_bytes(woven, spec, 4) >= index_bytes(bare, spec, 4) + sum(texts) * each
+    with pytest.raises(OverBudget) as error:
+        check_budget(woven, spec, one.bytes, 4, 4, kind)
+    assert "--subs none" in error.value.remedy
+
+
+def test_blocks_carry_their_subtitles(model: LoadedModel, tmp_path: Path) -> None:
+    """Stored and put together again, and put down elsewhere after a window has let others go."""
+    clip = talking(noise_clip(19, 64, 64))
+    session = watched(model, clip, 5)
+    blocks = list(session.blocks(tail=True))
+    stored = tuple(write_block(tmp_path, number, block) for number, block in enumerate(blocks))
+    key = IndexKey("v", "w", "s", "m", "float32", "subtitles")
+    read = read_blocks(tmp_path, Manifest(key, "x.mp4", F(19), "model", "plan", stored))
+    again = StreamSession.from_blocks(model, read)
+    assert again.steps == clip.steps
+    assert sum(len(step.cues) for step in again.steps) == 6
+    assert torch.equal(again.features, session.features)
+    wanted = session.read(PROMPT).logits
+    assert distance(again.read(PROMPT).logits, wanted) <= CLOSE
+    early = StreamSession.from_blocks(model, blocks[:1])
+    early.watch(FrameChunk(clip.steps[8:], clip.frames[8:]))
+    assert distance(early.read(PROMPT).logits, wanted) <= CLOSE
+    kind = MemorySettings("retrieve", sinks=0, window=F(10_000), share=F(1))
+    kept = StreamSession(model, memory=make_memory(model, kind))
+    kept.watch(clip)
+    assert distance(kept.read(PROMPT).logits, wanted) <= CLOSE

@@ -153,8 +153,15 @@ class Scripted(StreamSession):
 
     def __init__(self, model: LoadedModel, says: Sequence[str], choice: Sequence[str] = ("never",)) -> None:
         super().__init__(model)
-        self._steps = steps(6)
         self._says, self._choice = says, choice
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return tuple(steps(6))
+
+    @property
+    def features(self) -> torch.Tensor:
+        return torch.ones(6, 4)
 
     def fork(self) -> "Scripted":
         return Scripted(self.model, self._says, self._choice)
@@ -213,7 +220,6 @@ def test_cut_off_sentences_of_a_summary_are_told(
     model: LoadedModel, limit: int, warnings: tuple[str, ...]
 ) -> None:
     session = Scripted(model, ["A", " white", " square"])
-    session._features = [torch.ones(6, 4)]
     found = summarize(session, DecodeSettings(max_new_tokens=limit), lambda done, total: None)
     assert [section.text for section in found.sections] == [found.text] == ["A white square"]
     assert found.warnings == warnings

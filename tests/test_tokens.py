@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qvl_cli.bench.checkpoint import PLAIN_ADDED, SPECIALS, byte_tokenizer
 from qvl_cli.errors import ModelMissing
 from qvl_cli.model.tokens import Codec, Detokenizer, load_codec, read_template
-from tests.checkpoints import PLAIN_ADDED, SPECIALS, TEMPLATE, THINKING_TEMPLATE, byte_tokenizer
+from tests.checkpoints import TEMPLATE, THINKING_TEMPLATE
 
 VISION = "<|vision_start|><|video_pad|><|vision_end|>"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from qvl_cli.align import Aligned, ScoredSpan, Sentence
@@ -41,6 +42,14 @@ def load_network(file: Path) -> tuple[HeadNetwork, float]:
             f"{file} is not a whole alignment head ({error})", "restore it or use --aligner text"
         ) from error
     return network.eval(), threshold
+
+
+def save_network(network: HeadNetwork, threshold: float, file: Path) -> None:
+    """Write what `load_network` reads."""
+    weights = {
+        name: value.detach().float().cpu().contiguous() for name, value in network.state_dict().items()
+    }
+    save_file(weights, file, {**network.shape.to_strings(), "threshold": repr(threshold)})
 
 
 @torch.inference_mode()
@@ -77,8 +86,9 @@ class HeadAligner:
         self.threshold = threshold
 
     @classmethod
-    def load(cls, model: LoadedModel) -> HeadAligner:
-        network, threshold = load_network(model.spec.folder / HEAD_FILE)
+    def load(cls, model: LoadedModel, file: Path | None = None) -> HeadAligner:
+        """file: a head other than the one beside the weights."""
+        network, threshold = load_network(file or model.spec.folder / HEAD_FILE)
         if network.shape.hidden != model.spec.hidden_size:
             raise ModelMissing(
                 f"the alignment head of {model.spec.name} is for hidden size {network.shape.hidden}, "
@@ -95,6 +105,10 @@ class HeadAligner:
         return [
             Aligned(tuple(self._spans(session, states[slice(*sentence.tokens)]))) for sentence in sentences
         ]
+
+    def relevance(self, features: Tensor, query: Tensor, intervals: Sequence[TimeSpan]) -> Tensor:
+        """Logits [steps] that each step has to do with `query`: what `retrieve` chooses blocks by."""
+        return torch.from_numpy(step_scores(self.network, features, query, intervals).inside)
 
     def _spans(self, session: StreamSession, query: Tensor) -> list[ScoredSpan]:
         if not len(query) or not session.steps:

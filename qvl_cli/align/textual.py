@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -36,13 +37,30 @@ class TextualAligner:
     name = "text"
 
     def locate(self, session: StreamSession, event: str) -> Aligned:
-        steps = session.steps
-        if not steps:
+        """Where the session cannot show every step at once, the model is asked about one view after the
+        other."""
+        if not session.steps:
             return Aligned()
+        if session.sees_all:
+            return self._locate(session.fork(), session.steps, event)
+        found: list[ScoredSpan] = []
+        troubles: Counter[str] = Counter()
+        for view in session.views:
+            focus = session.focus(view.start, view.stop)
+            part = self._locate(focus, session.steps[view.start : view.stop], event)
+            found += part.spans
+            troubles.update(part.warnings)
+        views, steps = len(session.views), len(session.steps)
+        warnings = [f"{trouble} (in {count} of {views} views)" for trouble, count in troubles.items()]
+        if unseen := steps - sum(map(len, session.views)):
+            warnings.append(f"{unseen} of {steps} steps have left the memory: no time was looked for in them")
+        return Aligned(tuple(_joined(found)), tuple(warnings))
+
+    def _locate(self, fork: StreamSession, steps: Sequence[Step], event: str) -> Aligned:
+        """Times among `steps`, which `fork` sees; it is released."""
         warnings: list[str] = []
-        fork = session.fork()
         try:
-            budget = answer_tokens(session.model.spec)
+            budget = answer_tokens(fork.model.spec)
             settings = DecodeSettings(max_new_tokens=budget)
             tokens = list(fork.ask(locate_prompt(event), settings))
             if len(tokens) >= budget:
@@ -52,7 +70,7 @@ class TextualAligner:
             warnings += _dropped("ends before it starts", reading.backwards)
             if reading.spans is None:
                 warnings.append("the model wrote no readable time: it was made to choose one range or none")
-                choice = TimeChoice(session.model, [prompt_seconds(step.t0, step.t1) for step in steps])
+                choice = TimeChoice(fork.model, [prompt_seconds(step.t0, step.t1) for step in steps])
                 forced = replace(settings, max_new_tokens=choice.longest, allowed=choice.allowed)
                 said = [step for step in fork.ask(locate_prompt(event), forced) if not step.thinking]
                 reading = read_spans("".join(step.text for step in said))
@@ -106,6 +124,11 @@ def to_steps(written: Iterable[tuple[WrittenSpan, float]], steps: Sequence[Step]
             start, end = (at.start, at.end) if start in at else (start, start)
         whole = TimeSpan(start, max(start, end))
         scored += [ScoredSpan(part, score) for area in watched if (part := whole.intersection(area))]
+    return _joined(scored)
+
+
+def _joined(scored: Sequence[ScoredSpan]) -> list[ScoredSpan]:
+    """Spans that touch as one, with the better score; best first."""
     joined = [
         ScoredSpan(span, max(each.score for each in scored if each.span.intersection(span)))
         for span in merge(each.span for each in scored)

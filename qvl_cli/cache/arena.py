@@ -1,4 +1,4 @@
-"""The full policy: every key and value kept, appended in place, and shared by forks.
+"""Keys and values as the model reads them: appended in place, shared by forks, closed up where some leave.
 
 transformers' DynamicCache concatenates, copying the whole past for every chunk. Here each layer owns a buffer
 with room to spare. A fork is a second layer object on the same buffer: whoever reaches furthest may append in
@@ -70,12 +70,16 @@ class ArenaLayer(CacheLayerMixin):  # type: ignore[misc]
 
     def fork(self) -> ArenaLayer:
         """A layer with the same past and a future of its own."""
-        twin = ArenaLayer(self._reserve)
+        twin = self._twin()
         if self._buffer is not None:
             twin.dtype, twin.device = self.dtype, self.device
             twin.length = self.length
             twin._adopt(self._buffer)
         return twin
+
+    def _twin(self) -> ArenaLayer:
+        """An empty layer of the same kind."""
+        return ArenaLayer(self._reserve)
 
     def release(self) -> None:
         """Let the past go; the others may write where only this layer had written."""
@@ -90,6 +94,20 @@ class ArenaLayer(CacheLayerMixin):  # type: ignore[misc]
         """Forget everything after the first `length` tokens."""
         if self._buffer is not None and length < self.length:
             self._set_length(length)
+
+    def drop(self, first: int, last: int) -> None:
+        """Forget tokens [first, last); those behind them close up. In place where nobody else reads them."""
+        buffer, gap = self._private(), last - first
+        # Pieces no longer than the gap never overlap the place they go to: no copy beside the buffer is made.
+        for start in range(last, self.length, gap):
+            end = min(start + gap, self.length)
+            buffer.keys[:, :, start - gap : end - gap] = buffer.keys[:, :, start:end]
+            buffer.values[:, :, start - gap : end - gap] = buffer.values[:, :, start:end]
+        self._set_length(self.length - gap)
+
+    def write_keys(self, place: int, keys: Tensor) -> None:
+        """Put keys [kv_heads, n, head_dim] in the place of those of n tokens from `place` on."""
+        self._private().keys[0, :, place : place + keys.shape[1]] = keys
 
     def crop(self, tokens_to_remove: int) -> None:
         """transformers' name for it: forget the last `-tokens_to_remove` tokens (a number <= 0)."""
@@ -122,7 +140,18 @@ class ArenaLayer(CacheLayerMixin):  # type: ignore[misc]
             return buffer
         # A quarter more: copying stays linear in the end, and a fork that copies a long video takes little
         # more than the video.
-        fresh = _Buffer(buffer.keys, buffer.values, end + max(_MIN_ROOM, end // 4))
+        return self._copied(end + max(_MIN_ROOM, end // 4))
+
+    def _private(self) -> _Buffer:
+        """The buffer, where nobody else reads it, else a copy."""
+        assert self._buffer is not None
+        return self._buffer if len(self._buffer.readers) == 1 else self._copied(self._buffer.capacity)
+
+    def _copied(self, capacity: int) -> _Buffer:
+        """What is held, in a fresh buffer that is this layer's own from now on."""
+        buffer = self._buffer
+        assert buffer is not None
+        fresh = _Buffer(buffer.keys, buffer.values, capacity)
         fresh.keys[:, :, : self.length] = buffer.keys[:, :, : self.length]
         fresh.values[:, :, : self.length] = buffer.values[:, :, : self.length]
         buffer.readers.discard(self)
@@ -166,6 +195,27 @@ class ArenaCache(Cache):  # type: ignore[misc]
             for tensor in (layer.keys, layer.values)
             if tensor is not None
         )
+
+    def states(self, first: int, last: int) -> tuple[Tensor, Tensor]:
+        """Copies of the keys and values of tokens [first, last): [layers, kv_heads, tokens, head_dim]."""
+        keys = torch.stack([layer.keys[0, :, first:last] for layer in self.layers])
+        values = torch.stack([layer.values[0, :, first:last] for layer in self.layers])
+        return keys, values
+
+    def extend(self, keys: Tensor, values: Tensor) -> None:
+        """Append to every layer: [layers, kv_heads, tokens, head_dim]."""
+        for layer, own_keys, own_values in zip(self.layers, keys, values, strict=True):
+            layer.update(own_keys[None], own_values[None])
+
+    def drop(self, first: int, last: int) -> None:
+        """Forget tokens [first, last) in every layer."""
+        for layer in self.layers:
+            layer.drop(first, last)
+
+    def write_keys(self, place: int, keys: Tensor) -> None:
+        """Replace the keys from token `place` on: [layers, kv_heads, tokens, head_dim]."""
+        for layer, own in zip(self.layers, keys, strict=True):
+            layer.write_keys(place, own)
 
     def fork(self) -> ArenaCache:
         """A cache with the same past, sharing its memory, and a future of its own."""

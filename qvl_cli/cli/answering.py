@@ -18,7 +18,8 @@ def answer(task: str, file: str, query: str, options: Options) -> int:
     writer = writer_for(name)
     check_writable(options.output, file)
 
-    from qvl_cli.pipeline import make_request, run
+    from qvl_cli.pipeline import run
+    from qvl_cli.request import make_request
 
     request = make_request(task, file, query, config, options.start, options.end)
     streams = task == "ask" and name == "txt" and options.output == "-" and sys.stdout.isatty()

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from qvl_cli import __version__
-from qvl_cli.cli import ask, locate, models, probe, summarize
+from qvl_cli.cli import ask, bench, cache, head, index, locate, models, probe, summarize
 from qvl_cli.cli import eval as eval_command
 from qvl_cli.cli import version as version_command
 from qvl_cli.cli.console import put, say
@@ -24,8 +24,11 @@ def build_app() -> typer.Typer:
     # Typer's own help formatter without rich markup: `--help` is wanted fast more than it is wanted pretty.
     app = typer.Typer(name="qvl", add_completion=False, rich_markup_mode=None, no_args_is_help=False)
     app.callback(help="Ask a long video, get an answer and the seconds that prove it.")(_root)
-    for module in (ask, locate, summarize, probe, models, eval_command, version_command):
+    for module in (ask, locate, summarize, index, probe, models, eval_command, version_command):
         app.command(module.NAME)(module.command)
+    app.add_typer(cache.build())
+    app.add_typer(bench.build())
+    app.add_typer(head.build())
     return app
 
 

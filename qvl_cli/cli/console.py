@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 PLAIN_EVERY = 10.0  # seconds between progress lines off a terminal
+PLAIN_WIDTH = 110  # of a table off a terminal
 
 
 def put(text: str) -> None:
@@ -69,6 +71,25 @@ class Console:
             put(piece)
             sys.stdout.flush()
             self._mid_line = not piece.endswith("\n") if piece else self._mid_line
+
+    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Rows of text on stderr, the first column to the left and the numbers to the right."""
+        if self._quiet:
+            return
+        self._hide_bar()
+        self.end_line()
+        from rich.console import Console as RichConsole
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=Text(title), title_justify="left")
+        for index, column in enumerate(columns):
+            table.add_column(column, justify="right" if index else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        width = None if self._terminal else PLAIN_WIDTH
+        with suppress(OSError, ValueError):
+            RichConsole(stderr=True, markup=False, highlight=False, emoji=False, width=width).print(table)
 
     def end_line(self) -> None:
         """What comes next on the terminal starts on a line of its own."""

@@ -3,55 +3,190 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from qvl_cli.cli.console import Console, put
-from qvl_cli.errors import UsageError
+from qvl_cli.config import Config, load_config
+from qvl_cli.errors import EXIT_OK, EXIT_PARTIAL, UsageError
+
+if TYPE_CHECKING:
+    from qvl_cli.evals.journal import Journal
 
 NAME = "eval"
-SUITES = ("drawn",)
+SUITES = ("drawn", "qvhighlights", "charades", "vue-tr", "video-mme")
+FIRST_SEED, DRAWN_VIDEOS = 1_000_000, 100
 
 
 def command(
-    suite: Annotated[str, typer.Argument(metavar="SUITE", help="drawn: freshly drawn videos.")],
-    seed: Annotated[int, typer.Option(metavar="S", help="First seed; 1,000,000 and up.")] = 1_000_000,
-    videos: Annotated[int, typer.Option(metavar="N", help="How many videos.", min=1)] = 100,
-    model: Annotated[str, typer.Option(metavar="NAME", help="Which model answers.")] = "tiny",
-    aligner: Annotated[str, typer.Option(metavar="KIND", help="auto, head or text.")] = "auto",
+    suite: Annotated[str, typer.Argument(metavar="SUITE", help=f"One of {', '.join(SUITES)}.")],
+    annotations: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The suite's annotation file (all but drawn).")
+    ] = None,
+    predictions: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Score these predictions; no model runs.")
+    ] = None,
+    videos: Annotated[
+        str | None,
+        typer.Option(metavar="DIR|N", help="The folder of the videos; for drawn, how many. [100]"),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="S", help="drawn: the first seed, from 1,000,000 on. [1000000]")
+    ] = None,
+    outside: Annotated[
+        str | None, typer.Option(metavar="DIR", help="drawn: videos of another world, to be refused.")
+    ] = None,
+    needle: Annotated[
+        str | None,
+        typer.Option(metavar="LENGTH", help="drawn: single events in videos of this length (10m, 1h)."),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Keep results here, a line a video, and continue from them."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which model answers. [drawn: tiny, else auto]")
+    ] = None,
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:1. [auto]")] = (
+        None
+    ),
+    aligner: Annotated[str | None, typer.Option(metavar="KIND", help="auto, head or text. [auto]")] = None,
+    detail: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help="low, default, high or max. [default]")
+    ] = None,
+    fps: Annotated[str | None, typer.Option(metavar="N", help="Frames watched per second. [2]")] = None,
     format: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json.")] = "txt",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")] = False,
 ) -> int:
     """Measure a model on a suite: every figure with n, a 95 % interval and what trivial answers score."""
     if suite not in SUITES:
         raise UsageError(f"no suite is called {suite!r}", f"choose from {', '.join(SUITES)}")
-    if format not in ("txt", "json"):
-        raise UsageError(f"no format is called {format!r} here", "choose txt or json")
-    from qvl_cli.evals import drawn
-
+    refuse_format(format)
+    config = load_config({"model": model, "device": device, "aligner": aligner, "detail": detail, "fps": fps})
     console = Console(quiet)
     try:
-        document = drawn.run(
-            seed, videos, model, aligner, lambda done, total: console.progress("evaluating", done, total)
-        )
+        if suite == "drawn":
+            _refuse(suite, annotations=annotations, predictions=predictions)
+            document = _drawn(videos, seed, outside, needle, resume, model, config, console)
+        else:
+            _refuse(suite, seed=seed, outside=outside, needle=needle)
+            document = _public(suite, annotations, predictions, videos, resume, config, console)
     finally:
         console.close()
     put(json.dumps(document) + "\n" if format == "json" else table(document))
-    return 0
+    return EXIT_PARTIAL if document.get("left_out") else EXIT_OK
 
 
-def table(document: dict[str, object]) -> str:
+def refuse_format(format: str) -> None:
+    if format not in ("txt", "json"):
+        raise UsageError(f"no format is called {format!r} here", "choose txt or json")
+
+
+def _refuse(suite: str, **flags: object) -> None:
+    for flag, value in flags.items():
+        if value is not None:
+            raise UsageError(f"--{flag} says nothing to the suite {suite}", "leave it out")
+
+
+def _public(
+    suite: str,
+    annotations: str | None,
+    predictions: str | None,
+    videos: str | None,
+    resume: str | None,
+    config: Config,
+    console: Console,
+) -> dict[str, Any]:
+    if annotations is None:
+        raise UsageError(f"{suite} needs --annotations FILE", "qvl has none of its own")
+    if (predictions is None) == (videos is None):
+        raise UsageError(
+            f"{suite} needs either predictions or videos",
+            "give --predictions FILE to score, or --videos DIR to watch",
+        )
+    from qvl_cli.evals import public
+
+    if predictions is not None:
+        _refuse(suite, resume=resume)
+        return public.score_file(suite, Path(annotations), Path(predictions), console)
+    from qvl_cli.request import make_request
+
+    request = make_request("locate", "", "", config)
+    opened = opener(suite, resume, console)
+    return public.run(suite, Path(annotations), Path(str(videos)), request, opened, console)
+
+
+def _drawn(
+    videos: str | None,
+    seed: int | None,
+    outside: str | None,
+    needle: str | None,
+    resume: str | None,
+    model: str | None,
+    config: Config,
+    console: Console,
+) -> dict[str, Any]:
+    try:
+        count = DRAWN_VIDEOS if videos is None else int(videos)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise UsageError(f"--videos {videos} is no number of drawn videos", "give a whole number from 1 on")
+    from dataclasses import replace
+
+    from qvl_cli.evals import drawn
+    from qvl_cli.request import make_request
+
+    request = replace(make_request("locate", "", "", config), model=model or "tiny")
+    first = FIRST_SEED if seed is None else seed
+    opened = opener("drawn", resume, console)
+    folder = Path(outside) if outside else None
+    long = drawn.Needle(needle, _length(needle)) if needle else None
+    return drawn.run(first, count, request, opened, console, folder, long)
+
+
+def _length(text: str) -> float:
+    """`90s`, `10m`, `1h` -> seconds."""
+    found = re.fullmatch(r"([1-9]\d{0,4})([smh])", text)
+    if found is None:
+        raise UsageError(f"--needle {text} is no length", "write 90s, 10m or 1h")
+    return float(int(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]])
+
+
+def opener(suite: str, resume: str | None, console: Console) -> Any:
+    """How a run opens its results file, once it knows its settings."""
+
+    def open_journal(settings: Mapping[str, Any]) -> Journal:
+        from qvl_cli.evals.journal import Journal, default_path
+
+        path = Path(resume) if resume else default_path(suite, settings)
+        journal = Journal(path, settings, keep=resume is not None)
+        if journal.records:
+            console.note(f"continuing after {len(journal.records):,} videos in {path}")
+        return journal
+
+    return open_journal
+
+
+def table(document: Mapping[str, Any]) -> str:
     """Figures as lines: name, value, interval, n."""
-    results, intervals, counts = document["results"], document["ci"], document["n"]
-    assert isinstance(results, dict) and isinstance(intervals, dict) and isinstance(counts, dict)
-    lines = []
+    return "".join(f"{line}\n" for line in _rows(document["results"], document["ci"], document["n"]))
+
+
+def _rows(
+    results: Mapping[str, Any], intervals: Mapping[str, Any], counts: Mapping[str, Any], indent: str = ""
+) -> Iterator[str]:
     for name, value in results.items():
-        if isinstance(value, dict):
-            lines += [f"{name + '.' + key:32} {each:8.3f}" for key, each in value.items()]
+        if isinstance(value, Mapping):
+            yield indent + name
+            yield from _rows(value, intervals.get(name) or {}, counts.get(name) or {}, indent + "  ")
             continue
-        low, high = intervals.get(name, (None, None))
-        spread = "" if low is None else f"  [{low:.3f}, {high:.3f}]  n={counts[name]}"
-        lines.append(f"{name:32} {value:8.3f}{spread}")
-    return "\n".join(lines) + "\n"
+        ends = intervals.get(name)
+        spread = f"  [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
+        number = "-" if value is None else f"{value:.3f}"
+        yield f"{indent + name:32} {number:>9}{spread:22}  n={counts.get(name, '-')}"

@@ -6,7 +6,7 @@ Values stay text here: config.py parses a flag exactly as it parses the same set
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, get_type_hints
 
@@ -28,6 +28,14 @@ class Options:
     max_frames: Annotated[str | None, typer.Option(metavar="N", help="Most frames to watch.")] = None
     max_tokens: Annotated[str | None, typer.Option(metavar="N", help="Most video tokens. [12288]")] = None
     max_pixels: Annotated[str | None, typer.Option(metavar="N", help="Most pixels per frame.")] = None
+    sampling: Annotated[
+        str | None,
+        typer.Option(metavar="MODE", help="uniform, adaptive, scene or keyframe: where steps lie. [uniform]"),
+    ] = None
+    max_gap: Annotated[
+        str | None,
+        typer.Option(metavar="SECONDS", help="Longest time adaptive and scene pass without a look. [10]"),
+    ] = None
     start: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="Watch from here (90, 1:30, 01:02:03.5).")
     ] = None
@@ -48,11 +56,34 @@ class Options:
     aligner: Annotated[
         str | None, typer.Option(metavar="KIND", help="Text to time by auto, head or text. [auto]")
     ] = None
+    backend: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Decode with pyav, decord, or auto: whichever works. [pyav]"),
+    ] = None
     chunk: Annotated[
         str | None, typer.Option(metavar="STEPS", help="Steps per chunk; changes memory, never results. [8]")
     ] = None
     subs: Annotated[
         str | None, typer.Option(metavar="WHICH", help="Subtitles to read: auto, none or a file. [auto]")
+    ] = None
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="What is kept: auto, full, window or retrieve. [auto]"),
+    ] = None
+    max_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Most memory to use, like 8G. [what is free]")
+    ] = None
+    kv: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Keys and values as none, bf16, int8 or int4. [none]")
+    ] = None
+    window: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="What window and retrieve keep in view. [120]")
+    ] = None
+    no_index: Annotated[
+        bool, typer.Option("--no-index", help="Neither use nor save what was watched (see `qvl cache`).")
+    ] = False
+    cache_cap: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Most that saved indexes may take on disk. [10GiB]")
     ] = None
     format: Annotated[
         str | None, typer.Option("--format", "-f", metavar="FORMAT", help="txt, json, jsonl or srt. [txt]")
@@ -73,11 +104,15 @@ class Options:
         return load_config({key: None if value is False else value for key, value in flags.items()})
 
 
-def takes_options(command: Callable[..., int]) -> Callable[..., int]:
-    """`command(..., options: Options)` as Typer sees it: its own parameters, then the flags of Options."""
+def takes_options(command: Callable[..., int], without: Collection[str] = ()) -> Callable[..., int]:
+    """`command(..., options: Options)` as Typer sees it: its own parameters, then the flags of Options.
+
+    without: fields of Options that mean nothing to this command.
+    """
+    offered = [each for each in fields(Options) if each.name not in without]
 
     def run(**given: Any) -> int:
-        values = {each.name: given.pop(each.name) for each in fields(Options)}
+        values = {each.name: given.pop(each.name) for each in offered}
         return command(**given, options=Options(**values))
 
     own = [
@@ -90,7 +125,7 @@ def takes_options(command: Callable[..., int]) -> Callable[..., int]:
         inspect.Parameter(
             each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name]
         )
-        for each in fields(Options)
+        for each in offered
     ]
     run.__signature__ = inspect.Signature([*own, *shared], return_annotation=int)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in (*own, *shared)}

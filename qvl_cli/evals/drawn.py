@@ -2,234 +2,327 @@
 
 from __future__ import annotations
 
-import platform
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qvl_cli import __version__, pipeline
-from qvl_cli.errors import OutsideWorld, UsageError
-from qvl_cli.evals.interval import bootstrap, mean
-from qvl_cli.evals.spans import random_ious, top_iou, whole_iou
-from qvl_cli.evals.texts import is_right
-from qvl_cli.media import open_video
-from qvl_cli.sampling import DETAIL, plan_samples
+import numpy as np
+
+from qvl_cli import pipeline
+from qvl_cli.errors import MediaError, OutsideWorld, OverBudget
+from qvl_cli.evals import retrieval
+from qvl_cli.evals.annotations import Query
+from qvl_cli.evals.cases import FAMILIES, Case, write_case, write_needles
+from qvl_cli.evals.document import document
+from qvl_cli.evals.figures import Figure, Figures, document_parts, means
+from qvl_cli.evals.interval import Floats, statistic_interval
+from qvl_cli.evals.journal import Journal
+from qvl_cli.evals.predictions import Prediction
+from qvl_cli.evals.texts import f1, is_right, named, things_named
+from qvl_cli.evals.troubles import Troubles
+from qvl_cli.evals.watching import Silent, Turn, Watched, Watcher, each_video, find_videos
+from qvl_cli.request import Request
 from qvl_cli.tiny.film import film
-from qvl_cli.tiny.questions import Query, ask_query, locate_query
-from qvl_cli.tiny.world import TRAINING_SEEDS, Script, rng_for, write_script
+from qvl_cli.tiny.questions import NUMBERS, section_query
+from qvl_cli.tiny.world import COLOUR_NAMES, SHAPES
 
 if TYPE_CHECKING:
-    from qvl_cli.align import Aligner
-    from qvl_cli.model.load import LoadedModel
     from qvl_cli.stream import StreamSession
+    from qvl_cli.tasks import Findings
 
-FAMILIES = ("what", "colour", "which", "count")
-SHORTEST, LONGEST = 30.0, 60.0  # seconds
-LOCATES, ABSENT = 4, 1  # per video, besides one question of each family
-RANDOM_DRAWS = 50
-_TRIES = 40
-
-Progress = Callable[[int, int], None]
+LOCATE_KINDS = ("locates", "absent", "many")
+_ANSWER_TOKENS = 48
+# A guess among equally likely answers; what is counted has no such list (see `most_frequent`).
+_CHANCE = {
+    "what": 1 / len(SHAPES),
+    "colour": 1 / len(COLOUR_NAMES),
+    "which": 1 / (len(SHAPES) * len(COLOUR_NAMES)),
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """One drawn video and what is asked of it."""
+class Needle:
+    """Length of the long videos, as asked for (`10m`) and in seconds."""
 
-    script: Script
-    rate: int
-    crf: int
-    locates: tuple[Query, ...]
-    absent: tuple[Query, ...]
-    asks: tuple[Query, ...]
+    name: str
+    seconds: float
 
 
-@dataclass(slots=True)
-class Tally:
-    """Per video and figure, the values of its questions."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A drawn video with what the model said of it, and of the video before it (blind)."""
 
-    videos: list[dict[str, list[float]]] = field(default_factory=list)
-
-    def open_video(self) -> None:
-        self.videos.append({})
-
-    def add(self, figure: str, value: float) -> None:
-        self.videos[-1].setdefault(figure, []).append(value)
-
-    def groups(self, figure: str) -> list[list[float]]:
-        return [video[figure] for video in self.videos if figure in video]
-
-    def figures(self) -> list[str]:
-        return sorted({figure for video in self.videos for figure in video})
-
-
-def write_case(seed: int) -> Case:
-    """Everything about one video follows from its seed. Raises UsageError for a training seed."""
-    if seed < TRAINING_SEEDS:
-        raise UsageError(
-            f"seed {seed} belongs to training", f"evaluate with seeds from {TRAINING_SEEDS:,} on"
-        )
-    rng = rng_for(seed, "case")
-    script = write_script(seed, float(rng.uniform(SHORTEST, LONGEST)))
-
-    def first(
-        count: int, wanted: Callable[[], Query | None], good: Callable[[Query], bool]
-    ) -> tuple[Query, ...]:
-        drawn = (query for _ in range(_TRIES) if (query := wanted()) and good(query))
-        return tuple(query for query, _ in zip(drawn, range(count), strict=False))
-
-    return Case(
-        script,
-        int(rng.choice([10, 12, 25])),
-        int(rng.choice([18, 23, 28])),
-        first(LOCATES, lambda: locate_query(script, rng, absent=0.0), lambda q: bool(q.spans)),
-        first(ABSENT, lambda: locate_query(script, rng, absent=1.0), lambda q: not q.spans),
-        tuple(q for f in FAMILIES for q in first(1, lambda f=f: ask_query(script, rng, f), lambda q: True)),  # type: ignore[misc]
-    )
+    case: Case
+    record: Mapping[str, Any]
+    before: Mapping[str, Any] | None
 
 
 def run(
-    seed: int, videos: int, model: str = "tiny", aligner: str = "auto", progress: Progress | None = None
+    seed: int,
+    videos: int,
+    request: Request,
+    open_journal: Callable[[Mapping[str, Any]], Journal],
+    listener: pipeline.Listener,
+    outside: Path | None = None,
+    needle: Needle | None = None,
 ) -> dict[str, Any]:
     """Score `videos` drawn videos from `seed` on; returns the JSON document of the suite.
 
     Every video is encoded to H.264, opened, planned, watched once and asked on forks: the code behind the
-    commands. Beside each figure stand random spans, the whole video, and the same questions asked of the
-    video before it (blind).
+    commands. outside: a folder of videos that are not of the drawn world, each to be refused. needle: long
+    videos instead, and only events that happen once in them.
     """
-    from qvl_cli.align import load_aligner
-    from qvl_cli.model.load import load_model
-    from qvl_cli.registry import read_spec, resolve
+    seeds = range(seed, seed + videos)
+    cases = {str(s): write_needles(s, needle.seconds) if needle else write_case(s) for s in seeds}
+    strange = sorted(set(find_videos(outside).values())) if outside else []
+    troubles = Troubles(listener)
+    watcher = Watcher(request, listener)
+    told = watcher.settings()
+    journal = open_journal({"suite": "drawn", "seed": seed, "needle": needle and needle.name, **told})
+    finished = False
+    try:
+        _watch_all(cases, watcher, journal, troubles, listener)
+        refused = _watch_outside(strange, watcher, troubles, listener)
+        befores = [None, *map(journal.records.get, cases)]
+        asked = [
+            Asked(case, journal.records[name], before)
+            for (name, case), before in zip(cases.items(), befores, strict=False)
+            if name in journal.records
+        ]
+        figures = needle_figures(asked, needle) if needle else score(asked, watcher.aligner.name)
+        finished = True
+    finally:
+        journal.close(finished)
+    if refused:
+        figures |= means({"refusal": np.array(list(refused.values()), float)}, list(refused))
+    results, counts, intervals = document_parts(figures)
+    more = {**told, "seed": seed, "left_out": troubles.left_out()}
+    return document("drawn", results, {"videos": len(asked), **counts}, intervals, **more)
 
-    cases = [write_case(seed + i) for i in range(videos)]
-    spec = read_spec(resolve(model), model)
-    loaded = load_model(spec)
-    align = load_aligner(loaded, aligner)
-    tally = Tally()
-    previous: StreamSession | None = None
-    played = watching = 0.0
-    for done, case in enumerate(cases):
-        if progress:
-            progress(done, videos)
+
+def needle_figures(asked: Sequence[Asked], needle: Needle) -> Figures:
+    """`needle_10m_r1@0.5` and what it stands beside."""
+    pairs, blind = (_pairs(asked, ("locates",), key) for key in ("located", "blind_located"))
+    figures = _span_figures(pairs, blind, ("r1@0.5",), f"needle_{needle.name}_")
+    return figures | retrieval.denial_figures(pairs) | _watch_figures(asked)
+
+
+def _watch_all(
+    cases: Mapping[str, Case],
+    watcher: Watcher,
+    journal: Journal,
+    troubles: Troubles,
+    listener: pipeline.Listener,
+) -> None:
+    accepted: dict[str, bool] = {}
+
+    def watch(name: str) -> Watched:
+        case = cases[name]
         with tempfile.TemporaryDirectory(prefix="qvl-drawn-") as folder:
             path = Path(folder) / "drawn.mp4"
             film(case.script, path, rate=case.rate, crf=case.crf)
-            began = time.monotonic()
-            tally.open_video()
-            session = _watch(path, loaded, tally)
-            watching += time.monotonic() - began
-        played += case.script.duration
-        _score(case, session, previous, align, tally)
-        previous = session
-    if progress:
-        progress(videos, videos)
-    return _document(tally, seed, videos, spec.name, align.name, played / watching)
+            try:
+                watched = watcher.watch(path, gated=True)
+                accepted[name] = True
+            except OutsideWorld:
+                watched = watcher.watch(path, gated=False)
+                accepted[name] = False
+        return watched
+
+    def failed(name: str, why: str) -> None:
+        troubles.add("unwatched video", [f"{name}: {why}"])
+
+    listener.progress("evaluating", len(journal.records.keys() & cases.keys()), len(cases))
+    for turn in each_video(cases, journal.records.__contains__, watch, failed):
+        journal.add(_record(turn, cases[turn.name], watcher, accepted[turn.name]))
+        listener.progress("evaluating", len(journal.records.keys() & cases.keys()), len(cases))
 
 
-def _watch(path: Path, loaded: LoadedModel, tally: Tally) -> StreamSession:
-    from qvl_cli.stream import StreamSession
-
-    request = pipeline.Request("locate", str(path), "anything", DETAIL["default"])
-    with open_video(path) as video:
-        plan = plan_samples(video.info, request.sampling, loaded.spec)
-        session = StreamSession(loaded)
+def _watch_outside(
+    files: Sequence[Path], watcher: Watcher, troubles: Troubles, listener: pipeline.Listener
+) -> dict[str, bool]:
+    """File -> whether the embedded model's gate refused it."""
+    refused = {}
+    for number, path in enumerate(files):
+        listener.progress("refusing", number, len(files))
         try:
-            pipeline.watch(video, plan, session, request, _Silent())
-            tally.add("acceptance", 1.0)
+            watcher.watch(path, gated=True)
+            refused[str(path)] = False
         except OutsideWorld:
-            tally.add("acceptance", 0.0)
-            session = StreamSession(loaded)
-            insisting = pipeline.Request(
-                "locate", str(path), "anything", request.sampling, model=loaded.spec.name
-            )
-            pipeline.watch(video, plan, session, insisting, _Silent())
-    return session
+            refused[str(path)] = True
+        except (MediaError, OverBudget) as error:
+            troubles.add("unwatched video", [f"{path}: {error}"])
+    return refused
 
 
-def _score(
-    case: Case, session: StreamSession, previous: StreamSession | None, align: Aligner, tally: Tally
-) -> None:
+def _record(turn: Turn, case: Case, watcher: Watcher, accepted: bool) -> dict[str, Any]:
+    """What a finished video leaves in the results file: what was said, to be scored at the end."""
     from qvl_cli.generate import DecodeSettings
     from qvl_cli.tasks.ask import ask
     from qvl_cli.tasks.locate import locate
+    from qvl_cli.tasks.summarize import summarize
 
-    settings = DecodeSettings(max_new_tokens=48)
-    for query in case.locates:
-        truth = list(query.spans)
-        found = locate(session, align, query.prompt.query)
-        best = top_iou([(m.start, m.end) for m in found.moments], truth)
-        _add_ious(tally, "", best)
-        tally.add("false_denial", float(not found.found))
-        _add_ious(tally, "whole_", whole_iou(case.script.duration, truth))
-        for value in random_ious(case.script.duration, truth, RANDOM_DRAWS, case.script.seed):
-            tally.add("random_r1@0.5", float(value >= 0.5))
-        if previous is not None:
-            other = locate(previous, align, query.prompt.query)
-            _add_ious(tally, "blind_", top_iou([(m.start, m.end) for m in other.moments], truth))
-    for query in case.absent:
-        tally.add("absent_recall", float(not locate(session, align, query.prompt.query).found))
-    for query in case.asks:
-        found = ask(session, align, query.prompt.query, settings, _ignore)
-        right = float(is_right(query.family, found.text, query.answer))
-        tally.add("answer_accuracy", right)
-        tally.add(f"answer_{query.family}", right)
-        if query.spans:
-            spans = [(m.start, m.end) for m in found.moments]
-            tally.add("evidence_r1@0.5", float(top_iou(spans, list(query.spans)) >= 0.5))
-        if previous is not None:
-            text = ask(previous, align, query.prompt.query, settings, _ignore).text
-            tally.add("blind_answer_accuracy", float(is_right(query.family, text, query.answer)))
+    settings = DecodeSettings(max_new_tokens=_ANSWER_TOKENS)
 
+    def locate_all(session: StreamSession) -> list[dict[str, Any]]:
+        queries = [query for kind in LOCATE_KINDS for query in case.queries(kind)]
+        return [_said(query, locate(session, watcher.aligner, query.text)) for query in queries]
 
-def _add_ious(tally: Tally, prefix: str, value: float) -> None:
-    tally.add(f"{prefix}r1@0.5", float(value >= 0.5))
-    tally.add(f"{prefix}r1@0.7", float(value >= 0.7))
-    tally.add(f"{prefix}miou", value)
+    def ask_all(session: StreamSession) -> list[dict[str, Any]]:
+        return [
+            _said(query, ask(session, watcher.aligner, query.text, settings, Silent().text))
+            for query in case.queries("asks")
+        ]
 
-
-def _ignore(piece: str, thinking: bool) -> None:
-    """The suite reads whole answers."""
-
-
-class _Silent:
-    def note(self, line: str) -> None: ...
-    def progress(self, stage: str, done: float, total: float) -> None: ...
-    def text(self, piece: str, thinking: bool = False) -> None: ...
-
-
-def _document(
-    tally: Tally, seed: int, videos: int, model: str, aligner: str, realtime: float
-) -> dict[str, Any]:
-    rounded = {f: _rounded(mean(tally.groups(f))) for f in tally.figures()}
-    families = {f: rounded.pop(f"answer_{f}") for f in FAMILIES if f"answer_{f}" in rounded}
-    intervals = {f: bootstrap(tally.groups(f)) for f in tally.figures()}
+    session = turn.watched.session
+    sections = summarize(session, settings, lambda done, total: None).sections if case.asks else ()
     return {
-        "bench": "drawn",
-        "results": {**rounded, "answer_by_family": families, "realtime_factor": round(realtime, 1)},
-        "n": {"videos": videos, **{f: sum(map(len, tally.groups(f))) for f in tally.figures()}},
-        "ci": {f: [_rounded(edge) for edge in ends] for f, ends in intervals.items() if ends},
-        "seed": seed,
-        "model": model,
-        "aligner": aligner,
-        "machine": f"{platform.machine()}, {_cores()} cores",
-        "versions": _versions(),
+        "video": turn.name,
+        "duration": turn.watched.duration,
+        "watch_s": turn.watched.seconds,
+        "accepted": accepted,
+        "located": locate_all(session),
+        "asked": ask_all(session),
+        "sections": [[part.start, part.end, part.text] for part in sections],
+        "blind_located": locate_all(turn.other) if turn.other else [],
+        "blind_asked": ask_all(turn.other) if turn.other else [],
     }
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+def _said(query: Query, found: Findings) -> dict[str, Any]:
+    windows = [[moment.start, moment.end, moment.score] for moment in found.moments]
+    return {"qid": query.qid, "text": found.text, "windows": windows}
 
 
-def _cores() -> int:
-    import os
+def score(asked: Sequence[Asked], aligner: str) -> Figures:
+    """All figures of the suite, each with its n, interval and trivial companions."""
+    figures = _locate_figures(asked, aligner) | _answer_figures(asked) | _section_figures(asked)
+    return figures | _watch_figures(asked)
 
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+def _watch_figures(asked: Sequence[Asked]) -> Figures:
+    """How many videos the gate let in, and how fast they were read and watched."""
+    accepted = np.array([each.record["accepted"] for each in asked], float)
+    figures = means({"acceptance": accepted}, [each.case.script.seed for each in asked])
+    played = sum(float(each.record["duration"]) for each in asked)
+    watched = sum(float(each.record["watch_s"]) for each in asked)
+    figures["realtime_factor"] = Figure(round(played / watched, 1) if watched else None, len(asked))
+    return figures
 
 
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
+def _pairs(asked: Iterable[Asked], kinds: Sequence[str], key: str) -> list[retrieval.Pair]:
+    return retrieval.pair_up(
+        [query for each in asked for kind in kinds for query in each.case.queries(kind)],
+        [
+            Prediction(said["qid"], np.array(said["windows"], float).reshape(-1, 3), text=said["text"])
+            for each in asked
+            for said in each.record[key]
+        ],
+    )[0]
 
-    return {"qvl": __version__, **{name: version(name) for name in ("torch", "transformers", "av", "numpy")}}
+
+def _locate_figures(asked: Sequence[Asked], aligner: str) -> Figures:
+    figures = _span_figures(
+        _pairs(asked, ("locates",), "located"),
+        _pairs(asked, ("locates",), "blind_located"),
+        ("r1@0.3", "r1@0.5", "r1@0.7", "miou"),
+    )
+    if aligner == "text":
+        figures["text_r1@0.5"] = figures["r1@0.5"]
+    several, blind = (
+        [pair for pair in _pairs(asked, LOCATE_KINDS, key) if len(pair[0].windows) > 1]
+        for key in ("located", "blind_located")
+    )
+    figures |= _span_figures(several, blind, ("map@0.5", "map@0.75", "map"))
+    figures |= retrieval.denial_figures(_pairs(asked, ("locates", "absent"), "located"))
+    figures |= retrieval.boundary_figures(_pairs(asked, ("locates",), "located"))
+    return figures | retrieval.score_figures(_pairs(asked, LOCATE_KINDS, "located"))
+
+
+def _span_figures(
+    pairs: Sequence[retrieval.Pair], blind: Sequence[retrieval.Pair], names: Sequence[str], prefix: str = ""
+) -> Figures:
+    """The figures of these names as QVHighlights has them, with what random, whole-video and blind spans
+    score."""
+    suite = retrieval.SUITES["qvhighlights"]
+    found: Figures = {}
+    for trivial, some in (("", pairs), ("blind_", blind)):
+        columns = suite.columns(some)
+        found |= means({f"{trivial}{name}": columns.values[name] for name in names}, columns.owners)
+    known = retrieval.trivial_figures(suite, [query for query, _ in pairs])
+    found |= {key: figure for key, figure in known.items() if key.partition("_")[2] in names}
+    return {_prefixed(key, prefix): figure for key, figure in found.items()}
+
+
+def _prefixed(key: str, prefix: str) -> str:
+    """`blind_r1@0.5` -> `blind_evidence_r1@0.5`."""
+    trivial, mark, name = key.rpartition("_")
+    return f"{trivial}{mark}{prefix}{name}"
+
+
+def _answer_figures(asked: Sequence[Asked]) -> Figures:
+    questions = {
+        query.qid: question
+        for each in asked
+        for query, question in zip(each.case.queries("asks"), each.case.asks, strict=True)
+    }
+
+    def rights(pairs: Sequence[retrieval.Pair]) -> Floats:
+        return np.array(
+            [is_right(questions[q.qid].family, said.text, questions[q.qid].answer) for q, said in pairs],
+            float,
+        )
+
+    pairs, blind = (_pairs(asked, ("asks",), key) for key in ("asked", "blind_asked"))
+    right, families = rights(pairs), [questions[query.qid].family for query, _ in pairs]
+    counted = [questions[q.qid].answer for q, _ in pairs if questions[q.qid].family == "count"]
+    chance = {**_CHANCE, "count": most_frequent([frozenset(named(said, NUMBERS)) for said in counted])}
+    columns = {
+        "answer_accuracy": right,
+        **{
+            f"answer_by_family/{family}": np.where([f == family for f in families], right, np.nan)
+            for family in FAMILIES
+        },
+        "random_answer_accuracy": np.array([chance[family] for family in families]),
+    }
+    figures = means(columns, [query.video for query, _ in pairs])
+    proved = [pair for pair in pairs if len(pair[0].windows)]
+    blindly = [pair for pair in blind if len(pair[0].windows)]
+    figures |= _span_figures(proved, blindly, ("r1@0.5",), "evidence_")
+    if blind:
+        owners, blind_right = [query.video for query, _ in blind], rights(blind)
+        guessed = np.array([chance[questions[query.qid].family] for query, _ in blind])
+        figures |= means({"blind_answer_accuracy": blind_right}, owners)
+        figures["blind_over_chance"] = Figure(
+            float(blind_right.mean() / guessed.mean()),
+            len(blind),
+            statistic_interval(lambda rows: float(blind_right[rows].mean() / guessed[rows].mean()), owners),
+        )
+    return figures
+
+
+def most_frequent(answers: Sequence[Hashable]) -> float:
+    """The share of the most frequent answer: what saying always the same scores at best; 0 for none."""
+    return max(Counter(answers).values(), default=0) / max(len(answers), 1)
+
+
+def _section_figures(asked: Sequence[Asked]) -> Figures:
+    """F1 of the (colour, shape) pairs each section names against those its part of the script has; blind:
+    the sections of the video before it."""
+    columns: dict[str, list[float]] = {"section_f1": [], "blind_section_f1": []}
+    owners: dict[str, list[int]] = {name: [] for name in columns}
+    for each in asked:
+        for name, record in (("section_f1", each.record), ("blind_section_f1", each.before)):
+            for start, end, text in record["sections"] if record else ():
+                last = min(end, each.case.script.duration)
+                if start < last:
+                    true = things_named(section_query(each.case.script, start, last).answer)
+                    columns[name].append(f1(things_named(text), true))
+                    owners[name].append(each.case.script.seed)
+    figures: Figures = {}
+    for name, values in columns.items():
+        figures |= means({name: np.array(values)}, owners[name])
+    return figures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from qvl_cli.tiny.questions import NUMBERS
 from qvl_cli.tiny.world import COLOUR_NAMES, SHAPES
@@ -20,6 +21,17 @@ def named(text: str, words: tuple[str, ...]) -> set[str]:
     """Which of `words` a text names; digits and `no` count as the number words they mean."""
     found = (_SAME.get(word, word) for word in re.findall(r"[a-z]+|\d+", text.lower()))
     return {word for word in found if word in words}
+
+
+def things_named(text: str) -> set[tuple[str, str]]:
+    """The (colour, shape) pairs a text names, colour first."""
+    words = re.findall(r"[a-z]+", text.lower())
+    return {(a, b) for a, b in pairwise(words) if a in COLOUR_NAMES and b in SHAPES}
+
+
+def f1(said: set[tuple[str, str]], true: set[tuple[str, str]]) -> float:
+    """Harmonic mean of precision and recall; 1 where both are empty."""
+    return 2 * len(said & true) / (len(said) + len(true)) if said or true else 1.0
 
 
 def is_right(family: str, said: str, expected: str) -> bool:

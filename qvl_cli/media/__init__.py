@@ -2,9 +2,14 @@
 
     info        MediaInfo and Frame: what a probe knows, what a decoder yields
     container   opening files, choosing the stream, foreign errors -> MediaError (PyAV starts here)
+    bitstream   which pictures are shown, and which no other picture needs, from the packets' own headers
     packets     every shown frame's time and every keyframe, from the packets alone
     examine     probe: path -> MediaInfo
+    route       wanted frames -> the packets that they need, and how many decoders share them (pure)
+    runs        decoding along a route, bit for bit what decoding everything gives
+    decoder     decoding everything: the truth, and the way through damaged files
     source      open_video: frames for a list of times, in bounded memory
+    decord_source, decord_child  the second backend, in a process of its own
     subtitles   files and streams of text -> cues on the video's own clock
 
 Names are loaded on first use, so that planning and printing never pay for the decoder.
@@ -17,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qvl_cli.media.examine import content_hash, info_dict, probe
     from qvl_cli.media.info import Frame, MediaInfo
-    from qvl_cli.media.source import VideoSource, open_video
+    from qvl_cli.media.source import BACKENDS, VideoSource, open_video
 
 _HOME = {
+    "BACKENDS": "source",
     "Frame": "info",
     "MediaInfo": "info",
     "VideoSource": "source",
@@ -29,7 +35,16 @@ _HOME = {
     "probe": "examine",
 }
 
-__all__ = ["Frame", "MediaInfo", "VideoSource", "content_hash", "info_dict", "open_video", "probe"]
+__all__ = [
+    "BACKENDS",
+    "Frame",
+    "MediaInfo",
+    "VideoSource",
+    "content_hash",
+    "info_dict",
+    "open_video",
+    "probe",
+]
 
 
 def __getattr__(name: str) -> Any:

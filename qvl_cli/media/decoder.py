@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,8 +92,8 @@ class Decoder:
         stream = self._container.streams[self._index]
         assert isinstance(stream, av.VideoStream)
         self._stream: VideoStream = stream
-        stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = min(os.cpu_count() or 1, 8)
+        # With several threads, what a damaged picture looks like and whether it is told depends on chance.
+        stream.codec_context.thread_count = 1
         self._begin(sought=False)
 
     def run_to(self, wanted: int) -> VideoFrame | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
 import av.logging
+import numpy as np
 from av.error import FFmpegError
 
 from qvl_cli.errors import MediaError
@@ -27,7 +28,7 @@ from qvl_cli.media.container import (
     shown,
     url,
 )
-from qvl_cli.media.info import MediaInfo
+from qvl_cli.media.info import FrameTimes, MediaInfo
 from qvl_cli.media.packets import PacketScan, UntimedStream, count_frames, scan_packets
 from qvl_cli.timeline import TimeSpan
 
@@ -85,8 +86,7 @@ def examine(path: Path) -> Examined:
     width, height = shown_size[::-1] if turn.transpose else shown_size
 
     base, origin = packets.time_base, packets.pts[0]
-    times = tuple((pts - origin) * base for pts in packets.pts)
-    inside = set(packets.pts)
+    times = FrameTimes(packets.pts, origin, base)
     duration = (packets.end - origin) * base
     info = MediaInfo(
         path=path,
@@ -104,7 +104,7 @@ def examine(path: Path) -> Examined:
         average_rate=_average_rate(times, duration, rate),
         variable_rate=_is_variable(packets),
         frame_times=times,
-        keyframes=tuple((pts - origin) * base for pts, _ in packets.keyframes if pts in inside),
+        keyframes=tuple((pts - origin) * base for pts, _ in packets.keyframes if packets.shows(pts)),
         audio=audio,
         subtitles=subtitles,
         holes=tuple(TimeSpan((a - origin) * base, (b - origin) * base) for a, b in packets.holes),
@@ -213,7 +213,7 @@ def _describe(stream: Stream) -> str:
     return " ".join(parts)
 
 
-def _average_rate(times: tuple[Fraction, ...], duration: Fraction, stated: Fraction | None) -> Fraction:
+def _average_rate(times: Sequence[Fraction], duration: Fraction, stated: Fraction | None) -> Fraction:
     """Frames per second as measured; the container's rounder number where it agrees within 1 %."""
     measured = (len(times) - 1) / times[-1] if len(times) > 1 else 1 / duration
     return stated if stated and abs(stated - measured) <= measured / 100 else measured
@@ -221,8 +221,8 @@ def _average_rate(times: tuple[Fraction, ...], duration: Fraction, stated: Fract
 
 def _is_variable(packets: PacketScan) -> bool:
     """Gaps differ by more than a coarse clock's rounding (one tick, if a tick is small beside a gap)."""
-    gaps = [b - a for a, b in pairwise(packets.pts)]
-    if not gaps:
+    gaps = np.diff(np.array(packets.pts, np.int64))
+    if not len(gaps):
         return False
-    slack = 1 if min(gaps) >= 4 else 0
-    return max(gaps) - min(gaps) > slack
+    slack = 1 if gaps.min() >= 4 else 0
+    return bool(gaps.max() - gaps.min() > slack)

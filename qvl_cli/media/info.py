@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
 from qvl_cli.timeline import TimeSpan
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTimes(Sequence[Fraction]):
+    """Exact times kept as ticks: (ticks[n] - origin) * time_base. Hours of video stay a few megabytes."""
+
+    ticks: Sequence[int]
+    origin: int
+    time_base: Fraction
+
+    def __len__(self) -> int:
+        return len(self.ticks)
+
+    @overload
+    def __getitem__(self, at: int) -> Fraction: ...
+    @overload
+    def __getitem__(self, at: slice) -> FrameTimes: ...
+    def __getitem__(self, at: int | slice) -> Fraction | FrameTimes:
+        if isinstance(at, slice):
+            return FrameTimes(self.ticks[at], self.origin, self.time_base)
+        return (self.ticks[at] - self.origin) * self.time_base
+
+    def __contains__(self, time: object) -> bool:
+        if not isinstance(time, Fraction | int):
+            return False
+        at = bisect_left(self, time)
+        return at < len(self) and self[at] == time
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +70,7 @@ class MediaInfo:
     duration: Fraction
     average_rate: Fraction
     variable_rate: bool
-    frame_times: tuple[Fraction, ...]
+    frame_times: Sequence[Fraction]
     keyframes: tuple[Fraction, ...]
     audio: tuple[str, ...]
     subtitles: tuple[str, ...]

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from av.error import FFmpegError
 
 from qvl_cli.errors import EncryptedMedia, MediaError
+from qvl_cli.media.bitstream import References, is_shown
 from qvl_cli.media.container import CONVERT, mapped, shown
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from av.container import InputContainer
     from av.packet import Packet
     from av.video.stream import VideoStream
@@ -31,27 +34,35 @@ _HALF_CLOCK = 2**32
 
 @dataclass(frozen=True, slots=True)
 class PacketScan:
-    """Times in ticks of `time_base`, on the container's clock.
+    """Times in ticks of `time_base`, on the container's clock; in arrays, because hours hold very many.
 
     pts: of every shown frame, ascending. keyframes: (pts, earliest of pts and dts) of every frame decoding
     can start from, ascending, also those an edit list hides. end: end of the last frame. holes: (from, to)
     promised or damaged away. counted: decoded frames carry no usable times; the n-th one is shown at pts[n].
     restarts: the file is several joined ones, and its clock starts over: {number of the first packet of the
     stream after it: what to add from there on}; with it all times above ascend, but none can be sought.
+    order: pts of every packet, in the order of the file, and spare: 1 for each packet whose picture no other
+    needs; both empty where packets cannot be told by their pts, or one of them is damaged.
     """
 
     time_base: Fraction
-    pts: tuple[int, ...]
+    pts: Sequence[int]
     keyframes: tuple[tuple[int, int], ...]
     end: int
     typical_gap: int
     holes: tuple[tuple[int, int], ...]
     counted: bool = False
     restarts: Mapping[int, int] = field(default_factory=dict)
+    order: Sequence[int] = ()
+    spare: bytes = b""
 
     def index(self, pts: int) -> int:
         """Which frame is on screen at `pts` (the last one that began); 0 before the first."""
         return max(bisect_right(self.pts, pts) - 1, 0)
+
+    def shows(self, pts: int) -> bool:
+        """Whether a frame begins at exactly `pts`."""
+        return self.pts[self.index(pts)] == pts
 
     def keyframe_before(self, pts: int, back: int = 0) -> tuple[int, int] | None:
         """The last keyframe at or before `pts`, or the one `back` places earlier; None if there is none."""
@@ -64,7 +75,8 @@ class _Part:
     """What was read since the clock last started over; times as the packets have them."""
 
     first_packet: int
-    shown_at: dict[int, int] = field(default_factory=dict)  # pts -> duration
+    pts: array[int] = field(default_factory=lambda: array("q"))  # of shown frames, in the order of the file
+    durations: array[int] = field(default_factory=lambda: array("q"))
     keyframes: dict[int, int] = field(default_factory=dict)
     broken: set[int] = field(default_factory=set)
     first_dts: int | None = None
@@ -79,6 +91,35 @@ class _Part:
             return (last - dts) * time_base > _RESTART or (packet.is_keyframe and dts <= first)
         return mpeg and dts - last > _HALF_CLOCK
 
+    def shown(self) -> _Shown:
+        return _Shown.of(np.array(self.pts, np.int64), np.array(self.durations, np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """int64 [frames]: presentation times, ascending, and the durations that packets state."""
+
+    times: npt.NDArray[np.int64]
+    durations: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, times: npt.NDArray[np.int64], durations: npt.NDArray[np.int64]) -> _Shown:
+        """In any order; of packets with one time the longest duration counts."""
+        each, which = np.unique(times, return_inverse=True)
+        longest = np.zeros(len(each), np.int64)
+        np.maximum.at(longest, which, durations)
+        return cls(each, longest)
+
+    def end(self, frame: int) -> tuple[int, int]:
+        """(end of the last frame, typical gap between two), in ticks; frame: ticks at the stated rate."""
+        gaps = np.diff(self.times)
+        typical = int(np.sort(gaps)[len(gaps) // 2]) if len(gaps) else int(self.durations[-1]) or frame
+        # The last packet's own duration, where durations can be believed; some muxers write 1 everywhere.
+        believed = np.abs(self.durations[:-1] - gaps) <= np.maximum(1, gaps // 4)
+        stated = int(self.durations[-1])
+        last = stated if stated > 0 and 2 * int(believed.sum()) >= len(gaps) else typical
+        return int(self.times[-1]) + last, typical
+
 
 def scan_packets(container: InputContainer, stream: VideoStream, path: Path) -> PacketScan:
     """Read the whole container once. MediaError where it has no frames, EncryptedMedia where locked."""
@@ -89,6 +130,8 @@ def scan_packets(container: InputContainer, stream: VideoStream, path: Path) -> 
     counted = container.format.name == "avi" and stream.codec_context.has_b_frames
     mpeg = container.format.name in ("mpegts", "mpeg")
     tail: int | None = None  # the last packet, if only a part of it was there
+    references = References(stream.codec_context.codec.canonical_name, stream.codec_context.extradata)
+    order = array("q")
 
     if "enc_key_id" in stream.metadata:
         raise _encrypted(path)
@@ -115,65 +158,83 @@ def scan_packets(container: InputContainer, stream: VideoStream, path: Path) -> 
             part.broken.add(pts)
         if packet.is_keyframe:
             part.keyframes[pts] = min(pts, pts if packet.dts is None else packet.dts)
-        if not packet.is_discard and _is_shown(packet, stream.codec_context.name):
-            part.shown_at[pts] = max(packet.duration or 0, part.shown_at.get(pts, 0))
-    if tail is not None:
-        parts[-1].shown_at.pop(tail, None)
-    if untimed > sum(len(part.shown_at) for part in parts):
+        data = memoryview(packet)
+        order.append(pts)
+        references.read(data)
+        if not packet.is_discard and is_shown(data, stream.codec_context.name):
+            part.pts.append(pts)
+            part.durations.append(packet.duration or 0)
+    if untimed > sum(len(part.pts) for part in parts):
         raise UntimedStream
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     frame = max(round(1 / (rate * time_base)), 1)
-    whole, restarts = _joined(parts, frame)
-    shown_at, broken = whole.shown_at, whole.broken
-    if not shown_at:
+    whole, broken, keyframes, restarts = _joined(parts, tail, frame)
+    times = whole.times
+    if not len(times):
         raise MediaError(f"{shown(path)} has a video track without a single frame", "copy it again")
 
-    times = sorted(shown_at)
-    end, typical = _end(shown_at, frame)
+    end, typical = whole.end(frame)
     # A joined file's header speaks of one of its parts.
-    promised = None if restarts else _promised_end(container, stream, time_base, times[0], end, others_end)
-    holes = [
-        (a + typical, b)
-        for a, b in pairwise(times)
-        if (a in broken or b in broken) and (b - a) * time_base > max(3 * typical * time_base, _NOTICEABLE)
-    ]
+    promised = (
+        None if restarts else _promised_end(container, stream, time_base, int(times[0]), end, others_end)
+    )
+    gaps = np.diff(times)
+    noticeable = max(Fraction(3 * typical), _NOTICEABLE / time_base)
+    wide = np.flatnonzero(gaps > int(noticeable)) if broken else ()
+    pairs = [(int(times[n]), int(times[n + 1])) for n in wide]
+    holes = [(a + typical, b) for a, b in pairs if a in broken or b in broken]
     if promised is not None and (promised - end) * time_base > max(2 * typical * time_base, _NOTICEABLE):
         # Reordered pictures: the tail of a cut-off file may lack some before its last one.
-        tail_pairs = pairwise(times[-33:])
-        holes += [(a + shown_at[a], b) for a, b in tail_pairs if b - a >= 2 * shown_at[a] > 0]
+        for at, stated, gap in zip(times[-33:-1], whole.durations[-33:-1], gaps[-32:], strict=True):
+            if gap >= 2 * stated > 0:
+                holes.append((int(at + stated), int(at + gap)))
         holes.append((end, promised))
-    starts = () if counted else tuple(sorted(whole.keyframes.items()))
+    starts = () if counted else tuple(sorted(keyframes.items()))
+    told_apart = not (counted or restarts or untimed or broken) and len(np.unique(order)) == len(order)
     return PacketScan(
-        time_base, tuple(times), starts, end, typical, tuple(sorted(set(holes))), counted, restarts
+        time_base,
+        array("q", times.tobytes()),
+        starts,
+        end,
+        typical,
+        tuple(sorted(set(holes))),
+        counted,
+        restarts,
+        order if told_apart else (),
+        references.spare() if told_apart else b"",
     )
 
 
-def _joined(parts: list[_Part], frame: int) -> tuple[_Part, dict[int, int]]:
-    """All parts on one clock, each beginning where the one before ends; and PacketScan.restarts.
+def _joined(
+    parts: list[_Part], tail: int | None, frame: int
+) -> tuple[_Shown, set[int], dict[int, int], dict[int, int]]:
+    """All parts on one clock, each beginning where the one before ends: shown frames, broken packets,
+    keyframes, and PacketScan.restarts.
 
-    frame: ticks of one frame at the stated rate.
+    tail: a last packet to leave out. frame: ticks of one frame at the stated rate.
     """
-    whole = parts[0]
-    restarts: dict[int, int] = {}
-    end = _end(whole.shown_at, frame)[0] if whole.shown_at else 0
-    for part in parts[1:]:
-        shift = restarts[part.first_packet] = end - min(part.shown_at, default=0)
-        if part.shown_at:
-            end = _end(part.shown_at, frame)[0] + shift
-        whole.shown_at |= {pts + shift: duration for pts, duration in part.shown_at.items()}
-        whole.keyframes |= {pts + shift: start + shift for pts, start in part.keyframes.items()}
-        whole.broken |= {pts + shift for pts in part.broken}
-    return whole, restarts
-
-
-def _end(shown_at: Mapping[int, int], frame: int) -> tuple[int, int]:
-    """(end of the last frame, typical gap between two), in ticks."""
-    times = sorted(shown_at)
-    gaps = [b - a for a, b in pairwise(times)]
-    last = times[-1]
-    typical = sorted(gaps)[len(gaps) // 2] if gaps else shown_at[last] or frame
-    durations = [shown_at[time] for time in times[:-1]]
-    return last + _last_duration(shown_at[last], durations, gaps, typical), typical
+    shown, broken, keyframes, restarts = [], set[int](), dict[int, int](), dict[int, int]()
+    end: int | None = None
+    for part in parts:
+        each, shift = part.shown(), 0
+        if tail is not None and part is parts[-1]:
+            stays = each.times != tail
+            each = _Shown(each.times[stays], each.durations[stays])
+        if part is not parts[0]:
+            first = int(each.times[0]) if len(each.times) else 0
+            shift = restarts[part.first_packet] = (end or 0) - first
+        each = _Shown(each.times + shift, each.durations)
+        if len(each.times):
+            end = each.end(frame)[0]
+        shown.append(each)
+        keyframes |= {pts + shift: start + shift for pts, start in part.keyframes.items()}
+        broken |= {pts + shift for pts in part.broken}
+    whole = shown[0]
+    if len(shown) > 1:
+        whole = _Shown.of(
+            np.concatenate([each.times for each in shown]), np.concatenate([each.durations for each in shown])
+        )
+    return whole, broken, keyframes, restarts
 
 
 class UntimedStream(Exception):
@@ -191,7 +252,7 @@ def count_frames(container: InputContainer, stream: VideoStream, path: Path) -> 
             continue
     if not frames:
         raise MediaError(f"no frame of {shown(path)} can be decoded", CONVERT)
-    return PacketScan(1 / rate, tuple(range(frames)), (), frames, 1, (), counted=True)
+    return PacketScan(1 / rate, range(frames), (), frames, 1, (), counted=True)
 
 
 def _demux(
@@ -223,38 +284,6 @@ def _demux(
 
 def _encrypted(path: Path) -> EncryptedMedia:
     return EncryptedMedia(f"{shown(path)} is encrypted (DRM)", "use a copy without copy protection")
-
-
-def _is_shown(packet: Packet[VideoStream], codec: str) -> bool:
-    """VP8 and VP9 store reference pictures that are never shown (bitstream guides: frame tag; 6.2)."""
-    if codec in ("vp8", "libvpx"):
-        return bool(memoryview(packet)[0] & 0x10)
-    if codec in ("vp9", "libvpx-vp9"):
-        data = memoryview(packet)
-        last = data[-1]
-        size_bytes, count = ((last >> 3) & 3) + 1, (last & 7) + 1
-        index = 2 + size_bytes * count
-        if last & 0xE0 == 0xC0 and len(data) > index and data[-index] == last:
-            at, table = 0, data[len(data) - index + 1 : -1]
-            for n in range(count):
-                if at < len(data) and _vp9_shown(data[at]):
-                    return True
-                at += int.from_bytes(table[n * size_bytes : (n + 1) * size_bytes], "little")
-            return False
-        return _vp9_shown(data[0])
-    return True
-
-
-def _vp9_shown(head: int) -> bool:
-    if head & 0x30 == 0x30:  # profile 3 has one more reserved bit
-        head <<= 1
-    return bool(head & 0x08 or head & 0x02)  # show_existing_frame, show_frame
-
-
-def _last_duration(stated: int, durations: list[int], gaps: list[int], typical: int) -> int:
-    """The last packet's own duration, where durations can be believed; some muxers write 1 everywhere."""
-    believed = sum(abs(d - g) <= max(1, g // 4) for d, g in zip(durations, gaps, strict=True))
-    return stated if stated > 0 and 2 * believed >= len(gaps) else typical
 
 
 def _promised_end(

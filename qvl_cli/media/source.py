@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from av.video.format import VideoFormat
 from av.video.reformatter import VideoReformatter
 
+from qvl_cli.errors import BackendMissing
 from qvl_cli.media.container import mapped
 from qvl_cli.media.decoder import Decoder
 from qvl_cli.media.examine import examine
 from qvl_cli.media.info import Frame
+from qvl_cli.media.route import plan_route
+from qvl_cli.media.runs import RunDecoder, RunFailed, walk
 from qvl_cli.timeline import TimeSpan, merge
 
 if TYPE_CHECKING:
@@ -22,24 +28,47 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 
-def open_video(path: str | Path) -> VideoSource:
-    """Probe `path` and open it for decoding; use as a context manager. Raises what `probe` raises."""
-    return VideoSource(path)
+BACKENDS = ("pyav", "decord", "auto")
+
+
+def open_video(path: str | Path, backend: str = "pyav") -> VideoSource:
+    """Probe `path` and open it for decoding; use as a context manager. Raises what `probe` raises.
+
+    backend: one of BACKENDS. `decord` raises BackendMissing where it is not installed, and BackendFailed
+    while decoding; `auto` turns to PyAV then, and tells it in `warnings`.
+    """
+    if backend == "pyav":
+        return VideoSource(path)
+    from qvl_cli.media.decord_source import DecordSource, check_decord
+
+    fall_back = backend == "auto"
+    try:
+        check_decord()
+    except BackendMissing as missing:
+        if not fall_back:
+            raise
+        source = VideoSource(path)
+        source.warnings.append(f"{missing.fact}: PyAV decodes instead")
+        return source
+    return DecordSource(path, fall_back)
 
 
 class VideoSource:
     """One opened video. Not thread-safe; one `frames` iteration at a time.
 
     info: what the probe found. lost: spans whose frames could not be decoded, sorted and merged; it grows
-    while `frames` runs.
+    while `frames` runs. warnings: what else the user has to know of the decoding; it grows too.
     """
 
     def __init__(self, path: str | Path) -> None:
         self._file = examine(Path(path))
         self.info = self._file.info
         self.lost: list[TimeSpan] = []
+        self.warnings: list[str] = []
         self._reformatter = VideoReformatter()
-        self._decoder = Decoder(self._file.info.path, self._file.stream_index, self._file.packets)
+        self._plain: Decoder | None = None
+        self._decoders: list[RunDecoder] = []
+        self._walk: Generator[tuple[int, Frame | None], None, None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -50,43 +79,87 @@ class VideoSource:
         self.close()
 
     def close(self) -> None:
-        """Free the container; safe to call again."""
-        self._decoder.close()
+        """Stop decoding and free the containers; safe to call again."""
+        if self._walk is not None:
+            self._walk.close()
+        for decoder in (self._plain, *self._decoders):
+            if decoder is not None:
+                decoder.close()
 
     def frames(self, times: Sequence[Fraction]) -> Iterator[Frame]:
         """The frame shown at each of the ascending `times` (the last one with `frame.time <= t`).
 
         Yields one Frame a wanted time, the same object again where two times fall on one frame. Where a
         frame cannot be decoded nothing is yielded for its times, and `lost` says so. Raises ValueError on
-        times that descend or lie before the first frame.
+        times that descend or lie before the first frame. Only what these frames need is decoded, so ask for
+        many at once; keyframes alone cost a few per cent of the whole.
         """
         scan, previous = self._file.packets, Fraction(0)
-        current: tuple[int, Frame | None] = (-1, None)
+        wanted: list[int] = []
         for time in times:
             if time < previous:
                 raise ValueError(f"times must ascend from 0: {time} after {previous}")
             previous = time
-            at = scan.index((time + self.info.start) // scan.time_base)
-            if at != current[0]:
-                current = (at, self._frame(at))
-            if current[1] is not None:
-                yield current[1]
+            wanted.append(scan.index((time + self.info.start) // scan.time_base))
+        if self._walk is not None:
+            self._walk.close()
+        self._walk = self._decoded(sorted(set(wanted)))
+        with closing(self._walk) as decoded:
+            at, frame = -1, None
+            for number in wanted:
+                if number != at:
+                    at, frame = next(decoded)
+                if frame is not None:
+                    yield frame
 
-    def _frame(self, at: int) -> Frame | None:
-        """Frame number `at` of the scan, or None once `lost` holds its time."""
+    def _decoded(self, numbers: Sequence[int]) -> Generator[tuple[int, Frame | None], None, None]:
+        """(number, frame) for these ascending frame numbers; None once `lost` holds its time."""
+        with closing(self._pictures(numbers)) as pictures:
+            for at, picture in pictures:
+                if picture is None:
+                    yield at, None
+                else:
+                    pixels = self._file.orientation.upright(self._rgb(picture))
+                    yield at, Frame(self.info.frame_times[at], pixels)
+
+    def _pictures(self, numbers: Sequence[int]) -> Generator[tuple[int, VideoFrame | None], None, None]:
+        """(number, picture) of the frames with these ascending numbers; None where none can be decoded."""
+        scan = self._file.packets
+        route = plan_route(scan, [scan.pts[at] for at in numbers], self._picture_bytes(), _cores())
+        if route is None:
+            yield from ((at, self._plainly(at)) for at in numbers)
+            return
+        if [decoder.threads for decoder in self._decoders] != [route.threads] * route.decoders:
+            for decoder in self._decoders:
+                decoder.close()
+            path, index = self.info.path, self._file.stream_index
+            self._decoders = [RunDecoder(path, index, scan, route.threads) for _ in range(route.decoders)]
+        with mapped(self.info.path), closing(walk(route.runs, self._decoders, route.waiting)) as runs:
+            for run, found in runs:
+                left = iter(run.wanted)
+                try:
+                    for pts, picture in found:
+                        yield scan.index(pts), picture
+                        next(left)
+                except RunFailed:
+                    yield from ((at, self._plainly(at)) for at in map(scan.index, left))
+
+    def _plainly(self, at: int) -> VideoFrame | None:
+        """The picture on screen as number `at`, decoding everything; None once `lost` holds its time."""
         time = self.info.frame_times[at]
         if any(time in span for span in self.lost):
             return None
+        if self._plain is None:
+            self._plain = Decoder(self.info.path, self._file.stream_index, self._file.packets)
         with mapped(self.info.path):
-            picture = self._find(at)
+            picture = self._find(at, self._plain)
         if picture is None:
-            self.lost[:] = merge([*self.lost, TimeSpan(time, self._next_time(at))])
-            return None
-        return Frame(time, self._file.orientation.upright(self._rgb(picture)))
+            self.lost[:] = merge([*self.lost, TimeSpan(time, self._next_time(at, self._plain))])
+        return picture
 
-    def _find(self, at: int) -> VideoFrame | None:
+    def _find(self, at: int, decoder: Decoder) -> VideoFrame | None:
         """The decoded picture on screen as number `at`; None where the stream does not give it."""
-        scan, decoder = self._file.packets, self._decoder
+        scan = self._file.packets
         wanted = scan.pts[at]
         for attempt in range(3):
             if attempt == 0:
@@ -105,11 +178,11 @@ class VideoSource:
                 return None  # read from the start, or damaged: another way in leads to the same place
         return None
 
-    def _next_time(self, at: int) -> Fraction:
+    def _next_time(self, at: int, decoder: Decoder) -> Fraction:
         """When the next decodable frame after number `at` is shown; the end where there is none."""
-        if self._decoder.ahead is None:
+        if decoder.ahead is None:
             return self.info.duration
-        following = self._file.packets.index(self._decoder.ahead[0])
+        following = self._file.packets.index(decoder.ahead[0])
         return self.info.frame_times[max(following, at + 1)]
 
     def _rgb(self, picture: VideoFrame) -> npt.NDArray[np.uint8]:
@@ -121,3 +194,13 @@ class VideoSource:
                 picture, self.info.coded_width, self.info.coded_height, format="rgb24"
             )
         return np.asarray(rgb.to_ndarray(), dtype=np.uint8)
+
+    def _picture_bytes(self) -> int:
+        """What one decoded picture takes in memory, about."""
+        bits = VideoFormat(self.info.pixel_format).padded_bits_per_pixel
+        return max(self.info.coded_width * self.info.coded_height * bits // 8, 1)
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -62,7 +62,7 @@ def patchify(frames: npt.NDArray[np.uint8] | Tensor, patch_size: int = 16, merge
     order = blocks.permute(0, 2, 5, 3, 6, 8, 1, 4, 7)
     flat = order.reshape(steps * rows * columns, channels * pair * patch_size**2)
     # upstream folds rescaling into the normalisation: (x - mean * 255) / (deviation * 255), in float32
-    return (flat.to(torch.float32) - 127.5) / 127.5
+    return flat.to(torch.float32).sub_(127.5).div_(127.5)
 
 
 @dataclass(frozen=True, slots=True)

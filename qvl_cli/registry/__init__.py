@@ -4,9 +4,11 @@ A model is a row of a table or a folder; nothing here or below branches on a nam
 
     table    alias -> hub id or the embedded folder
     spec     folder -> ModelSpec, complete or refused; fingerprint
+    digest   folder -> one name for every byte that decides what it computes
     hub      name -> folder: local, cached or downloaded; what `auto` means
 """
 
+from qvl_cli.registry.digest import weights_digest
 from qvl_cli.registry.hub import DownloadProgress, cached_models, choose_model, resolve
 from qvl_cli.registry.spec import ModelSpec, fingerprint, read_chat_template, read_spec, weight_files
 from qvl_cli.registry.table import ALIASES, EMBEDDED, ModelRow
@@ -24,4 +26,5 @@ __all__ = [
     "read_spec",
     "resolve",
     "weight_files",
+    "weights_digest",
 ]

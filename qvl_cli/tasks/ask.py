@@ -13,6 +13,12 @@ from qvl_cli.prompts import ask_prompt
 from qvl_cli.stream import StreamSession
 from qvl_cli.tasks import Findings, to_moment
 
+# Counting and ordering need every step; so does what is said of all, each, always, never, only.
+_WHOLE = re.compile(
+    r"\bhow (?:many|often|much)\b|\bnumber of\b|\bcount\b|\btotal\b|\border\b|\bsequence\b|\bfirst\b|\blast\b"
+    r"|\b(?:every|each|all|always|never|only)\b",
+    re.IGNORECASE,
+)
 OnText = Callable[[str, bool], None]
 
 # An end mark, what may close after it, then space; or a line's end. `12.5` has no space, so it ends nothing.
@@ -38,6 +44,8 @@ def ask(
     text = "".join(piece for piece, said in zip(pieces, spoken, strict=True) if said)
     thoughts = "".join(piece for piece, said in zip(pieces, spoken, strict=True) if not said)
     warnings: list[str] = []
+    if not session.sees_all and asks_for_all(question):
+        warnings.append("the question is about the whole video, of which the answer saw only a part")
     if len(pieces) >= settings.max_new_tokens:
         warnings.append(f"the answer was cut off after {settings.max_new_tokens} tokens")
     sentences = split_sentences(pieces, spoken)
@@ -60,6 +68,11 @@ def ask(
         thinking=thoughts.strip() or None,
         warnings=tuple(warnings),
     )
+
+
+def asks_for_all(question: str) -> bool:
+    """Whether a question looks like one that only the whole video answers. English words alone are known."""
+    return _WHOLE.search(question) is not None
 
 
 def split_sentences(pieces: Sequence[str], spoken: Sequence[bool]) -> list[Sentence]:

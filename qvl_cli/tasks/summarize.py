@@ -8,56 +8,37 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from qvl_cli.answer import Section
 from qvl_cli.generate import DecodeSettings
-from qvl_cli.prompts import Prompt, overview_prompt, section_prompt
 from qvl_cli.sampling import Step
 from qvl_cli.stream import StreamSession
 from qvl_cli.tasks import Findings
+from qvl_cli.tasks.sections import Sections
 
 Floats = npt.NDArray[np.float64]
 
 
 def summarize(
-    session: StreamSession, settings: DecodeSettings, on_progress: Callable[[int, int], None]
+    session: StreamSession,
+    settings: DecodeSettings,
+    on_progress: Callable[[int, int], None],
+    written: Sections | None = None,
 ) -> Findings:
-    """`on_progress(done, total)` hears of every sentence written."""
+    """`on_progress(done, total)` hears of every sentence written. written: sections that were written while
+    the video was watched, where the session has let it go since."""
     steps = session.steps
-    cuts = section_starts(session.features.cpu().double().numpy(), steps)
-    ranges = list(zip(cuts, [*cuts[1:], len(steps)], strict=True))
-    sections: list[Section] = []
-    cut_off = 0
-    for number, (first, last) in enumerate(ranges):
-        on_progress(number, len(ranges) + 1)
-        shown = section_prompt(_shown(steps[first]), _shown(steps[last - 1]))
-        span = (float(steps[first].interval.start), float(steps[last - 1].interval.end))
-        sentence, whole = _say(session, shown, settings)
-        cut_off += not whole
-        sections.append(Section(*span, sentence))
-    on_progress(len(ranges), len(ranges) + 1)
-    text, whole = _say(session, overview_prompt(), settings)
-    cut_off += not whole
+    if written is None:
+        written = Sections(settings)
+        cuts = section_starts(session.features.cpu().double().numpy(), steps)
+        for number, (first, last) in enumerate(zip(cuts, [*cuts[1:], len(steps)], strict=True)):
+            on_progress(number, len(cuts) + 1)
+            written.write(session, first, last)
+    on_progress(len(written.sections), len(written.sections) + 1)
+    text = written.overview(session)
     warnings: tuple[str, ...] = ()
-    if cut_off:
-        were = "sentence was" if cut_off == 1 else "sentences were"
-        warnings = (f"{cut_off} {were} cut off after {settings.max_new_tokens} tokens",)
-    return Findings(text, found=bool(sections), sections=tuple(sections), warnings=warnings)
-
-
-def _shown(step: Step) -> float:
-    """The time the model has read in front of this step."""
-    return float((step.t0 + step.t1) / 2)
-
-
-def _say(session: StreamSession, prompt: Prompt, settings: DecodeSettings) -> tuple[str, bool]:
-    """The sentence, and whether the model came to its end; thoughts count among its tokens."""
-    fork = session.fork()
-    try:
-        tokens = list(fork.ask(prompt, settings))
-    finally:
-        fork.release()
-    said = "".join(token.text for token in tokens if not token.thinking)
-    return " ".join(said.split()), len(tokens) < settings.max_new_tokens
+    if written.cut_off:
+        were = "sentence was" if written.cut_off == 1 else "sentences were"
+        warnings = (f"{written.cut_off} {were} cut off after {settings.max_new_tokens} tokens",)
+    return Findings(text, found=bool(written.sections), sections=tuple(written.sections), warnings=warnings)
 
 
 def section_starts(features: Floats, steps: Sequence[Step]) -> list[int]:

@@ -7,17 +7,21 @@ answer. Positions of each question start where the video ends, as in a fork.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from qvl_cli.align.training import step_targets
 from qvl_cli.prompts import section_prompt
 from qvl_cli.tiny.draw import draw
-from qvl_cli.tiny.perception import CELL, COLS, FRAME_GAP, ROWS, film_look
+from qvl_cli.tiny.lookup import LookupTarget, action_words
+from qvl_cli.tiny.perception import COLS, FRAME_GAP, IGNORE, ROWS, film_look, step_labels
 from qvl_cli.tiny.questions import (
     LEAST_VISIBLE,
+    Look,
     Query,
     Span,
     ask_query,
@@ -27,7 +31,7 @@ from qvl_cli.tiny.questions import (
     section_query,
     spans_text,
 )
-from qvl_cli.tiny.recipe import TIME_MIX, Course, Mix
+from qvl_cli.tiny.recipe import TIME, TIME_MIX, Mix, clips_of
 from qvl_cli.tiny.vocabulary import special_ids, world_tokenizer
 from qvl_cli.tiny.world import (
     ACTIONS,
@@ -40,7 +44,6 @@ from qvl_cli.tiny.world import (
 )
 
 PREFIX, SUFFIX = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
-IGNORE = -100
 
 
 @dataclass(slots=True)
@@ -96,21 +99,11 @@ class HeadTarget:
 
 
 @dataclass(frozen=True, slots=True)
-class LookupTarget:
-    """Where the tokens of an answer should look. rows: places of the tokens from which each answer token is
-    predicted; keys: places of the vision tokens under the centres of what proves the answer; names: places of
-    the colours and shapes that the answer says again from the question."""
-
-    rows: tuple[int, ...]
-    keys: tuple[int, ...]
-    names: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Clip:
     """One watched video with its questions. frames uint8 [steps, 2, H, W, 3]; ends: place of each step's last
-    token; times [steps, 2] seconds as written; durations [steps] seconds; present [steps, 64 + 7]:
-    which kinds show and which actions happen."""
+    token; times [steps, 2] seconds as written; durations [steps] seconds; present [steps, 64, 1 + 7]: which
+    kinds show and which of the actions they do; labels int64 [steps, cells, 3] as in `step_labels`; answers,
+    names: where the answers' tokens, and all that name a shape, a colour or an action, should look."""
 
     frames: npt.NDArray[np.uint8]
     sequence: Sequence3D
@@ -118,8 +111,10 @@ class Clip:
     times: npt.NDArray[np.float64]
     durations: npt.NDArray[np.float32]
     present: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
     targets: tuple[HeadTarget, ...]
-    lookups: tuple[LookupTarget, ...]
+    answers: tuple[LookupTarget, ...]
+    names: tuple[LookupTarget, ...]
 
 
 def encode(text: str) -> list[int]:
@@ -133,56 +128,57 @@ def head_target(
     ends: npt.NDArray[np.float64],
 ) -> HeadTarget:
     """Spans against the steps' intervals [starts, ends)."""
-    long = ends - starts
-    inside, first, last = (np.zeros(len(starts), np.float32) for _ in range(3))
-    start_at, end_at = np.zeros(len(starts), np.float32), np.zeros(len(starts), np.float32)
-    for begin, end in spans:
-        inside += np.clip((np.minimum(ends, end) - np.maximum(starts, begin)) / long, 0, 1)
-        a = int(np.clip(np.searchsorted(ends, begin, side="right"), 0, len(starts) - 1))
-        b = int(np.clip(np.searchsorted(starts, end, side="left") - 1, 0, len(starts) - 1))
-        first[a], start_at[a] = 1, np.clip((begin - starts[a]) / long[a], 0, 1)
-        last[b], end_at[b] = 1, np.clip((end - starts[b]) / long[b], 0, 1)
     since = tuple((begin - float(starts[0]), end - float(starts[0])) for begin, end in spans)
-    return HeadTarget(tuple(tokens), since, np.clip(inside, 0, 1), first, last, start_at, end_at)
+    return HeadTarget(tuple(tokens), since, *step_targets(spans, starts, ends).T)
 
 
 @functools.cache
-def name_tokens() -> frozenset[int]:
-    """Ids of the colours and shapes, singular and plural, that are one token."""
-    words = [*COLOUR_NAMES, *SHAPES, *(plural(shape) for shape in SHAPES)]
-    return frozenset(ids[0] for word in words if len(ids := encode(f" {word}")) == 1)
+def name_tokens() -> dict[int, LookupTarget]:
+    """Ids of the words that name a shape, a colour or an action -> what to look at, rows left out."""
+    words = {shape: Look(shape=shape) for shape in SHAPES}
+    words |= {plural(shape): Look(shape=shape) for shape in SHAPES}
+    words |= {colour: Look(colour=colour) for colour in COLOUR_NAMES}
+    words |= {word: Look(action=action) for action in ACTIONS for word in action_words(action)}
+    return {_one_token(word): lookup_target((), look) for word, look in words.items()}
 
 
-def centre_tokens(query: Query, starts: npt.NDArray[np.float64], ends: list[int]) -> tuple[int, ...]:
-    """Places of the vision tokens under the centres of a question's actors, in the steps that show them."""
-    found = set()
-    for actor, (begin, end) in query.shown:
-        for step in np.nonzero((starts >= begin) & (starts < end))[0]:
-            if place := actor.at(float(starts[step])):
-                row, col = int(place[1] // CELL), int(place[0] // CELL)
-                if 0 <= row < ROWS and 0 <= col < COLS:
-                    found.add(ends[step] - ROWS * COLS + row * COLS + col)
-    return tuple(sorted(found))
+def _one_token(word: str) -> int:
+    (token,) = encode(f" {word}")
+    return token
+
+
+def lookup_target(rows: Sequence[int], look: Look, steps: tuple[int, int] = (0, sys.maxsize)) -> LookupTarget:
+    """`look` in the numbers of `step_labels`."""
+    return LookupTarget(
+        tuple(rows),
+        (
+            1 + SHAPES.index(look.shape) if look.shape else 0,
+            1 + COLOUR_NAMES.index(look.colour) if look.colour else 0,
+            1 + ACTIONS.index(look.action) if look.action else 0,
+        ),
+        steps,
+    )
 
 
 def present_targets(script: Script, starts: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Multi-hot [steps, 64 + 7] of what the two frames of each step show."""
-    found = np.zeros((len(starts), len(COLOUR_NAMES) * len(SHAPES) + len(ACTIONS)), np.float32)
+    """Multi-hot [steps, 64, 1 + 7] of what the two frames of each step show: kinds, and what they do."""
+    found = np.zeros((len(starts), len(COLOUR_NAMES) * len(SHAPES), 1 + len(ACTIONS)), np.float32)
     for actor in script.actors:
+        kind = COLOUR_NAMES.index(actor.colour) * len(SHAPES) + SHAPES.index(actor.shape)
         shown = (starts + FRAME_GAP >= actor.start) & (starts < actor.end)
-        found[shown, COLOUR_NAMES.index(actor.colour) * len(SHAPES) + SHAPES.index(actor.shape)] = 1
+        found[shown, kind, 0] = 1
         if actor.action:
             doing = shown & (starts + FRAME_GAP >= actor.action.start) & (starts < actor.action.end)
-            found[doing, len(COLOUR_NAMES) * len(SHAPES) + ACTIONS.index(actor.action.kind)] = 1
+            found[doing, kind, 1 + ACTIONS.index(actor.action.kind)] = 1
     return found
 
 
 def draw_queries(script: Script, rng: np.random.Generator, window: Span, mix: Mix) -> list[Query]:
     """The questions of one clip: locate, then one of each ask family, then a section or the overview."""
-    locates = [locate_query(script, rng) for _ in range(mix.locates + 4)]
+    locates = [locate_query(script, rng, mix.absent) for _ in range(mix.locates + 4)]
     asks = [next(filter(None, (ask_query(script, rng, f) for _ in range(4))), None) for f in mix.asks]
     queries = [q for q in locates if q][: mix.locates] + [q for q in asks if q]
-    if mix.tell < 1 and rng.random() >= mix.tell:
+    if rng.random() >= mix.tell:
         return queries
     if rng.random() < 0.5:
         queries.append(overview_query(script))
@@ -221,20 +217,18 @@ def make_clip(seed: int, steps: int, mix: Mix = TIME_MIX) -> Clip:
         cursor = sequence.vision(ids["<|video_pad|>"], cursor)
         cursor = sequence.text([ids["<|vision_end|>"]], cursor, 0)
         ends.append(len(sequence.ids) - 1)
-    targets, lookups = [], []
+    targets, answers, names = [], [], []
     window = (float(intervals[0][0]), float(intervals[1][-1]))
     for block, query in enumerate(draw_queries(script, rng, window, mix), start=1):
-        tokens = _append_query(sequence, cursor, block, query, offset, rng, mix)
+        tokens, looks = _append_query(sequence, cursor, block, query, offset, rng, mix)
         if tokens:
             targets.append(head_target(query.spans, tokens, *intervals))
-        if query.shown and (keys := centre_tokens(query, starts, ends)):
-            # in whole sentences only the tokens that are not said again from the question have to look
-            echo = len(encode(query.echo))
-            deciding = tokens[echo:-1] if mix.sentences else tokens
-            names = (
-                tuple(t for t in tokens[:echo] if sequence.ids[t] in name_tokens()) if mix.sentences else ()
-            )
-            lookups.append(LookupTarget(tuple(token - 1 for token in deciding), keys, names))
+        begin, end = query.window or window
+        seen = int(np.searchsorted(starts, begin)), int(np.searchsorted(starts, end))
+        answers += [lookup_target([row], look, seen) for row, look in looks]
+    for place, (token, block) in enumerate(zip(sequence.ids, sequence.block, strict=True)):
+        if block and (named := name_tokens().get(token)):
+            names.append(replace(named, rows=(place,)))
     return Clip(
         frames.reshape(steps, 2, *frames.shape[1:]),
         sequence,
@@ -242,8 +236,10 @@ def make_clip(seed: int, steps: int, mix: Mix = TIME_MIX) -> Clip:
         times + offset,
         (intervals[1] - intervals[0]).astype(np.float32),
         present_targets(script, starts),
+        np.stack([step_labels(script, (t0, t1)) for t0, t1 in times]),
         tuple(targets),
-        tuple(lookups),
+        tuple(answers),
+        tuple(names),
     )
 
 
@@ -260,31 +256,36 @@ def _append_query(
     offset: float,
     rng: np.random.Generator,
     mix: Mix,
-) -> list[int]:
-    """Append one question; returns the places whose states the head reads: the event of a locate, the answer
-    of an ask, nothing for sections."""
+) -> tuple[list[int], list[tuple[int, Look]]]:
+    """Append one question; returns the places whose states the head reads (the event of a locate, the answer
+    of an ask, nothing for sections), and for each token that tells what was found the place before it, from
+    which it is predicted, with what proves it."""
     prompt = query.prompt if query.window is None else section_prompt(*(t + offset for t in query.window))
     cursor = sequence.text(encode(prompt.before), cursor, block)
     first = len(sequence.ids)
     cursor = sequence.text(encode(prompt.query), cursor, block)
     tokens = list(range(first, len(sequence.ids)))
-    if query.family == "locate" and rng.random() > 0.15:
-        return tokens
+    if query.family == "locate" and rng.random() > mix.written:
+        return tokens, []
     cursor = sequence.text(encode(prompt.after) + encode(SUFFIX), cursor, block)
-    first = len(sequence.ids)
-    shifted = tuple((a + offset, b + offset) for a, b in query.spans)
-    said = query.answer if mix.sentences or not query.short else query.short
-    answer = spans_text(shifted) if query.family == "locate" else said
-    asked = query.family not in ("locate", "section", "overview")
-    weight = mix.ask_weight if asked else 1.0
-    sequence.text([*encode(answer), special_ids()["<|im_end|>"]], cursor, block, learn=weight)
-    if not asked:
-        return tokens if query.family == "locate" else []
-    return list(range(first, len(sequence.ids) - 1))
+    end = special_ids()["<|im_end|>"]
+    if query.family == "locate":
+        shifted = tuple((a + offset, b + offset) for a, b in query.spans)
+        sequence.text([*encode(spans_text(shifted)), end], cursor, block, learn=1.0)
+        return tokens, []
+    first, looks = len(sequence.ids), []
+    for piece in query.said:
+        ids = encode(piece.text)
+        if piece.look:
+            looks += [(len(sequence.ids) - 1 + i, piece.look) for i in range(len(ids))]
+        cursor = sequence.text(ids, cursor, block, learn=mix.found_weight if piece.look else 1.0)
+    last = len(sequence.ids)
+    sequence.text([end], cursor, block, learn=1.0)
+    return [] if query.family in ("section", "overview") else list(range(first, last)), looks
 
 
-def clip_batch(course: Course, update: int) -> list[Clip]:
-    """The clips of one update of a course."""
-    steps, count = course.clips(update)
-    first = course.stage.first_seed + update * course.stage.batch
-    return [make_clip(first + i, steps, course.mix) for i in range(count)]
+def clip_batch(update: int) -> list[Clip]:
+    """The clips of one update of the time stage."""
+    steps, count = clips_of(update)
+    first = TIME.first_seed + update * TIME.batch
+    return [make_clip(first + i, steps) for i in range(count)]

@@ -7,9 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
-from qvl_cli.align.head import HEAD_FILE
+from qvl_cli.align.head import HEAD_FILE, save_network
 from qvl_cli.align.network import HeadNetwork
 from qvl_cli.tiny.recipe import FRAME_PIXELS
 from qvl_cli.tiny.vocabulary import world_tokenizer
@@ -59,8 +57,7 @@ def export_checkpoint(network: Any, folder: Path) -> None:
 
 
 def export_head(head: HeadNetwork, threshold: float, folder: Path) -> None:
-    weights = {name: value.detach().float().contiguous() for name, value in head.state_dict().items()}
-    save_file(weights, folder / HEAD_FILE, {**head.shape.to_strings(), "threshold": repr(threshold)})
+    save_network(head, threshold, folder / HEAD_FILE)
 
 
 def _write(folder: Path, name: str, content: dict[str, Any]) -> None:

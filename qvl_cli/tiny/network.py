@@ -16,11 +16,11 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import (
 from qvl_cli.model.preprocess import patchify
 
 
-def encode_steps(visual: Any, frames: Tensor, tower_learns: bool = True) -> tuple[Tensor, list[Tensor]]:
+def encode_steps(visual: Any, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Vision tower over equal steps in one batch.
 
-    frames: uint8 [steps, 2, height, width, 3]. Without `tower_learns` gradients reach the DeepStack mergers
-    only. Returns merged tokens [steps, cells, hidden] and one such tensor per tap.
+    frames: uint8 [steps, 2, height, width, 3]. Returns merged tokens [steps, cells, hidden] and
+    one such tensor per tap.
     """
     steps, _, height, width, _ = frames.shape
     patch = visual.config.patch_size
@@ -28,9 +28,8 @@ def encode_steps(visual: Any, frames: Tensor, tower_learns: bool = True) -> tupl
     patches = patchify(frames).view(steps, height * width // patch**2, -1)
     merge = visual.config.spatial_merge_size
     cells = (steps, patches.shape[1] // merge**2, -1)
-    with torch.set_grad_enabled(tower_learns and torch.is_grad_enabled()):
-        hidden, tapped = _run_blocks(visual, patches, grid)
-        tokens = visual.merger(hidden).view(cells)
+    hidden, tapped = _run_blocks(visual, patches, grid)
+    tokens = visual.merger(hidden).view(cells)
     taps = [merger(h).view(cells) for merger, h in zip(visual.deepstack_merger_list, tapped, strict=True)]
     return tokens, taps
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from qvl_cli.tiny.draw import coverage, draw
 from qvl_cli.tiny.recipe import PERCEPTION
+from qvl_cli.tiny.vocabulary import world_tokenizer
 from qvl_cli.tiny.world import (
     ACTIONS,
     BACKGROUNDS,
@@ -33,6 +34,7 @@ from qvl_cli.tiny.world import (
 CELL = 32  # pixels of one merged vision token
 ROWS, COLS = HEIGHT // CELL, WIDTH // CELL
 IGNORE = -100
+AXES = {"shape": SHAPES, "colour": COLOUR_NAMES, "action": ACTIONS}  # in the order of the labels
 COVERED, CLEAR = 0.12, 0.03  # share of a cell: above the first it shows the actor, below the second nothing
 FRAME_GAP = 0.5  # seconds between the two frames of a step at 2 fps
 
@@ -119,25 +121,31 @@ def film_look(frames: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.ND
     return np.clip(picture, 0, 255, out=picture).astype(np.uint8)
 
 
-class DenseHeads(nn.Module):
-    """Shape, colour and action of every merged token; used in training only."""
+class WordReader(nn.Module):
+    """Reads shape, colour and action off merged tokens in the language model's own words: a token shows what
+    its direction shares with the word's embedding. Trained with the tower and then thrown away: what stays is
+    a tower whose tokens mean to the language model what its words mean.
+    """
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, embeddings: Tensor) -> None:
+        """embeddings: the language model's, float32 [vocabulary, hidden]."""
         super().__init__()
-        self.norm = nn.LayerNorm(hidden)
-        self.outputs = nn.ModuleList(
-            nn.Linear(hidden, 1 + len(kinds)) for kinds in (SHAPES, COLOUR_NAMES, ACTIONS)
-        )
+        for axis, words in AXES.items():
+            rows = [world_tokenizer().encode(f" {word}", add_special_tokens=False).ids for word in words]
+            directions = F.normalize(embeddings.detach()[[row[0] for row in rows]], dim=-1)
+            self.register_buffer(axis, directions, persistent=False)
+        self.sharpness = nn.Parameter(torch.full((len(AXES),), 12.0))
+        self.nothing = nn.Parameter(torch.full((len(AXES),), 3.0))
 
     def loss(self, tokens: Tensor, labels: Tensor) -> tuple[Tensor, list[float]]:
         """tokens [steps, cells, hidden], labels [steps, cells, 3] -> loss, accuracies on covered cells."""
-        normal, total, right = self.norm(tokens).flatten(0, 1), tokens.new_zeros(()), []
-        for output, truth, weight in zip(
-            self.outputs, labels.flatten(0, 1).unbind(1), (1.0, 1.0, 0.5), strict=True
-        ):
-            logits = output(normal)
+        direction, total, right = F.normalize(tokens.flatten(0, 1), dim=-1), tokens.new_zeros(()), []
+        for i, (axis, truth) in enumerate(zip(AXES, labels.flatten(0, 1).unbind(1), strict=True)):
+            matches = self.sharpness[i] * (direction @ self.get_buffer(axis).T)
+            logits = torch.cat([self.nothing[i].expand(len(matches), 1), matches], 1)
             rare = torch.ones(logits.shape[1], device=logits.device)
             rare[0] = 0.3
+            weight = 0.5 if axis == "action" else 1.0
             total = total + weight * F.cross_entropy(logits, truth, weight=rare, ignore_index=IGNORE)
             shown = truth > 0
             right.append((logits.argmax(1)[shown] == truth[shown]).float().mean().item())

@@ -36,24 +36,41 @@ Span = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """What covers the vision tokens that prove a piece of an answer: all that is named must hold."""
+
+    colour: str | None = None
+    shape: str | None = None
+    action: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of whole words of an answer, and where to look for what it says; None: no place tells it."""
+
+    text: str
+    look: Look | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """One thing asked of a script.
 
-    family: locate, what, colour, which, count, section or overview. answer: the text to say ("" for locate:
-    it is the spans). short: a question's answer without its `echo`, the words of the question that `answer`
-    says again first; saying them leads the model to look for them. spans: the seconds that prove it, sorted;
-    empty for what never happens. window: the part of the video a section question is about. shown: who
-    proves the answer to a question, and when.
+    family: locate, what, colour, which, count, section or overview. said: the answer, piece by piece (empty
+    for locate: it is the spans); it says again what was asked before it says what was found. spans: the
+    seconds that prove it, sorted; empty for what never happens. window: the part of the video a section
+    question is about.
     """
 
     family: str
     prompt: Prompt
-    answer: str
+    said: tuple[Piece, ...]
     spans: tuple[Span, ...]
-    short: str = ""
-    echo: str = ""
     window: Span | None = None
-    shown: tuple[tuple[Actor, Span], ...] = ()
+
+    @property
+    def answer(self) -> str:
+        return "".join(piece.text for piece in self.said)
 
 
 def article(words: str) -> str:
@@ -76,10 +93,6 @@ def union(spans: list[Span]) -> tuple[Span, ...]:
 
 def presence(actors: list[Actor]) -> tuple[Span, ...]:
     return union([(a.start, a.end) for a in actors])
-
-
-def on_screen(actors: list[Actor]) -> tuple[tuple[Actor, Span], ...]:
-    return tuple((a, (a.start, a.end)) for a in actors)
 
 
 def acting(actor: Actor) -> Span | None:
@@ -110,7 +123,7 @@ def locate_query(script: Script, rng: np.random.Generator, absent: float = 0.15)
         words, same = actor.shape, [a for a in script.actors if a.shape == actor.shape]
     else:
         words, same = f"{actor.colour} shape", [a for a in script.actors if a.colour == actor.colour]
-    return Query("locate", _event(rng, APPEARS, words), "", presence(same))
+    return Query("locate", _event(rng, APPEARS, words), (), presence(same))
 
 
 def _event(rng: np.random.Generator, phrases: tuple[str, ...], words: str) -> Prompt:
@@ -127,7 +140,7 @@ def _action_query(script: Script, actor: Actor, rng: np.random.Generator) -> Que
     if not all(spans):
         return None
     return Query(
-        "locate", _event(rng, DOES[actor.action.kind], name(actor)), "", union([s for s in spans if s])
+        "locate", _event(rng, DOES[actor.action.kind], name(actor)), (), union([s for s in spans if s])
     )
 
 
@@ -138,7 +151,7 @@ def _absent_query(script: Script, rng: np.random.Generator) -> Query | None:
     if way < 0.35:  # the right thing doing something else
         done = {a.action.kind for a in script.actors if a.kind == actor.kind and a.action}
         action = str(rng.choice([a for a in ACTIONS if a not in done]))
-        return Query("locate", _event(rng, DOES[action], name(actor)), "", ())
+        return Query("locate", _event(rng, DOES[action], name(actor)), (), ())
     colour, shape = str(rng.choice(COLOUR_NAMES)), str(rng.choice(SHAPES))
     if way < 0.6:
         colour = actor.colour
@@ -146,7 +159,7 @@ def _absent_query(script: Script, rng: np.random.Generator) -> Query | None:
         shape = actor.shape
     if (colour, shape) in seen:
         return None
-    return Query("locate", _event(rng, APPEARS, f"{colour} {shape}"), "", ())
+    return Query("locate", _event(rng, APPEARS, f"{colour} {shape}"), (), ())
 
 
 def ask_query(script: Script, rng: np.random.Generator, family: str) -> Query | None:
@@ -158,40 +171,46 @@ def ask_query(script: Script, rng: np.random.Generator, family: str) -> Query | 
     if family == "what":
         same = [a for a in actors if a.colour == actor.colour]
         question = str(rng.choice(WHAT)).format(colour=actor.colour)
-        unique, short = {a.shape for a in same}, f"It is {article(actor.shape)}."
-        echo, found = f"The {actor.colour} shape is a", actor.shape
+        unique, said = {a.shape for a in same}, (Piece(f"The {actor.colour} shape is a"), _seen_shape(actor))
     elif family == "colour":
         same = [a for a in actors if a.shape == actor.shape]
         question = str(rng.choice(COLOUR)).format(shape=actor.shape)
-        unique, short = {a.colour for a in same}, f"It is {actor.colour}."
-        echo, found = f"The {actor.shape} is", actor.colour
+        unique, said = {a.colour for a in same}, (Piece(f"The {actor.shape} is"), _seen_colour(actor))
     elif family == "which":
-        if actor.action is None:
-            return None
-        same = [a for a in actors if a.action and a.action.kind == actor.action.kind]
-        if not all(acting(a) for a in same):
-            return None
-        does = str(rng.choice(DOES[actor.action.kind])).removeprefix("{it} ")
-        question, unique = str(rng.choice(WHICH)).format(does=does), {name(a) for a in same}
-        shown = tuple((a, span) for a in same if (span := acting(a)))
-        spans = union([span for _, span in shown])
-        echo, short = f"What {does}: the", f"The {name(actor)}."
-        if len(unique) > 1:
-            return None
-        answer = f"{echo} {name(actor)}."
-        return Query(family, ask_prompt(question), answer, spans, short, echo, shown=shown)
+        return _which_query(actors, actor, rng)
     elif family == "count":
         return _count_query(actors, actor, rng)
     else:
         raise ValueError(f"no such family: {family}")
     if len(unique) > 1:
         return None
-    shown = on_screen(same)
-    return Query(family, ask_prompt(question), f"{echo} {found}.", presence(same), short, echo, shown=shown)
+    return Query(family, ask_prompt(question), (*said, Piece(".")), presence(same))
+
+
+def _seen_shape(actor: Actor) -> Piece:
+    return Piece(f" {actor.shape}", Look(colour=actor.colour))
+
+
+def _seen_colour(actor: Actor) -> Piece:
+    return Piece(f" {actor.colour}", Look(shape=actor.shape))
+
+
+def _which_query(actors: list[Actor], actor: Actor, rng: np.random.Generator) -> Query | None:
+    if actor.action is None:
+        return None
+    kind = actor.action.kind
+    same = [a for a in actors if a.action and a.action.kind == kind]
+    spans = [acting(a) for a in same]
+    if not all(spans) or len({name(a) for a in same}) > 1:
+        return None
+    does = str(rng.choice(DOES[kind])).removeprefix("{it} ")
+    question = str(rng.choice(WHICH)).format(does=does)
+    said = Piece(f"What {does}: the"), Piece(f" {name(actor)}", Look(action=kind)), Piece(".")
+    return Query("which", ask_prompt(question), said, union([span for span in spans if span]))
 
 
 def _count_query(actors: list[Actor], actor: Actor, rng: np.random.Generator) -> Query | None:
-    """Counts different things: one that comes back counts once."""
+    """Counts different things, one by one in the order of their names: one that comes back counts once."""
     way = rng.random()
     if way < 0.4:
         colour = actor.colour if rng.random() < 0.85 else str(rng.choice(COLOUR_NAMES))
@@ -201,34 +220,40 @@ def _count_query(actors: list[Actor], actor: Actor, rng: np.random.Generator) ->
         things, counted = plural(shape), [a for a in actors if a.shape == shape]
     else:
         things, counted = "different shapes", actors
-    number = len({a.kind for a in counted})
-    if number >= len(NUMBERS):
+    kinds = sorted({a.kind for a in counted}, key=lambda k: (COLOUR_NAMES.index(k[0]), SHAPES.index(k[1])))
+    if len(kinds) >= len(NUMBERS):
         return None
+    said = [Piece(f"The {things}:")]
+    for colour, shape in kinds:
+        told = shape if way < 0.4 else colour if way < 0.8 else f"{colour} {shape}"
+        said += [Piece(f" {told}", Look(colour, shape)), Piece("," if (colour, shape) != kinds[-1] else ":")]
     question = str(rng.choice(COUNT)).format(things=things)
-    echo, word, shown = f"The {things}:", NUMBERS[number], on_screen(counted)
-    said, short = f"{echo} {word}.", f"{word.capitalize()}."
-    return Query("count", ask_prompt(question), said, presence(counted), short, echo, shown=shown)
+    said.append(Piece(f" {NUMBERS[len(kinds)]}."))
+    return Query("count", ask_prompt(question), tuple(said), presence(counted))
 
 
 def plural(shape: str) -> str:
     return shape + ("es" if shape.endswith("s") else "s")
 
 
-def tell(script: Script, most: int = 4) -> str:
+def tell(script: Script, most: int = 4) -> tuple[Piece, ...]:
     """One sentence of what happens, in order of appearance."""
-    parts: list[str] = []
+    parts: list[tuple[Piece, ...]] = []
     for actor in script.actors:
-        does = (
-            DOES[actor.action.kind][0].removeprefix("{it} ") if actor.action and acting(actor) else "appears"
-        )
-        part = f"{article(name(actor))} {does}"
+        action = actor.action.kind if actor.action and acting(actor) else None
+        does = DOES[action][0].removeprefix("{it}") if action else " appears"
+        seen = Look(actor.colour, actor.shape)
+        told = article(name(actor)).split()[0]
+        part = Piece(f" {told}"), Piece(f" {name(actor)}", seen), Piece(does, seen)
         if actor.end - actor.start >= LEAST_VISIBLE and part not in parts:
             parts.append(part)
     if not parts:
-        return "Nothing happens."
-    told = parts[:most]
-    sentence = ", ".join(told[:-1]) + (" and " if len(told) > 1 else "") + told[-1]
-    return sentence[0].upper() + sentence[1:] + "."
+        return (Piece("Nothing happens."),)
+    (opening, *rest), *others = parts[:most]
+    said = [Piece(opening.text.strip().capitalize()), *rest]
+    for other in others:
+        said += [Piece(" and" if other is others[-1] else ","), *other]
+    return (*said, Piece("."))
 
 
 def section_query(script: Script, start: float, end: float) -> Query:
@@ -257,5 +282,5 @@ def sample_sentences(scripts: int = 300) -> Iterator[str]:
         queries += [section_query(script, 5.0, 20.0), overview_query(script)]
         for query in filter(None, queries):
             yield query.prompt.before + query.prompt.query + query.prompt.after
-            yield query.short or query.answer or spans_text(query.spans)
+            yield query.answer or spans_text(query.spans)
     yield from ("user\n", "assistant\n", "<0.5 seconds>") * scripts

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from transformers import Qwen3VLConfig
 
 FRAME_PIXELS = WIDTH * HEIGHT  # the one frame size the tower learns: 160 x 96, 15 tokens a step
+EMBEDDING_RMS = 0.5  # of words, and so of vision tokens; far above what a new layer adds to them
 SEED = 20_261  # seeds the weights; script seeds count up from each stage's own base
 
 
@@ -32,67 +33,35 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """What is asked of one clip. locates: events to find; asks: family of each question; tell: probability of
-    a section or overview; ask_weight: weight of the answers to questions in the loss, all else has 1;
-    sentences: whether answers say again what was asked for."""
+    """What is asked of one clip. locates: events to find, of which a share of `absent` never happens and a
+    share of `written` is answered in words too; asks: family of each question; tell: probability of a section
+    or overview; found_weight: weight in the loss of tokens that tell what was found, all else has 1."""
 
-    locates: int
-    asks: tuple[str, ...]
-    tell: float
-    ask_weight: float
-    sentences: bool = False
+    locates: int = 7
+    absent: float = 0.25
+    written: float = 0.15
+    asks: tuple[str, ...] = ("what", *["colour"] * 3, *["which"] * 3, *["count"] * 4)
+    tell: float = 0.4
+    found_weight: float = 3.0
 
 
 PERCEPTION = Stage("perception", 1200, batch=64, lr=2.5e-3, first_seed=0, horizon=2200, cooldown=300)
-TIME = Stage("time", 800, batch=8, lr=1.2e-3, first_seed=300_000, horizon=5000, cooldown=1)
-ANSWERS = Stage("answers", 800, batch=8, lr=1.1e-3, first_seed=400_000, horizon=3000, cooldown=1, warmup=30)
-DETAILS = Stage("details", 600, batch=8, lr=1.2e-3, first_seed=500_000, horizon=3000, cooldown=1, warmup=30)
-LOOKUP = Stage("lookup", 400, batch=8, lr=1.2e-3, first_seed=600_000, horizon=3000, cooldown=1, warmup=30)
-SENTENCES = Stage(
-    "sentences", 600, batch=8, lr=1.2e-3, first_seed=700_000, horizon=3000, cooldown=1, warmup=30
-)
-NAMES = Stage("names", 500, batch=8, lr=1.2e-3, first_seed=720_000, horizon=3000, cooldown=200, warmup=30)
+TIME = Stage("time", 3100, batch=8, lr=1.2e-3, first_seed=300_000, horizon=4000, cooldown=400)
 GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, cooldown=50, warmup=20)
 
-TIME_MIX = Mix(8, ("what", "colour", "which", "count", "count"), tell=1.0, ask_weight=1.0)
-ANSWERS_MIX = Mix(6, ("what", "colour", "which", "count") * 3, tell=0.4, ask_weight=4.0)
-DETAILS_MIX = Mix(5, ("what", *["colour"] * 5, *["which"] * 3, *["count"] * 4), tell=0.2, ask_weight=4.0)
-SENTENCES_MIX = Mix(5, ("what", *["colour"] * 4, *["which"] * 4, *["count"] * 4), 0.2, 4.0, sentences=True)
-
-STEPS_AN_UPDATE = 96
-TIME_LENGTHS = (16, 20, 24, 32)  # steps a clip, in turn
-SHORT_LENGTHS = (12, 16, 20, 24)
-ALL_LENGTHS = (16, 24, 32, 48, 64)
+TIME_MIX = Mix()
+LOOKS_WEIGHT = 1.0  # of the two losses on where words look
+STEPS_AN_UPDATE = 64
+SHORT_LENGTHS, SHORT_FOR = (12, 16), 500  # steps a clip, in turn, for the first updates
+LENGTHS = (16, 24, 32, 48, 64)
+LONG_LENGTHS, LONG_FROM = (32, 64, 96, 128), 2400  # at last also what two minutes take
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
-    """One stage of learning from clips. lengths: steps a clip, update by update in turn; `short` instead for
-    the first `short_for` updates. lookup, names: weights of the two losses on where to look."""
-
-    stage: Stage
-    mix: Mix
-    lengths: tuple[int, ...]
-    short: tuple[int, ...] = SHORT_LENGTHS
-    short_for: int = 0
-    lookup: float = 0.0
-    names: float = 0.0
-
-    def clips(self, update: int) -> tuple[int, int]:
-        """(steps a clip, clips) of an update: about STEPS_AN_UPDATE steps in all."""
-        lengths = self.short if update < self.short_for else self.lengths
-        steps = lengths[update % len(lengths)]
-        return steps, max(1, min(self.stage.batch, STEPS_AN_UPDATE // steps))
-
-
-COURSES = (
-    Course(TIME, TIME_MIX, TIME_LENGTHS, short=(12,), short_for=330),
-    Course(ANSWERS, ANSWERS_MIX, ALL_LENGTHS),
-    Course(DETAILS, DETAILS_MIX, SHORT_LENGTHS),
-    Course(LOOKUP, DETAILS_MIX, ALL_LENGTHS, short_for=300, lookup=0.5),
-    Course(SENTENCES, SENTENCES_MIX, ALL_LENGTHS, short_for=300, lookup=1.0),
-    Course(NAMES, SENTENCES_MIX, ALL_LENGTHS, short_for=200, lookup=1.0, names=1.0),
-)
+def clips_of(update: int) -> tuple[int, int]:
+    """(steps a clip, clips) of an update of the time stage: one clip, or as many as make STEPS_AN_UPDATE."""
+    lengths = SHORT_LENGTHS if update < SHORT_FOR else LENGTHS if update < LONG_FROM else LONG_LENGTHS
+    steps = lengths[update % len(lengths)]
+    return steps, max(1, min(TIME.batch, STEPS_AN_UPDATE // steps))
 
 
 def network_config() -> Qwen3VLConfig:
@@ -112,7 +81,7 @@ def network_config() -> Qwen3VLConfig:
             "max_position_embeddings": 65_536,
             "rope_parameters": {
                 "rope_type": "default",
-                "rope_theta": 100_000.0,
+                "rope_theta": 5_000_000.0,
                 "mrope_section": [12, 10, 10],
                 "mrope_interleaved": True,
             },

@@ -1,4 +1,4 @@
-"""Stages 2 and 3: the language model and the head learn what happens when, many questions a clip."""
+"""Stage 2: the language model and the head learn what happens when, many questions a clip."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qvl_cli.align.network import HeadNetwork, HeadShape
-from qvl_cli.tiny.clips import IGNORE, Clip
+from qvl_cli.align.training import head_loss
+from qvl_cli.tiny.clips import Clip
 from qvl_cli.tiny.lookup import (
     ANSWER_HEAD,
     ANSWER_LAYER,
@@ -21,28 +22,31 @@ from qvl_cli.tiny.lookup import (
     lookup_loss,
 )
 from qvl_cli.tiny.network import encode_steps
+from qvl_cli.tiny.perception import IGNORE
+from qvl_cli.tiny.recipe import EMBEDDING_RMS
 from qvl_cli.tiny.world import ACTIONS, COLOUR_NAMES, SHAPES
 
 
 class StepSummary(nn.Module):
-    """Which kinds and actions each step shows, read off its last token; used in training only. It makes the
-    step's state say everything a later query may ask for."""
+    """Which kinds each step shows and what they do, read off its last token; used in training only. It makes
+    the step's state say everything a later query may ask for."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(hidden)
-        self.output = nn.Linear(hidden, len(COLOUR_NAMES) * len(SHAPES) + len(ACTIONS))
+        self.output = nn.Linear(hidden, len(COLOUR_NAMES) * len(SHAPES) * (1 + len(ACTIONS)))
+        nn.init.constant_(self.output.bias, -4.0)  # almost nothing of all this shows in a step
 
-    def loss(self, states: Tensor, present: Tensor) -> tuple[Tensor, float]:
-        """states [n, hidden], present [n, kinds + actions] -> loss, recall of what is present at 0.5."""
-        logits = self.output(self.norm(states))
+    def loss(self, states: Tensor, present: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """states [n, hidden], present [n, kinds, 1 + actions] -> loss, recall at 0.5 of kinds and of acts."""
+        logits = self.output(self.norm(states)).view(present.shape)
         weight = 1.0 + 3.0 * present
-        loss = F.binary_cross_entropy_with_logits(logits, present, weight=weight, reduction="sum") / len(
-            states
-        )
-        kinds = len(COLOUR_NAMES) * len(SHAPES)
-        shown = present[:, :kinds] > 0
-        return loss, (logits[:, :kinds][shown] > 0).float().mean().item()
+        loss = F.binary_cross_entropy_with_logits(logits, present, weight=weight, reduction="sum")
+        found, shown = logits > 0, present > 0
+        return loss / len(states), {
+            "kinds": found[..., 0][shown[..., 0]].float().mean().item(),
+            "acts": found[..., 1:][shown[..., 1:]].float().mean().item(),
+        }
 
 
 class TimeStage(nn.Module):
@@ -52,12 +56,11 @@ class TimeStage(nn.Module):
         super().__init__()
         hidden = network.config.text_config.hidden_size
         self.language = network.model.language_model
-        self.taps = network.model.visual.deepstack_merger_list
         self.head = HeadNetwork(HeadShape(hidden))
         self.summary = StepSummary(hidden)
 
     def modules_by_name(self) -> dict[str, nn.Module]:
-        return {"language": self.language, "taps": self.taps, "head": self.head, "summary": self.summary}
+        return {"language": self.language, "head": self.head, "summary": self.summary}
 
 
 def block_mask(blocks: Tensor) -> Tensor:
@@ -79,7 +82,8 @@ def run_language(network: Any, stage: TimeStage, clips: list[Clip]) -> Tensor:
     axes = ([[p[axis] for p in c.sequence.positions] for c in clips] for axis in range(3))
     positions = torch.stack([_padded(rows, 0, device) for rows in axes])
     frames = torch.from_numpy(np.concatenate([c.frames for c in clips])).to(device)
-    tokens, taps = encode_steps(network.model.visual, frames, tower_learns=False)
+    with torch.no_grad():
+        tokens, taps = encode_steps(network.model.visual, frames)
     visual = ids == network.config.video_token_id
     embedded = stage.language.embed_tokens(ids)
     hidden: Tensor = stage.language(
@@ -99,10 +103,10 @@ def _padded(rows: Sequence[Sequence[float]], fill: int, device: torch.device) ->
 
 
 def time_loss(
-    network: Any, stage: TimeStage, clips: list[Clip], lookup: float = 0.0, names: float = 0.0
+    network: Any, stage: TimeStage, clips: list[Clip], looks: float = 0.0
 ) -> tuple[Tensor, dict[str, float]]:
     """Answer tokens + alignment head + step summary on one batch of clips with equally many steps, and with
-    `lookup` or `names` > 0, at these weights, where the answers and the names in them look."""
+    `looks` > 0, at this weight, where words and answers look."""
     early = stage.language.layers[NAME_LAYER].self_attn
     late = stage.language.layers[ANSWER_LAYER].self_attn
     with attention_inputs(early) as seen_early, attention_inputs(late) as seen_late:
@@ -119,19 +123,20 @@ def time_loss(
     ends = torch.tensor([c.ends for c in clips], device=device)
     steps = hidden[torch.arange(len(clips), device=device)[:, None], ends]
     present = torch.from_numpy(np.concatenate([c.present for c in clips])).to(device)
-    summary_loss, figures["kinds"] = stage.summary.loss(steps.flatten(0, 1), present)
-    head_loss, head_figures = _head_loss(stage.head, hidden, steps, clips)
-    loss = answer_loss + head_loss + 0.3 * summary_loss
-    if lookup:
-        looked, figures["looks"] = lookup_loss(late, seen_late, clips, ANSWER_HEAD, lambda each: each.rows)
-        loss = loss + lookup * looked
-    if names:
-        looked, figures["names"] = lookup_loss(early, seen_early, clips, NAME_HEAD, lambda each: each.names)
-        loss = loss + names * looked
+    summary_loss, summary_figures = stage.summary.loss(steps.flatten(0, 1), present)
+    aligned, head_figures = _head_loss(stage.head, hidden, steps, clips)
+    loss = answer_loss + aligned + 0.3 * summary_loss
+    if looks:
+        named, figures["names"] = lookup_loss(early, seen_early, clips, NAME_HEAD, [c.names for c in clips])
+        proved, figures["looks"] = lookup_loss(
+            late, seen_late, clips, ANSWER_HEAD, [c.answers for c in clips]
+        )
+        loss = loss + looks * (named + proved)
     return loss, {
         "answer_loss": answer_loss.item(),
-        "head_loss": head_loss.item(),
+        "head_loss": aligned.item(),
         **figures,
+        **summary_figures,
         **head_figures,
     }
 
@@ -156,34 +161,18 @@ def _head_loss(
     durations = torch.from_numpy(np.stack([c.durations for c in clips])).to(device)
     asked = given.any(-1)
     given = given | ~asked[..., None]
-    scores, truth = head(steps, query, given, durations)[asked], truth[asked]
-    inside, first, last = truth[..., 0], truth[..., 1], truth[..., 2]
-    loss = F.binary_cross_entropy_with_logits(scores[..., 0], inside, weight=1 + 2 * inside)
-    weights = 1 + 6 * truth[..., 1:3]
-    loss = loss + 2 * F.binary_cross_entropy_with_logits(scores[..., 1:3], truth[..., 1:3], weight=weights)
-    offsets = (
-        (scores[..., 3] - truth[..., 3]).abs()[first > 0],
-        (scores[..., 4] - truth[..., 4]).abs()[last > 0],
-    )
-    loss = loss + 0.5 * torch.cat(offsets).mean()
-    chosen, wanted = scores[..., 0] > 0, inside > 0.5
-    some = wanted.any(-1)
-    overlap = (chosen & wanted).sum(-1) / (chosen | wanted).sum(-1).clamp_min(1)
-    return loss, {
-        "iou": overlap[some].mean().item(),
-        "absent": (~chosen.any(-1))[~some].float().mean().item(),
-        "offset": torch.cat(offsets).mean().item(),
-    }
+    return head_loss(head(steps, query, given, durations)[asked], truth[asked])
 
 
 def scale_vision(network: Any, frames: Tensor) -> None:
-    """Bring merged tokens and taps to an RMS the language model can work with: perception alone leaves
-    their scale arbitrary, and a residual stream far above its layers' outputs hardly learns."""
+    """Bring merged tokens to the RMS of words, taps to half of it: perception leaves their scale arbitrary,
+    and a tap far above what it is added to buries it for every later layer."""
     visual = network.model.visual
     with torch.no_grad():
         tokens, taps = encode_steps(visual, frames)
         mergers = [visual.merger, *visual.deepstack_merger_list]
-        for merger, output, rms in zip(mergers, [tokens, *taps], [0.5, *[0.2] * len(taps)], strict=True):
+        levels = [EMBEDDING_RMS, *[EMBEDDING_RMS / 2] * len(taps)]
+        for merger, output, rms in zip(mergers, [tokens, *taps], levels, strict=True):
             factor = rms / output.square().mean().sqrt()
             merger.linear_fc2.weight *= factor
             merger.linear_fc2.bias *= factor

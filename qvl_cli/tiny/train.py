@@ -20,7 +20,7 @@ from qvl_cli.tiny.clips import clip_batch
 from qvl_cli.tiny.export import export_checkpoint, export_head
 from qvl_cli.tiny.gate import train_gate
 from qvl_cli.tiny.network import encode_steps
-from qvl_cli.tiny.perception import DenseHeads, PerceptionBatch, perception_batch
+from qvl_cli.tiny.perception import AXES, PerceptionBatch, WordReader, perception_batch
 from qvl_cli.tiny.timing import TimeStage, scale_vision, time_loss
 from qvl_cli.tiny.trainer import run_stage
 
@@ -32,39 +32,48 @@ def new_network() -> Any:
     from transformers import Qwen3VLForConditionalGeneration
 
     torch.manual_seed(recipe.SEED)
-    return Qwen3VLForConditionalGeneration(recipe.network_config()).train()
+    network = Qwen3VLForConditionalGeneration(recipe.network_config()).train()
+    language = network.model.language_model
+    with torch.no_grad():
+        words = language.embed_tokens.weight
+        words *= recipe.EMBEDDING_RMS / words.square().mean().sqrt()
+        # tied to the words: logits start as small as they would with small words
+        language.norm.weight.fill_(0.04 / recipe.EMBEDDING_RMS)
+    return network
 
 
 def train_perception(run: Path, network: Any, device: torch.device) -> None:
     visual = network.model.visual
-    heads = DenseHeads(network.config.text_config.hidden_size).to(device)
+    embeddings = network.get_input_embeddings().weight
+    reader, tap_reader = WordReader(embeddings).to(device), WordReader(embeddings).to(device)
 
     def loss_of(batch: PerceptionBatch) -> tuple[Tensor, dict[str, float]]:
-        tokens, _ = encode_steps(visual, torch.from_numpy(batch.frames).to(device))
+        tokens, (tap,) = encode_steps(visual, torch.from_numpy(batch.frames).to(device))
         labels = torch.from_numpy(batch.labels).to(device)
-        loss, right = heads.loss(tokens, labels)
-        return loss, dict(zip(("shape", "colour", "action"), right, strict=True))
+        loss, right = reader.loss(tokens, labels)
+        tap_loss, tap_right = tap_reader.loss(tap, labels)
+        figures = dict(zip(AXES, right, strict=True))
+        figures |= {f"tap_{axis}": share for axis, share in zip(AXES, tap_right, strict=True)}
+        return loss + 0.3 * tap_loss, figures
 
     stage = recipe.PERCEPTION
-    run_stage(
-        stage, run, {"visual": visual, "heads": heads}, lambda u: perception_batch(u, stage.batch), loss_of
-    )
+    parts = {"visual": visual, "reader": reader, "tap_reader": tap_reader}
+    run_stage(stage, run, parts, lambda u: perception_batch(u, stage.batch), loss_of)
 
 
 def train_time(run: Path, network: Any, device: torch.device) -> TimeStage:
-    """The language model and the head, on a tower that perception has taught; then more questions."""
+    """The language model and the head, on a tower that perception has taught."""
     torch.manual_seed(recipe.SEED + 1)
     parts = TimeStage(network).to(device)
     still = perception_batch(0, 32).frames
     scale_vision(network, torch.from_numpy(still).to(device))
-    for course in recipe.COURSES:
-        run_stage(
-            course.stage,
-            run,
-            parts.modules_by_name(),
-            partial(clip_batch, course),
-            partial(time_loss, network, parts, lookup=course.lookup, names=course.names),
-        )
+    run_stage(
+        recipe.TIME,
+        run,
+        parts.modules_by_name(),
+        clip_batch,
+        partial(time_loss, network, parts, looks=recipe.LOOKS_WEIGHT),
+    )
     return parts
 
 

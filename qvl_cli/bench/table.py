@@ -1,0 +1,10 @@
+"""Every benchmark, by name. Rows start nothing heavy: what is measured runs in children."""
+
+from __future__ import annotations
+
+from qvl_cli.bench import decode, index, sampling, startup, stream
+from qvl_cli.bench.row import Bench
+
+BENCHES: dict[str, Bench] = {
+    row.name: row for row in (decode.BENCH, index.BENCH, sampling.BENCH, startup.BENCH, stream.BENCH)
+}

@@ -1,0 +1,167 @@
+"""The full policy, and the base of the others: everything watched stays in the arena, rotated in place."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from torch import Tensor
+
+from qvl_cli.cache.arena import ArenaCache
+from qvl_cli.cache.blocks import Block
+from qvl_cli.cache.trail import Trail, Watched
+from qvl_cli.model.load import LoadedModel
+from qvl_cli.model.preprocess import text_positions
+from qvl_cli.model.rope import Rotary
+from qvl_cli.sampling import Step
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """The user's own words as the model reads them, for choosing what to show it.
+
+    states: float32 [tokens, hidden], final-norm hidden states; keys: [layers, kv_heads, tokens, head_dim],
+    without rotation.
+    """
+
+    states: Tensor
+    keys: Tensor
+
+
+class Memory:
+    """What a session keeps of what it watched, and where the next token goes: here, everything.
+
+    cache: what the model reads and appends to: the template's prefix, then a run of consecutive steps, then
+    maybe text. position: of the next token. trail: of all steps, also those no longer in the cache.
+    """
+
+    selects = False  # what a question sees depends on the question
+
+    def __init__(self, model: LoadedModel, reserve: int = 0) -> None:
+        """reserve: tokens to make room for at once."""
+        self._model = model
+        self.cache = ArenaCache(model.spec.layers, reserve)
+        self.position = 0
+        self.trail = Trail(model.spec.hidden_size, model.device)
+        self.rotary = Rotary.of(model)
+        self._block_steps = model.spec.block_steps
+        # Steps from `_first` on lie in the cache from token `_place` and position `_base` on.
+        self._first = self._place = self._base = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the model sees."""
+        return self.cache.length
+
+    def begin(self) -> None:
+        """The prefix is in the cache; steps follow."""
+        self._place, self._base = self.cache.length, self.position
+
+    def room(self, step: Step) -> int | None:
+        """How many steps, `step` the first, one forward may take; None: any number.
+
+        Called before they are run. What they must not see leaves the cache here.
+        """
+        return None
+
+    def add(self, watched: Sequence[Watched], features: Tensor, vision_means: Tensor, position: int) -> None:
+        """Steps whose keys and values the cache has just got; `position` follows them."""
+        self.trail.add(watched, features, vision_means)
+        self.position = position
+
+    def blocks(self, start: int = 0, tail: bool = False) -> Iterator[Block]:
+        """The whole blocks from number `start` on, in order; with `tail` also the unfinished last one."""
+        size, end = self._block_steps, len(self.trail)
+        for number in range(start, -(-end // size) if tail else end // size):
+            yield self.block(number)
+
+    def block(self, number: int) -> Block:
+        """One block, its keys and values copied out of the cache. Raises ValueError where it has left it."""
+        first = number * self._block_steps
+        return self.cut(first, min(first + self._block_steps, len(self.trail)))
+
+    def cut(self, first: int, last: int) -> Block:
+        """Steps [first, last) out of the cache."""
+        if first < self._first:
+            raise ValueError(f"step {first} has left the cache: take blocks before they are evicted")
+        trail = self.trail
+        place = self._place + trail.tokens(self._first, first)
+        base = self._base + trail.advance(self._first, first)
+        keys, values = self.cache.states(place, place + trail.tokens(first, last))
+        positions = trail.positions(first, last)
+        return self._described(first, last, self.rotary.rotate(keys, -(positions + base)), values)
+
+    def _described(self, first: int, last: int, keys: Tensor, values: Tensor) -> Block:
+        """The block of steps [first, last), whose keys without rotation and values these are."""
+        trail = self.trail
+        watched = trail.watched[first:last]
+        return Block(
+            first=first,
+            steps=tuple(trail.steps[first:last]),
+            lengths=tuple(each.tokens for each in watched),
+            advances=tuple(each.advance for each in watched),
+            keys=keys,
+            values=values,
+            positions=trail.positions(first, last),
+            features=trail.features.view()[first:last],
+            vision_means=trail.vision_means.view()[first:last],
+        )
+
+    def text_keys(self, place: int, count: int) -> Tensor:
+        """Keys of `count` text tokens from token `place` on, behind everything watched, without rotation:
+        [layers, kv_heads, count, head_dim]."""
+        keys, _ = self.cache.states(place, place + count)
+        first = self.position - (self.cache.length - place)
+        return self.rotary.rotate(keys, -text_positions(count, first))
+
+    def recall(self, question: Question) -> Memory:
+        """A memory to read the question with."""
+        return self.fork()
+
+    def focus(self, first: int, last: int) -> Memory:
+        """A memory to read about steps [first, last) with."""
+        return self.fork()
+
+    def views(self) -> list[range]:
+        """The steps that `focus` can show, as ranges that can be shown at once."""
+        return [range(len(self.trail))]
+
+    def restore(self, blocks: Sequence[Block]) -> None:
+        """As if the steps of `blocks` had just been watched; nothing else has been yet."""
+        for block in blocks:
+            self.append(block)
+            self._remember(block)
+
+    def settle(self, blocks: Sequence[Block]) -> None:
+        """Put `blocks`, the last ones in the cache, into their places again: bit for bit what `restore` would
+        put there. Taking a rotation off and putting it on again rounds.
+        """
+        if blocks:
+            first = blocks[0].first
+            self.cache.shorten(self._place + self.trail.tokens(self._first, first))
+            self.position = self._base + self.trail.advance(self._first, first)
+            for block in blocks:
+                self.append(block)
+
+    def append(self, block: Block) -> None:
+        """Put a block behind everything in the cache, wherever it was before."""
+        keys = block.keys.to(self.rotary.axes.device)
+        self.cache.extend(self.rotary.rotate(keys, block.positions + self.position), block.values)
+        self.position += block.advance
+
+    def _remember(self, block: Block) -> None:
+        device = self.rotary.axes.device
+        vectors = (block.features.to(device), block.vision_means.to(device))
+        self.trail.add(block.watched(), *vectors)
+
+    def fork(self) -> Self:
+        """A memory with the same past, sharing its tensors, and a future of its own."""
+        twin = copy.copy(self)
+        twin.cache, twin.trail = self.cache.fork(), self.trail.copy()
+        return twin
+
+    def release(self) -> None:
+        """Let the cache go now; the memory must not be used after this."""
+        self.cache.release()

@@ -1,0 +1,157 @@
+"""The retrieve policy: watched through a window, every block kept elsewhere, a question sees those it needs.
+
+The blocks a question is shown lie next to the sinks in the order of time, the gaps between them closed. Their
+keys are exactly what they would be there; what the blocks had seen when they were watched stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from qvl_cli.budget import turn_tokens
+from qvl_cli.cache.blocks import Block
+from qvl_cli.cache.codes import Codes
+from qvl_cli.cache.full import Memory, Question
+from qvl_cli.cache.packed import Kept, PackedBlock
+from qvl_cli.cache.trail import Watched
+from qvl_cli.cache.window import WindowMemory
+from qvl_cli.memory import MemorySettings
+from qvl_cli.model.load import LoadedModel
+from qvl_cli.timeline import TimeSpan
+
+# (features [steps, hidden], query states [tokens, hidden], intervals of the steps) -> [steps], more is better
+Relevance = Callable[[Tensor, Tensor, Sequence[TimeSpan]], Tensor]
+# Takes a finished block off the device; what it returns is the block as it is kept (RAM, a mapped file).
+Keep = Callable[[Kept], Kept]
+
+
+def in_ram(block: Kept) -> Kept:
+    return block.on_cpu()
+
+
+class RetrieveMemory(WindowMemory):
+    """relevance: how much each step has to do with a question; None: by the likeness of keys."""
+
+    selects = True
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        settings: MemorySettings,
+        reserve: int = 0,
+        relevance: Relevance | None = None,
+        keep: Keep = in_ram,
+    ) -> None:
+        super().__init__(model, replace(settings, positions="shrink"), reserve)
+        self._relevance, self._keep = relevance, keep
+        self._prefix: tuple[Tensor, Tensor] | None = None
+        # Keys and values of each whole block. What the trail has anyway is not held twice: small things among
+        # large ones that come and go would split the heap.
+        self._kept: list[tuple[Tensor | Codes, Tensor | Codes]] = []
+        self._mean_keys: dict[int, Tensor] = {}
+
+    def begin(self) -> None:
+        super().begin()
+        self._prefix = self.cache.states(0, self.cache.length)
+
+    def add(self, watched: Sequence[Watched], features: Tensor, vision_means: Tensor, position: int) -> None:
+        super().add(watched, features, vision_means, position)
+        end = len(self.trail)
+        if end % self._block_steps == 0:  # `room` let no more steps in than one block has
+            block, kind = self.cut(end - self._block_steps, end), self._settings.kv
+            kept = self._keep(block if kind == "none" else PackedBlock.of(block, kind))
+            self._kept.append((kept.keys, kept.values))
+
+    def restore(self, blocks: Sequence[Block]) -> None:
+        super().restore(blocks)
+        self._kept = [(each.keys, each.values) for each in blocks if len(each.steps) == self._block_steps]
+
+    def block(self, number: int) -> Block:
+        if number >= len(self._kept):
+            return super().block(number)
+        dtype, first = self._model.dtype, number * self._block_steps
+        keys, values = (
+            each.unpack(dtype) if isinstance(each, Codes) else each for each in self._kept[number]
+        )
+        return self._described(first, first + self._block_steps, keys, values)
+
+    def recall(self, question: Question) -> Memory:
+        blocks = -(-len(self.trail) // self._block_steps)
+        count = self._settings.picked(blocks)
+        if count == blocks or not len(question.states):
+            return self._shown(_spread(range(blocks), count))
+        scores = self._relevances(question) if self._relevance else self._likenesses(question)
+        return self._shown(scores.topk(count).indices.tolist())
+
+    def focus(self, first: int, last: int) -> Memory:
+        """As many blocks of steps [first, last) as a question may see, evenly spread."""
+        size = self._block_steps
+        inside = range(first // size, -(-last // size))
+        return self._shown(_spread(inside, self._settings.picked(-(-len(self.trail) // size))))
+
+    def views(self) -> list[range]:
+        count, size = len(self.trail), self._block_steps
+        at_once = max(self._settings.picked(-(-count // size)), 1) * size
+        return [range(first, min(first + at_once, count)) for first in range(0, count, at_once)]
+
+    def fork(self) -> Self:
+        twin = super().fork()
+        twin._kept, twin._mean_keys = list(self._kept), dict(self._mean_keys)
+        return twin
+
+    def _relevances(self, question: Question) -> Tensor:
+        """[blocks]: the score of each block's best step."""
+        assert self._relevance is not None
+        intervals = [step.interval for step in self.trail.steps]
+        scores = self._relevance(self.trail.features.view(), question.states, intervals).float().cpu()
+        size = self._block_steps
+        return torch.stack([scores[first : first + size].max() for first in range(0, len(scores), size)])
+
+    def _likenesses(self, question: Question) -> Tensor:
+        """[blocks]: cosine between the mean key of each block and the question's, averaged over layers and
+        heads, what all blocks share taken off."""
+        for number in range(len(self._mean_keys), len(self._kept)):
+            self._mean_keys[number] = _mean_key(self.block(number).keys)
+        means = [self._mean_keys[number] for number in range(len(self._kept))]
+        means += [_mean_key(block.keys) for block in self.blocks(len(means), tail=True)]
+        each = torch.stack(means)  # [blocks, layers, kv_heads, head_dim]
+        shared = each.mean(dim=0)
+        wanted = _mean_key(question.keys) - shared
+        return torch.nn.functional.cosine_similarity(each - shared, wanted[None], dim=-1).mean(dim=(1, 2))
+
+    def _shown(self, numbers: Iterable[int]) -> Memory:
+        """Prefix, sinks and the blocks of these numbers behind one another."""
+        assert self._prefix is not None
+        parts = list(self._parts(set(numbers)))
+        prefix = self._prefix[0].shape[2]
+        tokens = prefix + sum(part.tokens for part in parts)
+        shown = Memory(self._model, tokens + turn_tokens(self._model.spec))
+        shown.cache.extend(*self._prefix)
+        shown.position = prefix
+        for part in parts:
+            shown.append(part)
+        shown.trail = self.trail.copy()
+        shown._first = len(self.trail)  # what it holds are not the steps of the trail: no block can be cut
+        return shown
+
+    def _parts(self, numbers: set[int]) -> Iterator[Block]:
+        sinks, size = min(self._settings.sinks, len(self.trail)), self._block_steps
+        for number in sorted(numbers | set(range(-(-sinks // size)))):
+            block = self.block(number)
+            yield block if number in numbers else block.part(0, min(sinks - block.first, len(block.steps)))
+
+
+def _spread(numbers: Sequence[int], count: int) -> list[int]:
+    """`count` of the numbers, or all where there are no more, evenly spread."""
+    count = min(count, len(numbers))
+    return [numbers[(2 * i + 1) * len(numbers) // (2 * count)] for i in range(count)]
+
+
+def _mean_key(keys: Tensor) -> Tensor:
+    """[layers, kv_heads, tokens, head_dim] without rotation -> float32 [layers, kv_heads, head_dim]."""
+    return keys.float().mean(dim=2).cpu()

@@ -1,0 +1,110 @@
+"""What is kept of every watched step, whatever the policy lets go: times, places and two vectors."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from qvl_cli.sampling import Step
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Watched:
+    """One step as the model has read it.
+
+    positions: int32 [3, tokens] on the CPU, from the step's own first position; advance: how far the step
+    moves the position of whatever follows.
+    """
+
+    step: Step
+    positions: Tensor
+    advance: int
+
+    @property
+    def tokens(self) -> int:
+        return self.positions.shape[1]
+
+
+class Rows:
+    """Vectors [n, width] that grow at the end without copying all of them each time."""
+
+    __slots__ = ("_buffer", "_length", "_owner")
+
+    def __init__(self, width: int, device: torch.device) -> None:
+        self._buffer = torch.empty((0, width), device=device)
+        self._length = 0
+        self._owner = True  # only one of the copies may write behind the common part
+
+    def extend(self, rows: Tensor) -> None:
+        end = self._length + len(rows)
+        if not self._owner or end > len(self._buffer):
+            fresh = self._buffer.new_empty((end + max(end // 4, 64), self._buffer.shape[1]))
+            fresh[: self._length] = self.view()
+            self._buffer, self._owner = fresh, True
+        self._buffer[self._length : end] = rows
+        self._length = end
+
+    def view(self) -> Tensor:
+        """All rows so far; what is appended later does not change it."""
+        return self._buffer[: self._length]
+
+    def copy(self) -> Rows:
+        twin = copy.copy(self)
+        twin._owner = False
+        return twin
+
+
+class Trail:
+    """The watched steps in order, and how many tokens and positions come before each (one more than steps).
+
+    features, vision_means: float32 [steps, hidden], as `StreamSession` gives them out.
+    """
+
+    def __init__(self, hidden: int, device: torch.device) -> None:
+        self.watched: list[Watched] = []
+        self.steps: list[Step] = []
+        self.features = Rows(hidden, device)
+        self.vision_means = Rows(hidden, device)
+        self._tokens_before = [0]
+        self._positions_before = [0]
+
+    def __len__(self) -> int:
+        return len(self.watched)
+
+    def add(self, watched: Iterable[Watched], features: Tensor, vision_means: Tensor) -> None:
+        for each in watched:
+            # Steps of one size whose times have as many digits share one tensor: hours of them stay small.
+            if self.watched and torch.equal(self.watched[-1].positions, each.positions):
+                each = replace(each, positions=self.watched[-1].positions)
+            self.watched.append(each)
+            self.steps.append(each.step)
+            self._tokens_before.append(self._tokens_before[-1] + each.tokens)
+            self._positions_before.append(self._positions_before[-1] + each.advance)
+        self.features.extend(features)
+        self.vision_means.extend(vision_means)
+
+    def copy(self) -> Trail:
+        twin = copy.copy(self)
+        twin.watched, twin.steps = list(self.watched), list(self.steps)
+        twin.features, twin.vision_means = self.features.copy(), self.vision_means.copy()
+        twin._tokens_before = list(self._tokens_before)
+        twin._positions_before = list(self._positions_before)
+        return twin
+
+    def tokens(self, first: int, last: int) -> int:
+        """Tokens of steps [first, last)."""
+        return self._tokens_before[last] - self._tokens_before[first]
+
+    def advance(self, first: int, last: int) -> int:
+        """Positions that steps [first, last) take."""
+        return self._positions_before[last] - self._positions_before[first]
+
+    def positions(self, first: int, last: int) -> Tensor:
+        """int32 [3, tokens] of steps [first, last), from the first one's own position."""
+        return torch.cat(
+            [self.watched[i].positions + self.advance(first, i) for i in range(first, last)], dim=1
+        )

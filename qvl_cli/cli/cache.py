@@ -1,0 +1,171 @@
+"""`qvl cache ls|show|rm|prune|verify|path`: what is saved of watched videos."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qvl_cli.cli.console import put, say
+from qvl_cli.config import load_config
+from qvl_cli.errors import EXIT_OK, QvlError, UsageError
+
+if TYPE_CHECKING:
+    from qvl_cli.cache.library import Entry, Library
+
+NAME = "cache"
+SCHEMA = "qvl.cache/1"
+
+Which = Annotated[str, typer.Argument(metavar="INDEX", help="Digits of its name, or the video.")]
+Format = Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json.")]
+Cap = Annotated[str | None, typer.Option("--cache-cap", metavar="SIZE", help="Most they may take. [10GiB]")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")]
+
+
+def build() -> typer.Typer:
+    """The commands as a group."""
+    group = typer.Typer(name=NAME, add_completion=False, rich_markup_mode=None, no_args_is_help=False)
+    group.callback(help="List, check and remove what is saved of watched videos.")(_group)
+    for command in (ls, show, rm, prune, verify, path):
+        group.command(command.__name__)(command)
+    return group
+
+
+def _group() -> None:
+    """Nothing of its own: the commands do the work."""
+
+
+def ls(format: Format = "txt", debug: Debug = False) -> int:
+    """List the saved indexes, the most recently used first."""
+    entries = _library().entries()
+    if _is_json(format):
+        put(_document(entries=[_described(each) for each in entries], bytes=sum(e.bytes for e in entries)))
+        return EXIT_OK
+    if entries:
+        put(f"{'INDEX':<12} {'SIZE':>10} {'STEPS':>6} {'STATE':<10} {'MODEL':<12} {'USED':<16} VIDEO\n")
+    for each in entries:
+        held = each.manifest
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.used))
+        steps, model, path = (held.steps, held.model, held.path) if held else ("-", "-", each.trouble)
+        put(f"{each.name:<12} {_mib(each.bytes):>10} {steps:>6} {each.state:<10} {model:<12} {used} {path}\n")
+    return EXIT_OK
+
+
+def show(index: Which, format: Format = "txt", debug: Debug = False) -> int:
+    """Show what one index holds, and everything it is bound to."""
+    described = _described(_library().find(index))
+    if _is_json(format):
+        put(_document(entry=described))
+    else:
+        bound = described.pop("bound_to", {})
+        shown = {**described, **{f"for {name}": value for name, value in bound.items()}}
+        put("".join(f"{key:<12} {value}\n" for key, value in shown.items() if value is not None))
+    return EXIT_OK
+
+
+def rm(
+    index: Annotated[list[str] | None, typer.Argument(metavar="INDEX...", help="Which ones.")] = None,
+    all: Annotated[bool, typer.Option("--all", help="Every index.")] = False,
+    debug: Debug = False,
+) -> int:
+    """Remove saved indexes."""
+    if bool(index) == all:
+        raise UsageError("which indexes?", "name them (`qvl cache ls`), or give --all")
+    library = _library()
+    entries = library.entries() if all else [library.find(each) for each in index or ()]
+    busy = [each.name for each in entries if not library.remove(each)]
+    if busy:
+        raise QvlError(f"in use by another qvl: {', '.join(busy)}", "try again when it has ended")
+    say(f"qvl: removed {_count(entries)}")
+    return EXIT_OK
+
+
+def prune(cap: Cap = None, debug: Debug = False) -> int:
+    """Remove the least recently used indexes until the cache fits its cap; damaged ones go first."""
+    from qvl_cli.cache.library import DEFAULT_CAP
+
+    limit = load_config({"cache_cap": cap}).count("cache_cap")
+    removed = _library().prune(DEFAULT_CAP if limit is None else limit)
+    say(f"qvl: removed {_count(removed)}")
+    return EXIT_OK
+
+
+def verify(
+    index: Annotated[str | None, typer.Argument(metavar="INDEX", help="Only this one.")] = None,
+    format: Format = "txt",
+    debug: Debug = False,
+) -> int:
+    """Read every byte of the indexes and compare it with its checksum; exit code 1 where one is damaged."""
+    from qvl_cli.cache.library import verify as troubles_of
+
+    as_json, library = _is_json(format), _library()
+    entries = library.entries() if index is None else [library.find(index)]
+    found = {each.name: troubles_of(each) for each in entries}
+    if as_json:
+        put(_document(entries=[{"name": name, "troubles": each} for name, each in found.items()]))
+    else:
+        put("".join(f"{name} {'; '.join(each) or 'ok'}\n" for name, each in found.items()))
+    damaged = [name for name, each in found.items() if each]
+    if damaged:
+        raise QvlError(f"{len(damaged)} of {_count(entries)} damaged", f"qvl cache rm {' '.join(damaged)}")
+    return EXIT_OK
+
+
+def path(debug: Debug = False) -> int:
+    """Print the folder the indexes are in (`QVL_CACHE_DIR`, or `cache_dir` in a settings file)."""
+    put(f"{_library().root}\n")
+    return EXIT_OK
+
+
+def _library() -> Library:
+    from qvl_cli.cache.library import Library
+    from qvl_cli.cache.place import cache_root
+
+    return Library(cache_root(load_config({})))
+
+
+def _is_json(format: str) -> bool:
+    if format not in ("txt", "json"):
+        raise UsageError(f"no format is called {format!r} here", "choose txt or json")
+    return format == "json"
+
+
+def _document(**content: Any) -> str:
+    return json.dumps({"schema": SCHEMA, **content}, ensure_ascii=False) + "\n"
+
+
+def _described(entry: Entry) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "name": entry.folder.name,
+        "state": entry.state,
+        "trouble": entry.trouble,
+        "bytes": entry.bytes,
+        "used": round(entry.used, 3),
+        "folder": str(entry.folder),
+    }
+    held = entry.manifest
+    if held is not None:
+        described |= {
+            "video": held.path,
+            "duration": float(held.duration),
+            "model": held.model,
+            "blocks": len(held.blocks),
+            "steps": held.steps,
+            "bound_to": {
+                **asdict(held.key),
+                "sampling": json.loads(held.key.sampling),
+                "memory": json.loads(held.key.memory),
+            },
+        }
+    return described
+
+
+def _count(entries: list[Entry]) -> str:
+    return "1 index" if len(entries) == 1 else f"{len(entries)} indexes"
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB"

@@ -1,0 +1,45 @@
+"""`qvl index FILE`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from qvl_cli.cli.console import Console, put
+from qvl_cli.cli.options import Options, VideoFile, takes_options
+from qvl_cli.errors import UsageError
+
+NAME = "index"
+_ANSWERING = ("aligner", "no_index", "format", "output", "fail_empty", "show_thinking")
+
+
+def _index(
+    file: VideoFile,
+    options: Options,
+    format: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json.")] = "txt",
+) -> int:
+    """Watch a video and save it: later questions about it take seconds."""
+    if format not in ("txt", "json"):
+        raise UsageError(f"no format is called {format!r} here", "choose txt or json")
+    config = options.config()
+    from qvl_cli.indexing import index
+    from qvl_cli.request import make_request
+
+    console = Console(config.switch("quiet"))
+    request = make_request("index", file, "", config, options.start, options.end)
+    try:
+        report = index(replace(request, aligner="auto"), console)
+    finally:
+        console.close()
+    if format == "json":
+        put(json.dumps(report.to_dict(), ensure_ascii=False) + "\n")
+    else:
+        done = "was there already" if report.state == "used" else f"in {report.watch_s:.1f} s"
+        put(f"{report.name[:12]}  {report.steps} steps, {report.bytes / 2**20:,.1f} MiB, {done}\n")
+    return report.exit_code
+
+
+command = takes_options(_index, without=_ANSWERING)

@@ -1,0 +1,95 @@
+"""What the `drawn` suite asks of each video: everything follows from the video's seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from qvl_cli.errors import UsageError
+from qvl_cli.evals.annotations import Query as TimedQuery
+from qvl_cli.tiny.questions import Query, ask_query, locate_query
+from qvl_cli.tiny.world import TRAINING_SEEDS, Script, rng_for, write_script
+
+FAMILIES = ("what", "colour", "which", "count")
+SHORTEST, LONGEST = 30.0, 120.0  # seconds
+LOCATES, ABSENT, MANY = 4, 1, 1  # per video, besides one question of each family
+NEEDLES = 20  # per long video
+NEEDLE_RATE, NEEDLE_CRF = 10, 23
+_TRIES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One drawn video and what is asked of it. many: an event with several spans, where it has one."""
+
+    script: Script
+    rate: int
+    crf: int
+    locates: tuple[Query, ...]
+    absent: tuple[Query, ...]
+    asks: tuple[Query, ...]
+    many: tuple[Query, ...]
+
+    def queries(self, kind: str) -> list[TimedQuery]:
+        """`locates`, `absent`, `asks` or `many` as queries with true windows."""
+        asked: tuple[Query, ...] = getattr(self, kind)
+        video = str(self.script.seed)
+        return [
+            TimedQuery(
+                f"{video}/{kind}/{number}",
+                video,
+                query.prompt.query,
+                np.array(query.spans, float).reshape(-1, 2),
+                self.script.duration,
+            )
+            for number, query in enumerate(asked)
+        ]
+
+
+def write_case(seed: int) -> Case:
+    """Raises UsageError for a training seed."""
+    _refuse_training(seed)
+    rng, more = rng_for(seed, "case"), rng_for(seed, "many")
+    script = write_script(seed, float(rng.uniform(SHORTEST, LONGEST)))
+    return Case(
+        script,
+        int(rng.choice([10, 12, 25])),
+        int(rng.choice([18, 23, 28])),
+        _first(LOCATES, lambda: locate_query(script, rng, absent=0.0), lambda q: bool(q.spans)),
+        _first(ABSENT, lambda: locate_query(script, rng, absent=1.0), lambda q: not q.spans),
+        tuple(q for f in FAMILIES for q in _first(1, lambda f=f: ask_query(script, rng, f), lambda q: True)),  # type: ignore[misc]
+        _first(MANY, lambda: locate_query(script, more, absent=0.0), lambda q: len(q.spans) > 1),
+    )
+
+
+def write_needles(seed: int, seconds: float) -> Case:
+    """A long video and up to NEEDLES different events in it, each of which happens once.
+
+    Raises UsageError for a training seed.
+    """
+    _refuse_training(seed)
+    rng = rng_for(seed, "needles")
+    script = write_script(seed, seconds)
+    found: dict[str, Query] = {}
+    for _ in range(_TRIES * NEEDLES):
+        query = locate_query(script, rng, absent=0.0)
+        if query and len(query.spans) == 1 and len(found) < NEEDLES:
+            found.setdefault(query.prompt.query, query)
+    return Case(script, NEEDLE_RATE, NEEDLE_CRF, tuple(found.values()), (), (), ())
+
+
+def _first(
+    count: int, wanted: Callable[[], Query | None], good: Callable[[Query], bool]
+) -> tuple[Query, ...]:
+    """Up to `count` good ones among _TRIES draws."""
+    drawn = (query for _ in range(_TRIES) if (query := wanted()) and good(query))
+    return tuple(query for query, _ in zip(drawn, range(count), strict=False))
+
+
+def _refuse_training(seed: int) -> None:
+    if seed < TRAINING_SEEDS:
+        raise UsageError(
+            f"seed {seed} belongs to training", f"evaluate with seeds from {TRAINING_SEEDS:,} on"
+        )

@@ -1,0 +1,96 @@
+"""From what a run is about to the index it uses: its key, the plan made before, and the index itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qvl_cli import registry
+from qvl_cli.cache.library import Library
+from qvl_cli.cache.manifest import IndexKey, settings_text
+from qvl_cli.errors import QvlError, UsageError
+from qvl_cli.index.index import Index, NoIndex
+from qvl_cli.index.opening import Note
+from qvl_cli.index.settings import IndexSettings
+from qvl_cli.memory import MemorySettings
+from qvl_cli.registry import ModelSpec
+from qvl_cli.sampling import SamplePlan, SamplingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Which bits are watched: the sha256 of a video, the digest of the weights that watch, sampled how, with
+    which subtitles (a digest; empty: none)."""
+
+    video: str
+    weights: str
+    dtype: str
+    sampling: SamplingSettings
+    subtitles: str = ""
+
+    @staticmethod
+    def of(
+        video: str,
+        spec: ModelSpec,
+        dtype: object,
+        sampling: SamplingSettings,
+        settings: IndexSettings | None,
+        subtitles: str = "",
+    ) -> Subject | None:
+        """None where no index is wanted: naming all of the weights takes time."""
+        if settings is None:
+            return None
+        weights = registry.weights_digest(spec.folder, settings.root / "weights.json")
+        return Subject(video, weights, str(dtype).removeprefix("torch."), sampling, subtitles)
+
+    def key(self, memory: MemorySettings) -> IndexKey:
+        """memory: what the plan made of `auto`."""
+        if memory.policy == "full":
+            memory = MemorySettings("full")  # windows and choices mean nothing to it
+        return IndexKey(
+            video=self.video,
+            weights=self.weights,
+            sampling=settings_text(self.sampling),
+            memory=settings_text(memory),
+            dtype=self.dtype,
+            subtitles=self.subtitles,
+        )
+
+
+def saved_plan(subject: Subject | None, settings: IndexSettings | None) -> SamplePlan | None:
+    """The plan by which the same was watched before: the video need not be scanned again for it."""
+    if subject is None or settings is None:
+        return None
+    try:
+        return Library(settings.root).plan_for(subject.key(MemorySettings()))
+    except QvlError:  # no such folder for us: opening the index will say so
+        return None
+
+
+def open_index(
+    subject: Subject | None,
+    plan: SamplePlan,
+    memory: MemorySettings,
+    settings: IndexSettings | None,
+    note: Note,
+) -> Index | NoIndex:
+    """What is saved of this subject; locked. settings None: `--no-index`.
+
+    Raises QvlError where saving is insisted on and impossible.
+    """
+    if subject is None or settings is None:
+        return NoIndex(plan)
+    if why := unsavable(memory):
+        if settings.insist:
+            raise UsageError(f"no index can be saved: {why}", "leave the flag out")
+        note(f"nothing is saved for later questions: {why}")
+        return NoIndex(plan, "unsaved")
+    return Index(subject.key(memory), plan, settings, note)
+
+
+def unsavable(memory: MemorySettings) -> str | None:
+    """Why what is watched with this memory cannot be taken up by another run."""
+    if memory.kv != "none":
+        return f"blocks of --kv {memory.kv} are not stored"
+    if memory.policy == "window":
+        return "--memory window keeps no video"
+    return None

@@ -1,0 +1,84 @@
+"""Rotary positions of keys: put on, taken off, moved. What makes a cache block relocatable.
+
+The network rotates keys itself while it runs (transformers' Qwen3VLTextRotaryEmbedding); this is the same
+rotation for keys that are already in the cache. Angles are float64: at position 250,000 a float32 angle is
+0.03 off. YaRN's attention scale is a factor in the keys and stays there; rotations that depend on the length
+of the sequence are refused where a checkpoint is read (`registry.LENGTH_DEPENDENT_ROPE`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qvl_cli.model.load import LoadedModel
+
+
+def _interleaved(sections: Sequence[int]) -> list[int]:
+    """Qwen3-VL: T everywhere, but H on 1, 4, 7... and W on 2, 5, 8... as far as their sections go."""
+    axes = [0] * sum(sections)
+    for axis in (1, 2):
+        for place in range(axis, 3 * sections[axis], 3):
+            axes[place] = axis
+    return axes
+
+
+def _chunked(sections: Sequence[int]) -> list[int]:
+    """Qwen2-VL: all of T, then all of H, then all of W."""
+    return [axis for axis, count in enumerate(sections) for _ in range(count)]
+
+
+def _six_segment(sections: Sequence[int]) -> list[int]:
+    """T, H, W, T, H, W: each axis gets half of its section in the upper and half in the lower frequencies."""
+    halves = [count // 2 for count in sections]
+    rest = [count - half for count, half in zip(sections, halves, strict=True)]
+    return _chunked(rest) + _chunked(halves)
+
+
+# Which axis (0 T, 1 H, 2 W) each frequency follows, from `mrope_section`. Released weights: `interleaved`.
+LAYOUTS: dict[str, Callable[[Sequence[int]], list[int]]] = {
+    "interleaved": _interleaved,
+    "chunked": _chunked,
+    "six-segment": _six_segment,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rotary:
+    """frequencies: float64 [head_dim / 2], radians per position; axes: int64 [head_dim / 2], see LAYOUTS."""
+
+    frequencies: Tensor
+    axes: Tensor
+
+    @staticmethod
+    def of(model: LoadedModel, layout: str = "interleaved") -> Rotary:
+        """The rotation of a loaded checkpoint."""
+        rotary = model.network.model.language_model.rotary_emb
+        axes = torch.tensor(LAYOUTS[layout](rotary.mrope_section))
+        return Rotary(rotary.inv_freq.double().to(model.device), axes.to(model.device))
+
+    def rotate(self, keys: Tensor, positions: Tensor) -> Tensor:
+        """keys [..., n, head_dim] without rotation -> at positions [3, n]; a new tensor of the same dtype.
+
+        `rotate(keys, -positions)` takes the rotation off again.
+        """
+        return turn(keys, *self.turns(positions))
+
+    def shift(self, keys: Tensor, by: int) -> Tensor:
+        """Rotated keys [..., n, head_dim], all moved by `by` positions: one angle for each frequency."""
+        angles = self.frequencies * by
+        return turn(keys, angles.cos().float(), angles.sin().float())
+
+    def turns(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine and sine of the angles at positions [3, n], float32 [n, head_dim / 2], for `turn`."""
+        angles = positions.to(self.axes.device).double()[self.axes].T * self.frequencies
+        return angles.cos().float(), angles.sin().float()
+
+
+def turn(keys: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Pairs (i, i + head_dim / 2) of keys [..., n, head_dim] turned, in float32; of the keys' own dtype."""
+    low, high = keys.float().chunk(2, dim=-1)
+    return torch.cat([low * cos - high * sin, high * cos + low * sin], dim=-1).to(keys.dtype)

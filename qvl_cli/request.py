@@ -1,0 +1,87 @@
+"""Settings -> Request: what to do with which video, checked before anything is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from qvl_cli.align import CHOICES
+from qvl_cli.config import Config
+from qvl_cli.errors import UsageError
+from qvl_cli.index import IndexSettings
+from qvl_cli.media import BACKENDS
+from qvl_cli.memory import AUTO, MemorySettings
+from qvl_cli.sampling import DETAIL, MODES, SamplingSettings
+from qvl_cli.timeline import parse_time
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to do with which video. steps_per_chunk: None = the model's cache block; it changes no result.
+    subs: `auto`, `none` or a subtitle file.
+    max_memory: bytes; None is what the machine has. index: None neither uses nor saves what was watched."""
+
+    task: str
+    path: str
+    query: str
+    sampling: SamplingSettings
+    model: str = "auto"
+    device: str = "auto"
+    dtype: str = "auto"
+    aligner: str = "auto"
+    backend: str = "pyav"
+    steps_per_chunk: int | None = None
+    subs: str = "auto"
+    memory: MemorySettings = AUTO
+    max_memory: int | None = None
+    show_thinking: bool = False
+    index: IndexSettings | None = None
+
+
+def make_request(
+    task: str, path: str, query: str, config: Config, start: str | None = None, end: str | None = None
+) -> Request:
+    """Settings -> Request: a `--detail` preset, single settings over it. Raises UsageError."""
+    detail = config.text("detail", "default")
+    if detail not in DETAIL:
+        raise UsageError(f"unknown detail {detail!r}", f"choose from {', '.join(DETAIL)}")
+    mode = config.text("sampling", "uniform")
+    if mode not in MODES:
+        raise UsageError(f"unknown sampling {mode!r}", f"choose from {', '.join(MODES)}")
+    aligner = config.text("aligner", "auto")
+    if aligner not in CHOICES:
+        raise UsageError(f"unknown aligner {aligner!r}", f"choose from {', '.join(CHOICES)}")
+    backend = config.text("backend", "pyav")
+    if backend not in BACKENDS:
+        raise UsageError(f"unknown backend {backend!r}", f"choose from {', '.join(BACKENDS)}")
+    preset = DETAIL[detail]
+    return Request(
+        task=task,
+        path=path,
+        query=query.encode("utf-8", "replace").decode(),  # an argument may hold bytes that are no text
+        sampling=replace(
+            preset,
+            fps=config.rate("fps") or preset.fps,
+            max_frames=config.count("max_frames") or preset.max_frames,
+            max_tokens=config.count("max_tokens") or preset.max_tokens,
+            max_pixels=config.count("max_pixels") or preset.max_pixels,
+            mode=mode,
+            max_gap=config.rate("max_gap"),
+            start=None if start is None else parse_time(start),
+            end=None if end is None else parse_time(end),
+        ),
+        model=config.text("model", "auto"),
+        device=config.text("device", "auto"),
+        dtype=config.text("dtype", "auto"),
+        aligner=aligner,
+        backend=backend,
+        steps_per_chunk=config.count("chunk"),
+        subs=config.text("subs", "auto"),
+        memory=MemorySettings(
+            policy=config.text("memory", "auto"),
+            window=config.rate("window") or AUTO.window,
+            kv=config.text("kv", "none"),
+        ),
+        max_memory=config.count("max_memory"),
+        show_thinking=config.switch("show_thinking"),
+        index=IndexSettings.of(config, insist=task == "index"),
+    )

@@ -1,0 +1,164 @@
+"""The retrieve policy: what is called back is exactly what was watched, put next to the sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import pytest
+import torch
+from torch import Tensor
+
+from qvl_cli.cache import Block, make_memory
+from qvl_cli.cache.retrieve import Relevance
+from qvl_cli.chunks import FrameChunk
+from qvl_cli.generate import DecodeSettings
+from qvl_cli.memory import MemorySettings
+from qvl_cli.model.load import LoadedModel, load_model
+from qvl_cli.prompts import Prompt
+from qvl_cli.registry import read_spec
+from qvl_cli.stream import StreamSession
+from qvl_cli.timeline import TimeSpan
+from tests.checkpoints import cut, noise_clip, write_checkpoint
+from tests.test_stream_exact import CLOSE, distance, watched
+
+PROMPT = Prompt("Look: ", "when does the seal wave?", " Say it.")
+GREEDY = DecodeSettings(max_new_tokens=16)
+BLOCK = 2
+SETTINGS = MemorySettings("retrieve", sinks=1, window=Fraction(8), share=Fraction(1, 10), fewest=2)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    folder = tmp_path_factory.mktemp("model")
+    write_checkpoint(folder, seed=3)
+    (folder / "qvl.json").write_text(f'{{"block_steps": {BLOCK}}}')
+    return load_model(read_spec(folder), "cpu", "float32")
+
+
+@pytest.fixture(scope="module")
+def clip() -> FrameChunk:
+    return noise_clip(15, 64, 64)
+
+
+def retrieving(
+    model: LoadedModel,
+    clip: FrameChunk,
+    size: int = 4,
+    settings: MemorySettings = SETTINGS,
+    relevance: Relevance | None = None,
+) -> StreamSession:
+    session = StreamSession(model, memory=make_memory(model, settings, relevance=relevance))
+    for chunk in cut(clip, size):
+        session.watch(chunk)
+    return session
+
+
+def favouring(*wanted: int) -> Relevance:
+    def relevance(features: Tensor, query: Tensor, intervals: Sequence[TimeSpan]) -> Tensor:
+        assert len(features) == len(intervals)
+        assert len(query) > 0
+        return torch.tensor([float(i in wanted) for i in range(len(features))])
+
+    return relevance
+
+
+def test_a_question_sees_the_sinks_and_the_blocks_it_needs(model: LoadedModel, clip: FrameChunk) -> None:
+    session = retrieving(model, clip, relevance=favouring(5, 11))
+    blocks = list(session.blocks(tail=True))
+    shown = [blocks[0].part(0, 1), blocks[2], blocks[5]]
+    wanted = StreamSession.from_blocks(model, shown)
+    assert distance(session.read(PROMPT).logits, wanted.read(PROMPT).logits) <= CLOSE
+    answer = [step.token for step in session.ask(PROMPT, GREEDY)]
+    assert answer == [step.token for step in wanted.ask(PROMPT, GREEDY)]
+    others = retrieving(model, clip, relevance=favouring(6, 8))
+    assert distance(others.read(PROMPT).logits, wanted.read(PROMPT).logits) > 10 * CLOSE
+    assert len(session.features) == len(session.steps) == 15  # every step stays to be located
+
+
+def test_the_first_and_the_unfinished_block_can_be_called_back(model: LoadedModel, clip: FrameChunk) -> None:
+    session = retrieving(model, clip, relevance=favouring(1, 14))
+    blocks = list(session.blocks(tail=True))
+    assert [len(block.steps) for block in blocks] == [2] * 7 + [1]
+    wanted = StreamSession.from_blocks(model, [blocks[0], blocks[7]])
+    assert distance(session.read(PROMPT).logits, wanted.read(PROMPT).logits) <= CLOSE
+
+
+def test_chunks_change_nothing(model: LoadedModel, clip: FrameChunk) -> None:
+    for relevance in (None, favouring(3, 12)):
+        one = retrieving(model, clip, 1, relevance=relevance).read(PROMPT).logits
+        for size in (3, 15):
+            other = retrieving(model, clip, size, relevance=relevance)
+            assert distance(other.read(PROMPT).logits, one) <= CLOSE
+
+
+def test_where_nothing_is_forgotten_it_is_the_full_policy(model: LoadedModel, clip: FrameChunk) -> None:
+    settings = MemorySettings("retrieve", window=Fraction(1_000), fewest=8)
+    wanted = watched(model, clip, 4)
+    session = retrieving(model, clip, settings=settings)
+    assert distance(session.read(PROMPT).logits, wanted.read(PROMPT).logits) <= CLOSE
+    tokens = [[step.token for step in one.ask(PROMPT, GREEDY)] for one in (session, wanted)]
+    assert tokens[0] == tokens[1]
+
+
+def test_the_likeness_of_keys_finds_the_block_that_says_it(model: LoadedModel, clip: FrameChunk) -> None:
+    """A block whose keys are the question's own is the first to be called back."""
+    settings = MemorySettings("retrieve", sinks=0, window=Fraction(8), fewest=1, share=Fraction(1, 100))
+    session = retrieving(model, clip, settings=settings)
+    memory = session._memory
+    probe = session.fork()
+    read = probe._prefill(PROMPT)
+    keys = probe._memory.text_keys(read.place, len(read.query_ids))
+    block = memory.block(3)
+    repeats = -(-block.tokens // keys.shape[2])
+    block.keys.copy_(keys.repeat(1, 1, repeats, 1)[:, :, : block.tokens])  # where it is kept
+    wanted = StreamSession.from_blocks(model, [block])
+    assert distance(session.read(PROMPT).logits, wanted.read(PROMPT).logits) <= CLOSE
+
+
+def test_a_saved_index_becomes_a_session(model: LoadedModel, clip: FrameChunk) -> None:
+    session = retrieving(model, clip, relevance=favouring(5, 11))
+    blocks = list(session.blocks(tail=True))
+    memory = make_memory(model, SETTINGS, relevance=favouring(5, 11))
+    again = StreamSession.from_blocks(model, blocks, memory=memory)
+    assert distance(again.read(PROMPT).logits, session.read(PROMPT).logits) <= CLOSE
+    assert torch.equal(again.features, session.features)
+
+
+def test_blocks_are_kept_where_they_are_told_to_be(model: LoadedModel, clip: FrameChunk) -> None:
+    kept: list[Block] = []
+
+    def keep(block: Block) -> Block:
+        kept.append(block.on_cpu())
+        return kept[-1]
+
+    session = StreamSession(model, memory=make_memory(model, SETTINGS, keep=keep))
+    session.watch(clip)
+    assert [block.first for block in kept] == [0, 2, 4, 6, 8, 10, 12]
+    assert [block.keys is one.keys for block, one in zip(session.blocks(), kept, strict=True)] == [True] * 7
+    fork = session.fork()
+    fork.watch(FrameChunk(clip.steps[:1], clip.frames[:1]))
+    assert len(list(session.blocks())) == 7
+    assert len(list(fork.blocks())) == 8
+
+
+def test_a_part_of_the_video_can_be_looked_at_alone(model: LoadedModel, clip: FrameChunk) -> None:
+    session = retrieving(model, clip, relevance=favouring(1))
+    blocks = list(session.blocks(tail=True))
+    for (first, last), numbers in {(8, 11): (4, 5), (4, 14): (3, 5)}.items():
+        wanted = StreamSession.from_blocks(model, [blocks[0].part(0, 1), *(blocks[i] for i in numbers)])
+        focus = session.focus(first, last)
+        assert distance(focus.read(PROMPT).logits, wanted.read(PROMPT).logits) <= CLOSE
+        assert focus.steps == clip.steps
+    full = watched(model, clip, 5)
+    assert torch.equal(full.focus(2, 4).read(PROMPT).logits, full.read(PROMPT).logits)
+
+
+def test_asking_without_a_video(model: LoadedModel) -> None:
+    session = StreamSession(model, memory=make_memory(model, SETTINGS))
+    assert distance(session.read(PROMPT).logits, StreamSession(model).read(PROMPT).logits) <= CLOSE
+
+
+def test_how_many_blocks_a_question_sees() -> None:
+    settings = MemorySettings("retrieve")
+    assert [settings.picked(n) for n in (0, 3, 8, 50, 80, 81, 1_000)] == [0, 3, 8, 8, 8, 9, 100]
