@@ -11,6 +11,7 @@ The modules, in the order of the data (each imports only from those above it):
     media         container -> MediaInfo and frames with exact presentation times
     scan          video -> Activity: where the picture changes
     sampling      duration + activity + budget -> SamplePlan (pure)
+    weave         plan + subtitles -> the steps carry the cues read in front of them
     memory        full | window | retrieve: how much of what was watched is kept
     budget        what a plan costs in positions and memory, checked before any load
     chunks        source x plan -> FrameChunks, prefetched
@@ -24,6 +25,7 @@ The modules, in the order of the data (each imports only from those above it):
     tasks         ask, locate, summarize
     coverage      which seconds an answer stands on
     request       settings -> what to do with which video
+    subtitled     which subtitles a run reads, woven into its plan
     pipeline      the one place that sees every stage
     indexing      the same without a question: `qvl index`
     render        Answer -> txt, json, jsonl, srt

@@ -73,6 +73,14 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True)
+class SubtitleUse:
+    """Subtitles that were read along with the pictures: from where, and how many cues."""
+
+    source: str
+    cues: int
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """index: what became of the saved index: `off`, `used` (nothing was watched), `resumed`, `saved`, or
     `unsaved`: no room, no right, or another process at it."""
@@ -99,6 +107,7 @@ class Answer:
     moments: tuple[Moment, ...] = ()
     sections: tuple[Section, ...] = ()
     thinking: str | None = None
+    subtitles: SubtitleUse | None = None
     warnings: tuple[str, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
@@ -145,6 +154,7 @@ class Answer:
                         skipped=_pairs(coverage.skipped),
                     ),
                     "usage": _build(Usage, data["usage"]),
+                    "subtitles": _build(SubtitleUse, read) if (read := data.get("subtitles")) else None,
                     "moments": tuple(_build(Moment, moment) for moment in data.get("moments", ())),
                     "sections": tuple(_build(Section, section) for section in data.get("sections", ())),
                     "warnings": tuple(str(warning) for warning in data.get("warnings", ())),

@@ -61,11 +61,15 @@ def estimate(
     chunk_steps: steps watched at once; None is the checkpoint's cache block. memory: what is kept of it.
 
     A step advances positions by its text and the longer side of its merged grid (interleaved MRoPE), not by
-    its tokens.
+    its tokens. Subtitles are text like any other.
     """
     longest = max(plan.width, plan.height) // (spec.patch_size * spec.merge_size)
     chunk, each = chunk_steps or spec.block_steps, plan.tokens_per_step
-    full = _need(spec, dtype_bytes, chunk, len(plan.steps), plan.tokens, longest, each)
+    texts = plan.text_tokens
+    chunk_text = max((sum(texts[at : at + chunk]) for at in range(0, len(texts), chunk)), default=0)
+    full = _need(
+        spec, dtype_bytes, chunk, len(plan.steps), plan.tokens, longest, each, sum(texts), chunk_text
+    )
     share = (KV_BYTES[memory.kv] or dtype_bytes) / dtype_bytes
     if memory.policy in ("auto", "full"):
         return replace(full, cache=math.ceil(full.cache * share))
@@ -75,15 +79,22 @@ def estimate(
         steps += memory.picked(blocks) * spec.block_steps + memory.sinks
         kept = held_tokens(plan, len(plan.steps)) * spec.kv_bytes_per_token(dtype_bytes)
         kept = math.ceil(kept * share)
-    held = _need(spec, dtype_bytes, chunk, steps, steps * each, longest, each)
+    text = _most_text(plan, steps)
+    held = _need(spec, dtype_bytes, chunk, steps, steps * each, longest, each, text, min(text, chunk_text))
     bounded = memory.positions == "shrink" or memory.policy == "retrieve"
     positions = min(held.positions + REBASE, full.positions) if bounded else full.positions
     return replace(held, positions=positions, kept=kept)
 
 
 def held_tokens(plan: SamplePlan, steps: int) -> int:
-    """Tokens of so many steps of the plan, the text that tells their times included, rounded up."""
-    return steps * (plan.tokens_per_step + STEP_TEXT_TOKENS)
+    """Tokens of so many steps of the plan, whichever they are, rounded up: their times and their subtitles
+    included."""
+    return steps * (plan.tokens_per_step + STEP_TEXT_TOKENS) + _most_text(plan, steps)
+
+
+def _most_text(plan: SamplePlan, steps: int) -> int:
+    """Tokens of subtitles in front of the steps that have most."""
+    return sum(sorted(plan.text_tokens, reverse=True)[:steps])
 
 
 def choose_memory(
@@ -123,7 +134,8 @@ def check_budget(
             f"{spec.name} needs {_gib(need.bytes)} and {need.positions} positions with --memory "
             f"{memory.policy} (weights {_gib(need.weights)}, cache {_gib(need.cache)}, work "
             f"{_gib(need.work)}) and has {_gib(free_bytes)} and {spec.max_positions}",
-            "lower --window, --chunk or --max-pixels, or use a smaller model",
+            _without_subtitles(plan, spec, free_bytes, dtype_bytes, chunk, memory)
+            or "lower --window, --chunk or --max-pixels, or use a smaller model",
         )
     if need.positions <= spec.max_positions and need.bytes <= free_bytes:
         return need
@@ -175,10 +187,13 @@ def _need(
     tokens: int,
     longest: int,
     step_tokens: int,
+    text: int,
+    chunk_text: int,
 ) -> Need:
-    length = tokens + steps * STEP_TEXT_TOKENS + turn_tokens(spec)
+    """text, chunk_text: tokens of subtitles, all of them and those of the chunk that has most."""
+    length = tokens + text + steps * STEP_TEXT_TOKENS + turn_tokens(spec)
     chunk_steps = min(chunk_steps, steps)
-    chunk = chunk_steps * (step_tokens + STEP_TEXT_TOKENS)
+    chunk = chunk_steps * (step_tokens + STEP_TEXT_TOKENS) + chunk_text
     kv = spec.kv_bytes_per_token(dtype_bytes)
     work = (
         # language model: residual, norms, queries, gate and up of one layer at a time
@@ -193,7 +208,7 @@ def _need(
         + _OVERHEAD
     )
     return Need(
-        positions=steps * (longest + STEP_TEXT_TOKENS) + turn_tokens(spec),
+        positions=steps * (longest + STEP_TEXT_TOKENS) + text + turn_tokens(spec),
         weights=spec.parameters * dtype_bytes,
         cache=length * kv,
         work=work,
@@ -201,8 +216,8 @@ def _need(
 
 
 def _remedy(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int, chunk: int) -> str:
-    """The largest chunk that fits; where it is not the chunk, the most tokens that surely do: a plan made
-    with them has no more steps, and none larger."""
+    """The largest chunk that fits; where it is not the chunk, no subtitles where that is enough, else the
+    most tokens that surely fit: a plan made with them has no more steps, and none larger."""
     if chunk > spec.block_steps and estimate(plan, spec, dtype_bytes).positions <= spec.max_positions:
         less, more = 0, min(chunk, len(plan.steps))
         while less < more - 1:
@@ -211,14 +226,18 @@ def _remedy(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int
             less, more = (middle, more) if fitting else (less, middle)
         if less:
             return f"try --chunk {less}"
+    if silent := _without_subtitles(plan, spec, free_bytes, dtype_bytes, chunk, _FULL):
+        return silent
     factor = spec.patch_size * spec.merge_size
     longest = max(plan.width, plan.height) // factor + 1
     fixed = spec.frame_pixels is not None
     smallest = plan.tokens_per_step if fixed else MIN_STEP_TOKENS
+    text = sum(plan.text_tokens)
 
     def fits(tokens: int) -> bool:
         steps = min(len(plan.steps), max(tokens // smallest, 1))
-        need = _need(spec, dtype_bytes, chunk, steps, tokens, longest, max(plan.tokens_per_step, smallest))
+        each = max(plan.tokens_per_step, smallest)
+        need = _need(spec, dtype_bytes, chunk, steps, tokens, longest, each, text, text)
         return need.positions <= spec.max_positions and need.bytes <= free_bytes
 
     low, high = 0, plan.tokens
@@ -229,6 +248,18 @@ def _remedy(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int
     if low >= smallest:
         return f"try --max-tokens {low}"
     return "use a smaller model (--model 2b, --model tiny) or a machine with more memory"
+
+
+def _without_subtitles(
+    plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int, chunk: int, memory: MemorySettings
+) -> str | None:
+    """The remedy, where the subtitles alone are too much."""
+    if not plan.text_tokens:
+        return None
+    bare = estimate(replace(plan, text_tokens=()), spec, dtype_bytes, chunk, memory)
+    if bare.positions > spec.max_positions or bare.bytes > free_bytes:
+        return None
+    return f"leave out the subtitles, {sum(plan.text_tokens):,} tokens, with --subs none"
 
 
 def _available(root: Path) -> int:

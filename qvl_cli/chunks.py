@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from qvl_cli.media.info import Source
+    from qvl_cli.media.subtitles.cue import Cue
 
     Pixels = npt.NDArray[np.uint8]
 
@@ -43,8 +44,9 @@ def iter_chunks(
 
     resize(frames [h, w, 3], width, height) -> uint8 [n, height, width, 3] runs once a step, so that no
     chunk size changes a bit of it. prefetch: chunks made ahead on a thread; 0 makes them on the caller's.
-    A step whose frames are lost is left out; `video.lost` says so. Errors of the thread are raised here;
-    closing the iterator stops the thread and leaves `video` to its owner.
+    A step whose frames are lost is left out and leaves its subtitles to the next; `video.lost`
+    says so. Errors of the thread are raised here; closing the iterator stops the thread and leaves `video` to
+    its owner.
     """
     if steps_per_chunk < 1:
         raise ValueError("a chunk holds at least one step")
@@ -72,6 +74,7 @@ def _watched(
     wanted = sorted({time for step in plan.steps for time in (step.t0, step.t1)})
     frames = video.frames(wanted)
     held: dict[Fraction, Pixels] = {}
+    carried: tuple[Cue, ...] = ()  # of steps that were lost
     upto = Fraction(-1)  # every frame up to here has come or never will
     for step in plan.steps:
         if stop.is_set():  # asked here and not for every chunk: a chunk may be the whole video
@@ -88,7 +91,11 @@ def _watched(
             pair = resize(
                 [held[step.t0]] if alone else [held[step.t0], held[step.t1]], plan.width, plan.height
             )
-            yield step, np.concatenate([pair, pair]) if alone else pair
+            shown = replace(step, cues=carried + step.cues) if carried else step
+            carried = ()
+            yield shown, np.concatenate([pair, pair]) if alone else pair
+        else:
+            carried += step.cues
 
 
 class _Failure:

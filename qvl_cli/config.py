@@ -93,6 +93,7 @@ KEYS: Mapping[str, Callable[[object], Value]] = {
     "max_gap": _rate,
     "max_spool": _size,
     "chunk": _count,
+    "subs": _text,
     "memory": _text,
     "max_memory": _size,
     "window": _rate,

@@ -43,6 +43,12 @@ def hole_warnings(coverage: Coverage, unit: str) -> tuple[str, ...]:
     return _gap_warnings(coverage, unit)
 
 
+def unread_warnings(plan: SamplePlan, session: StreamSession) -> tuple[str, ...]:
+    """Subtitles of the plan that no step was left to carry."""
+    unread = sum(len(step.cues) for step in plan.steps) - sum(len(step.cues) for step in session.steps)
+    return (f"subtitles not read, because no later frame could be: {unread}",) if unread else ()
+
+
 def _gap_warnings(coverage: Coverage, unit: str) -> tuple[str, ...]:
     if not coverage.gaps:
         return ()

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from qvl_cli import pipeline
-from qvl_cli.coverage import cover, hole_warnings
+from qvl_cli.coverage import cover, hole_warnings, unread_warnings
 from qvl_cli.errors import EXIT_OK, EXIT_PARTIAL
 from qvl_cli.index.index import Index
 from qvl_cli.request import Request
@@ -49,7 +49,10 @@ def index(request: Request, listener: pipeline.Listener) -> IndexReport:
         held = it.index.manifest
         assert held is not None  # saving was insisted on
         coverage = cover(it.plan, it.session, it.video, request.sampling.end)
-        holes = hole_warnings(coverage, it.video.info.unit)
+        holes = (
+            *hole_warnings(coverage, it.video.info.unit),
+            *unread_warnings(it.plan, it.session),
+        )
         for warning in holes:
             listener.note(warning)
         return IndexReport(

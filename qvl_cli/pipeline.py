@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from qvl_cli import registry
 from qvl_cli.align import load_aligner
-from qvl_cli.answer import Answer, Media, ModelUse, Sampling, Usage
+from qvl_cli.answer import Answer, Media, ModelUse, Sampling, SubtitleUse, Usage
 from qvl_cli.budget import answer_tokens, check_budget, choose_memory, free_memory
 from qvl_cli.chunks import iter_chunks
-from qvl_cli.coverage import cover, hole_warnings, promised_end
+from qvl_cli.coverage import cover, hole_warnings, promised_end, unread_warnings
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
 from qvl_cli.index.index import Index, NoIndex
 from qvl_cli.index.opened import Subject, open_index, saved_plan
@@ -34,6 +34,8 @@ from qvl_cli.sampling import (
 )
 from qvl_cli.scan import Activity, ScanSettings, scan
 from qvl_cli.sessions import open_session
+from qvl_cli.subtitled import choose_subtitles
+from qvl_cli.weave import size_notes
 
 if TYPE_CHECKING:
     from qvl_cli.align import Aligner
@@ -55,7 +57,10 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A video that has been watched, just now or before. notes: what the user has been told of it so far."""
+    """A video that has been watched, just now or before.
+
+    subtitles: name of their source; None: none are read. notes: what the user has been told of it so far.
+    """
 
     video: Source
     sha256: str
@@ -64,6 +69,7 @@ class Watched:
     aligner: Aligner
     sections: Sections | None
     index: Index | NoIndex
+    subtitles: str | None
     notes: tuple[str, ...]
     seconds: float
 
@@ -79,11 +85,15 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
         spec, chosen = choose_spec(request, listener)
         sha256 = video.content_hash()
         dtype = pick_dtype(request.dtype, pick_device(request.device), spec)
-        subject = Subject.of(sha256, spec, dtype, request.sampling, request.index)
-        plan = saved_plan(subject, request.index) or plan_samples(
-            video.info, request.sampling, spec, look(video, spec, request.sampling, listener)
-        )
-        notes = (*chosen, *plan.notes)
+        subtitles = choose_subtitles(request, video.info, spec)
+        subject = Subject.of(sha256, spec, dtype, request.sampling, request.index, subtitles.digest)
+        plan = saved_plan(subject, request.index)
+        if plan is None:
+            activity = look(video, spec, request.sampling, listener)
+            plan = subtitles.woven(plan_samples(video.info, request.sampling, spec, activity), spec)
+        for note in subtitles.use(plan):
+            listener.note(note)
+        notes = (*chosen, *plan.notes, *subtitles.notes, *size_notes(plan))
         for note in notes:
             listener.note(note)
         memory, spilled = check_plan(plan, spec, request)
@@ -102,7 +112,8 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
             sections = watch(video, rest, session, request, listener, memory, save)
             index.finish(session, video.lost)
             seconds = time.monotonic() - began
-        yield Watched(video, sha256, plan, session, aligner, sections, index, notes, seconds)
+        read = subtitles.source.name if subtitles.source else None
+        yield Watched(video, sha256, plan, session, aligner, sections, index, read, notes, seconds)
 
 
 def run(request: Request, listener: Listener) -> Answer:
@@ -116,7 +127,8 @@ def run(request: Request, listener: Listener) -> Answer:
         answered = time.monotonic() - began
 
         coverage = cover(plan, session, it.video, request.sampling.end)
-        holes = hole_warnings(coverage, it.video.info.unit)
+        read = sum(len(step.cues) for step in session.steps)
+        holes = (*hole_warnings(coverage, it.video.info.unit), *unread_warnings(plan, session))
         later = (*it.video.warnings, *holes, *findings.warnings)
         for warning in later:
             listener.note(warning)
@@ -146,6 +158,7 @@ def run(request: Request, listener: Listener) -> Answer:
             ),
             coverage=coverage,
             usage=Usage(round(it.seconds, 3), round(answered, 3), peak_megabytes(), it.index.state),
+            subtitles=SubtitleUse(it.subtitles, read) if it.subtitles else None,
             thinking=findings.thinking if request.show_thinking else None,
             warnings=(*it.notes, *later),
         )

@@ -17,6 +17,11 @@ class Prompt:
     after: str = ""
 
 
+def subtitle_line(start: float, end: float, text: str) -> str:
+    """How a subtitle stands in front of a step: a line with its times, written as the steps write theirs."""
+    return f"Subtitle <{start:.1f} - {end:.1f} seconds>: {text}\n"
+
+
 def ask_prompt(question: str) -> Prompt:
     return Prompt("", question.strip())
 

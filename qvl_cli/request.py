@@ -18,6 +18,7 @@ from qvl_cli.timeline import parse_time
 @dataclass(frozen=True, slots=True)
 class Request:
     """What to do with which video. steps_per_chunk: None = the model's cache block; it changes no result.
+    subs: `auto`, `none` or a subtitle file.
     max_memory: bytes; None is what the machine has. index: None neither uses nor saves what was watched."""
 
     task: str
@@ -31,6 +32,7 @@ class Request:
     backend: str = "pyav"
     inputs: InputSettings = field(default_factory=InputSettings)
     steps_per_chunk: int | None = None
+    subs: str = "auto"
     memory: MemorySettings = AUTO
     max_memory: int | None = None
     show_thinking: bool = False
@@ -68,6 +70,7 @@ def make_request(
         backend=backend,
         inputs=InputSettings(config.count("max_spool") or MAX_SPOOL, picture_rate=config.rate("fps")),
         steps_per_chunk=config.count("chunk"),
+        subs=config.text("subs", "auto"),
         memory=MemorySettings(
             policy=config.text("memory", "auto"),
             window=config.rate("window") or AUTO.window,

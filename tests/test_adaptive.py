@@ -99,8 +99,8 @@ def test_no_gap_is_longer_than_said(data: st.DataObject, max_gap: Fraction, room
 @settings(deadline=None, max_examples=40)
 @given(data=st.data())
 def test_all_that_even_sampling_shows_is_shown(data: st.DataObject) -> None:
-    """At each step of the even plan the picture is that of a kept step, but for half a percent of it, or will be
-    within 0.2 s, where two steps so close would print the same time."""
+    """At each step of the even plan the picture is that of a kept step, but for half a percent of it; or will
+    be within 0.2 s, where two steps so close would print the same time."""
     info = steady(40)
     inner = st.sampled_from(info.frame_times[1:])
     changes = data.draw(st.dictionaries(inner, st.sampled_from([0.0002, 0.002, 0.02, 0.5]), max_size=200))

@@ -19,8 +19,10 @@ from qvl_cli.budget import estimate
 from qvl_cli.chunks import FrameChunk, iter_chunks
 from qvl_cli.errors import OverBudget
 from qvl_cli.media import open_video
+from qvl_cli.media.subtitles.cue import Cue
 from qvl_cli.request import Request
 from qvl_cli.sampling import SamplePlan, SamplingSettings, plan_samples
+from qvl_cli.weave import weave
 from tests.clips import read_number, write_clip, x264
 from tests.test_sampling import FIXED
 
@@ -99,6 +101,16 @@ def test_steps_of_lost_frames_are_left_out_and_told(tmp_path: Path) -> None:
         assert 0 < len(steps) < len(plan.steps)
         lost = [step for step in plan.steps if step not in steps]
         assert all(any(t in span for span in video.lost for t in (step.t0, step.t1)) for step in lost)
+    with open_video(path) as video:  # what was said in front of a lost step is read in front of the next
+        cues = [Cue(step.interval, f"cue {number}") for number, step in enumerate(plan.steps)]
+        woven = weave(plan, cues, len)
+        chunks = list(iter_chunks(video, woven, 3, crop))
+    shown = [step for chunk in chunks for step in chunk.steps]
+    assert [(step.t0, step.t1) for step in shown] == [(step.t0, step.t1) for step in steps]
+    upto = next(n for n, step in enumerate(woven.steps) if step.t0 == shown[-1].t0)
+    assert [cue for step in shown for cue in step.cues] == [
+        c for s in woven.steps[: upto + 1] for c in s.cues
+    ]
 
 
 class Broken(Exception):

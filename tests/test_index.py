@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from qvl_cli.answer import SubtitleUse
+from qvl_cli.cache.manifest import IndexKey
+from qvl_cli.config import load_config
 from qvl_cli.errors import OutsideWorld, OverBudget
+from qvl_cli.index import IndexSettings
+from qvl_cli.index.index import Index
+from qvl_cli.media.subtitles.cue import Cue
 from qvl_cli.registry import EMBEDDED
+from qvl_cli.sampling import SamplePlan, Step
+from qvl_cli.stream import StreamSession
+from qvl_cli.timeline import TimeSpan
 from tests.clips import write_clip, x264
 from tests.indexing import CLIP, SAMPLES, Heard, Stop, ask, index, locate, said, stored
 
@@ -66,6 +79,39 @@ def test_other_settings_and_other_videos_never_share(root: Path) -> None:
         assert ask(root, heard, **settings).usage.index == "saved"
         assert heard.watched
     assert len({path.split("/")[0] for path in stored(root)}) == 3
+
+
+def test_other_subtitles_never_share(root: Path, tmp_path: Path) -> None:
+    """Nor does none with some; what counts is what they say and when, not the file it stands in."""
+    one, same, other = (tmp_path / f"{name}.srt" for name in ("one", "same", "other"))
+    for path, text in ((one, "a cross"), (same, "a cross"), (other, "a disc")):
+        path.write_text(f"1\n00:00:03,000 --> 00:00:05,000\n{text}\n")
+    plain, heard = ask(root, subs="none"), Heard()
+    assert (plain.usage.index, plain.subtitles) == ("used", None)
+    read = ask(root, heard, subs=str(one))
+    assert (read.usage.index, heard.watched) == ("saved", [8, 16, 18])
+    assert read.subtitles == SubtitleUse("one.srt", 1)
+    again = ask(root, subs=str(same))
+    assert (again.usage.index, again.subtitles) == ("used", SubtitleUse("same.srt", 1))
+    assert (again.text, again.sampling) == (read.text, read.sampling)
+    assert ask(root, subs=str(other)).usage.index == "saved"
+    assert said(ask(root, subs="none")) == said(plain)
+    assert len({path.split("/")[0] for path in stored(root)}) == 3
+    plans = [data for path, data in stored(root).items() if path.endswith("plan.json")]
+    assert sorted((b"a cross" in data) + 2 * (b"a disc" in data) for data in plans) == [0, 1, 2]
+
+
+def test_a_run_stopped_behind_a_hole_goes_on_with_its_subtitles(tmp_path: Path) -> None:
+    """The last step that is saved carries the cues of lost ones, and so is no longer the plan's own."""
+    steps = tuple(Step(Fraction(n), Fraction(n), TimeSpan(Fraction(n), Fraction(n + 1))) for n in range(4))
+    said = [replace(step, cues=(Cue(step.interval, str(step.t0)),)) for step in steps]
+    plan = SamplePlan(tuple(said), TimeSpan(Fraction(0), Fraction(4)), 64, 64, 4, Fraction(1), 4, False)
+    settings = IndexSettings.of(load_config({}, {"QVL_CACHE_DIR": str(tmp_path)}, tmp_path), insist=False)
+    assert settings is not None
+    key = IndexKey("v", "w", "s", "m", "float32", "subtitles")
+    with Index(key, plan, settings, Heard().note) as held:
+        watched = SimpleNamespace(steps=(said[0], replace(said[2], cues=said[1].cues + said[2].cues)))
+        assert held.remaining(cast("StreamSession", watched)) == (said[3],)
 
 
 def test_a_single_changed_number_in_the_weights_is_another_model(root: Path, tmp_path: Path) -> None:

@@ -53,7 +53,11 @@ class OneShot:
         _, _, height, width, _ = clip.frames.shape
         pads = "<|video_pad|>" * ((height // side) * (width // side))
         video = "".join(
-            f"<{float((step.t0 + step.t1) / 2):.1f} seconds><|vision_start|>{pads}<|vision_end|>"
+            "".join(
+                f"Subtitle <{float(cue.span.start):.1f} - {float(cue.span.end):.1f} seconds>: {cue.text}\n"
+                for cue in step.cues
+            )
+            + f"<{float((step.t0 + step.t1) / 2):.1f} seconds><|vision_start|>{pads}<|vision_end|>"
             for step in clip.steps
         )
         tail = "<|im_end|>\n<|im_start|>assistant\n" + ("<think>\n" if self.spec.thinking else "")

@@ -31,7 +31,8 @@ class IndexKey:
     """Everything that decides what watching gives. Two runs with equal keys watch the same bits.
 
     video: sha256 of the file. weights: `registry.weights_digest`. sampling, memory: `settings_text` of what
-    was asked for and of what was kept. version: of the qvl that planned and watched.
+    was asked for and of what was kept. subtitles: digest of the cues that are read, empty where none are.
+    version: of the qvl that planned and watched.
     """
 
     video: str
@@ -39,6 +40,7 @@ class IndexKey:
     sampling: str
     memory: str
     dtype: str
+    subtitles: str = ""
     version: str = __version__
     format: int = FORMAT
 

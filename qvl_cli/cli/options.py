@@ -67,6 +67,9 @@ class Options:
     chunk: Annotated[
         str | None, typer.Option(metavar="STEPS", help="Steps per chunk; changes memory, never results. [8]")
     ] = None
+    subs: Annotated[
+        str | None, typer.Option(metavar="WHICH", help="Subtitles to read: auto, none or a file. [auto]")
+    ] = None
     memory: Annotated[
         str | None,
         typer.Option(metavar="KIND", help="What is kept: auto, full, window or retrieve. [auto]"),

@@ -36,14 +36,17 @@ class Watched:
 
 
 class Watcher:
-    """A model and its aligner, loaded once. head: an alignment head instead of the checkpoint's own."""
+    """A model and its aligner, loaded once. Suites ask about pictures: no subtitles are read.
+
+    head: an alignment head instead of the checkpoint's own.
+    """
 
     def __init__(self, request: Request, listener: pipeline.Listener, head: Path | None = None) -> None:
         from qvl_cli.align import load_aligner
         from qvl_cli.align.head import HeadAligner
         from qvl_cli.model.load import load_model
 
-        self.request = request
+        self.request = replace(request, subs="none")
         self.spec, self.notes = pipeline.choose_spec(request, listener)
         self.model: LoadedModel = load_model(self.spec, request.device, request.dtype)
         self.aligner: Aligner = (

@@ -9,7 +9,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from qvl_cli.budget import STEP_TEXT_TOKENS
+from qvl_cli.budget import held_tokens
+from qvl_cli.cache import exact
 from qvl_cli.cache.library import Library, discard
 from qvl_cli.cache.manifest import IndexKey, Manifest, plan_digest
 from qvl_cli.errors import OverBudget, QvlError
@@ -146,7 +147,11 @@ class Index:
         if self.complete:
             return ()
         steps = self._plan.steps
-        return steps[steps.index(session.steps[-1]) + 1 :] if session.steps else steps
+        if not session.steps:
+            return steps
+        # Found by its times: a step that was watched may carry the subtitles of a lost one.
+        last = session.steps[-1]
+        return steps[[(step.t0, step.t1) for step in steps].index((last.t0, last.t1)) + 1 :]
 
     def save(self, session: StreamSession, lost: Sequence[TimeSpan]) -> None:
         """Save the blocks watched since the last call."""
@@ -222,8 +227,11 @@ class Index:
 def index_bytes(plan: SamplePlan, spec: ModelSpec, dtype_bytes: int) -> int:
     """What an index of `plan` takes on disk, rounded up."""
     steps = len(plan.steps)
-    tokens = steps * (plan.tokens_per_step + STEP_TEXT_TOKENS)
-    return tokens * spec.kv_bytes_per_token(dtype_bytes) + steps * (2 * 4 * spec.hidden_size + _STEP_BYTES)
+    each = steps * (2 * 4 * spec.hidden_size + _STEP_BYTES)
+    # Subtitles are written twice, in the plan and in their block; their tokens have int32 positions.
+    said = 2 * sum(len(exact.dump(step.cues)) for step in plan.steps if step.cues)
+    said += 3 * 4 * sum(plan.text_tokens)
+    return held_tokens(plan, steps) * spec.kv_bytes_per_token(dtype_bytes) + each + said
 
 
 def mebibytes(size: int, space: str = " ") -> str:

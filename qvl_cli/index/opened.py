@@ -18,22 +18,29 @@ from qvl_cli.sampling import SamplePlan, SamplingSettings
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Which bits are watched: the sha256 of a video, the digest of the weights that watch, sampled how."""
+    """Which bits are watched: the sha256 of a video, the digest of the weights that watch, sampled how, with
+    which subtitles (a digest; empty: none)."""
 
     video: str
     weights: str
     dtype: str
     sampling: SamplingSettings
+    subtitles: str = ""
 
     @staticmethod
     def of(
-        video: str, spec: ModelSpec, dtype: object, sampling: SamplingSettings, settings: IndexSettings | None
+        video: str,
+        spec: ModelSpec,
+        dtype: object,
+        sampling: SamplingSettings,
+        settings: IndexSettings | None,
+        subtitles: str = "",
     ) -> Subject | None:
         """None where no index is wanted: naming all of the weights takes time."""
         if settings is None:
             return None
         weights = registry.weights_digest(spec.folder, settings.root / "weights.json")
-        return Subject(video, weights, str(dtype).removeprefix("torch."), sampling)
+        return Subject(video, weights, str(dtype).removeprefix("torch."), sampling, subtitles)
 
     def key(self, memory: MemorySettings) -> IndexKey:
         """memory: what the plan made of `auto`."""
@@ -45,6 +52,7 @@ class Subject:
             sampling=settings_text(self.sampling),
             memory=settings_text(memory),
             dtype=self.dtype,
+            subtitles=self.subtitles,
         )
 
 

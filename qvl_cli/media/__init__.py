@@ -15,6 +15,7 @@
     playlist    HLS -> one local file
     stills, pictures, pages  pictures without times, folders of them, PDF
     inputs      open_video: what the user typed -> a Source
+    subtitles   files and streams of text -> cues on the video's own clock
 
 Names are loaded on first use, so that planning and printing never pay for the decoder.
 """

@@ -17,6 +17,7 @@ from torch import Tensor
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling import Step
 from qvl_cli.timeline import prompt_seconds
+from qvl_cli.weave import cue_text
 
 
 def resize_frames(frames: Sequence[npt.NDArray[np.uint8]], width: int, height: int) -> npt.NDArray[np.uint8]:
@@ -113,8 +114,8 @@ def step_tokens(
 
 
 def step_text(step: Step) -> str:
-    """`<12.5 seconds>`: how a step says its time."""
-    return f"<{prompt_seconds(step.t0, step.t1)} seconds>"
+    """`<12.5 seconds>`: how a step says its time, behind the subtitles that belong in front of it."""
+    return f"{cue_text(step.cues)}<{prompt_seconds(step.t0, step.t1)} seconds>"
 
 
 def merged_grid(spec: ModelSpec, width: int, height: int) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from qvl_cli.media.subtitles.cue import Cue
 from qvl_cli.timeline import TimeSpan
 
 
@@ -14,11 +15,13 @@ class Step:
 
     t0, t1: exact presentation times of the two frames (equal where a lone frame is doubled).
     interval: the part of the video the step stands for; the intervals of a plan tile its range.
+    cues: the subtitles that are read in front of it.
     """
 
     t0: Fraction
     t1: Fraction
     interval: TimeSpan
+    cues: tuple[Cue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class SamplePlan:
     considered: steps at the asked rate before coarsening; coarsened: any budget changed rate or size.
     kept: how many steps were kept for which reason; skipped: where the even rate would have looked and this
     plan does not. Both empty where the sampling is even.
+    text_tokens: of the subtitles in front of each step; empty where there are none.
     """
 
     steps: tuple[Step, ...]
@@ -85,6 +89,7 @@ class SamplePlan:
     mode: str = "uniform"
     kept: tuple[tuple[str, int], ...] = ()
     skipped: tuple[TimeSpan, ...] = ()
+    text_tokens: tuple[int, ...] = ()
 
     @property
     def tokens(self) -> int:

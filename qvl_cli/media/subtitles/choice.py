@@ -1,0 +1,50 @@
+"""`--subs auto|none|FILE` -> the subtitles to use, and reading them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from qvl_cli.media.info import MediaInfo
+from qvl_cli.media.subtitles.cue import Track
+from qvl_cli.media.subtitles.embedded import TextStream, find_streams, read_stream
+from qvl_cli.media.subtitles.sidecar import find_sidecars, read_sidecar
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where subtitles are: a file, or a stream of the video. others: names of what could be used instead."""
+
+    name: str
+    place: Path | TextStream
+    others: tuple[str, ...] = ()
+
+
+def find_subtitles(video: Path, info: MediaInfo, wanted: str) -> tuple[Source | None, tuple[str, ...]]:
+    """The subtitles to use, and notes about those that cannot be.
+
+    `auto`: a file beside the video, else a text stream inside it, else nothing; `none`: nothing; anything
+    else names a file. Nothing of a file is read here.
+    """
+    if wanted == "none":
+        return None, ()
+    if wanted != "auto":
+        path = Path(wanted)
+        return Source(path.name, path), ()
+    files = find_sidecars(video)
+    streams, pictures = find_streams(info.path) if info.subtitles else ([], [])
+    found = [Source(path.name, path) for path in files]
+    found += [Source(stream.name, stream) for stream in streams]
+    if found:
+        others = tuple(source.name for source in found[1:])
+        return Source(found[0].name, found[0].place, others), ()
+    if pictures:
+        return None, (f"subtitles cannot be read: {', '.join(pictures)} holds no text",)
+    return None, ()
+
+
+def read_subtitles(source: Source, info: MediaInfo) -> Track:
+    """The cues, in seconds from the start of presentation. Raises MediaError where a file gives none."""
+    if isinstance(source.place, Path):
+        return read_sidecar(source.place, source.name)
+    return read_stream(info.path, source.place, info.start)

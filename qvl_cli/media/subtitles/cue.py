@@ -1,0 +1,78 @@
+"""Cue: a text and when it is shown. What the formats share: order, and telling what was left out."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from qvl_cli.timeline import TimeSpan
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """One subtitle: one line of plain text, and its times from the start of presentation."""
+
+    span: TimeSpan
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Cues in the order of their starts. faults: one line for each cue that could not be read, saying where;
+    backward: how many end before they start (they are read as if they had no length); notes: what else a
+    user should know of how they were read."""
+
+    cues: tuple[Cue, ...]
+    faults: tuple[str, ...] = ()
+    backward: int = 0
+    notes: tuple[str, ...] = ()
+
+    def told(self, name: str) -> tuple[str, ...]:
+        """All that went wrong, as notes about the source `name`."""
+        lines = list(self.notes)
+        if self.faults:
+            lines.append(
+                f"{name}: {_cues(len(self.faults))} cannot be read and left out: {'; '.join(self.faults[:3])}"
+                + (" ..." if len(self.faults) > 3 else "")
+            )
+        if self.backward:
+            lines.append(f"{name}: cues that end before they start, read as instants: {self.backward}")
+        return tuple(lines)
+
+
+def make_track(
+    raw: Iterable[tuple[Fraction, Fraction, str]], faults: Iterable[str] = (), notes: Iterable[str] = ()
+) -> Track:
+    """(start, end, plain text) of each cue -> a Track: texts on one line, sorted, each text once.
+
+    A cue without any text has nothing to say and is not kept. Equal texts whose times touch or overlap, as
+    layers and frame-by-frame effects leave them, become one cue.
+    """
+    cues: list[Cue] = []
+    latest: dict[str, int] = {}  # text -> its last cue
+    backward = 0
+    for start, end, text in sorted(raw, key=lambda each: each[0]):
+        text = one_line(text)
+        if not text:
+            continue
+        backward += end < start
+        span = TimeSpan(start, max(start, end))
+        at = latest.get(text)
+        if at is not None and start <= cues[at].span.end:
+            before = cues[at].span
+            cues[at] = Cue(TimeSpan(before.start, max(before.end, span.end)), text)
+            continue
+        latest[text] = len(cues)
+        cues.append(Cue(span, text))
+    return Track(tuple(cues), tuple(faults), backward, tuple(notes))
+
+
+def one_line(text: str) -> str:
+    """Without control characters and line breaks; runs of white space become one space."""
+    return " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in text).split())
+
+
+def _cues(count: int) -> str:
+    return f"{count} cue" if count == 1 else f"{count} cues"

@@ -1,0 +1,83 @@
+"""Which subtitle file beside a video belongs to it, and reading one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from qvl_cli.errors import MediaError
+from qvl_cli.media.subtitles.ass import read_ass
+from qvl_cli.media.subtitles.cue import Track
+from qvl_cli.media.subtitles.encoding import decode
+from qvl_cli.media.subtitles.srt import read_srt
+from qvl_cli.media.subtitles.vtt import read_vtt
+
+SUFFIXES = (".srt", ".vtt", ".ass", ".ssa")
+_LARGEST = 64 << 20  # bytes: a day of speech is a few megabytes
+# What may stand between the video's name and the suffix: talk.en.srt, talk.pt-BR.forced.srt
+_TAGS = re.compile(r"(?:\.(?:[a-z]{2,3}(?:[-_][a-z0-9]{2,8})*|forced|default))*", re.IGNORECASE)
+
+
+def find_sidecars(video: Path) -> list[Path]:
+    """Subtitle files of `video` in its folder, the one to use first.
+
+    `talk.srt` comes before `talk.en.srt`, English before other languages, forced subtitles (foreign speech
+    only) last; then SRT, WebVTT, ASS, SSA; then by name. An unreadable folder holds none.
+    """
+    try:
+        if not video.is_file():
+            return []
+        names = [path for path in video.parent.iterdir() if path.suffix.lower() in SUFFIXES]
+        found = [path for path in names if _tags(path, video) is not None and path.is_file()]
+    except (OSError, ValueError):
+        return []
+
+    def rank(path: Path) -> tuple[bool, bool, bool, int, str]:
+        tags = (_tags(path, video) or "").lower().split(".")[1:]
+        english = any(re.match(r"en(g)?\b", tag) for tag in tags)
+        return "forced" in tags, bool(tags), not english, SUFFIXES.index(path.suffix.lower()), path.name
+
+    return sorted(found, key=rank)
+
+
+def read_sidecar(path: Path, name: str) -> Track:
+    """The cues of a subtitle file, whatever its suffix claims. `name` is what messages call it.
+
+    Raises MediaError where it is missing, too large, no text, in an encoding nobody can tell, or without a
+    cue.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise MediaError(f"{name} is larger than any subtitle file", "name an SRT, WebVTT or ASS file")
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise MediaError(
+            f"subtitles {name} cannot be read: {reason}", "check the path, or --subs none"
+        ) from error
+    text, guessed = decode(data, name)
+    track = _parse(text, path.suffix.lower(), name)
+    if not track.cues:
+        why = f": {track.faults[0]}" if track.faults else ""
+        raise MediaError(f"no cue in {name} can be read{why}", "repair it, or leave it out with --subs none")
+    if guessed is None:
+        return track
+    guess = f"{name} is not UTF-8 and was read as {guessed}, which is a guess: save it as UTF-8 to be sure"
+    return Track(track.cues, track.faults, track.backward, (guess,))
+
+
+def _parse(text: str, suffix: str, name: str) -> Track:
+    if suffix == ".vtt" or re.match(r"WEBVTT\s", text):
+        return read_vtt(text, name)
+    if suffix in (".ass", ".ssa") or re.search(r"^\[(?:Script Info|Events)\]", text, re.MULTILINE):
+        return read_ass(text)
+    return read_srt(text)
+
+
+def _tags(path: Path, video: Path) -> str | None:
+    """`.en` of talk.en.srt beside talk.mp4; None where the file belongs to another video."""
+    stem = path.name[: -len(path.suffix)]
+    if not stem.startswith(video.stem):
+        return None
+    tags = stem[len(video.stem) :]
+    return tags if _TAGS.fullmatch(tags) else None
