@@ -17,8 +17,10 @@ from transformers.utils.logging import disable_progress_bar
 
 from qvl_cli.bench.checkpoint import byte_tokenizer, scatter, special_ids, write_folder
 from qvl_cli.bench.noise import cut, noise_clip
+from qvl_cli.model.load import LoadedModel, load_model
+from qvl_cli.registry import read_spec
 
-__all__ = ["byte_tokenizer", "cut", "noise_clip", "write_checkpoint", "write_released"]
+__all__ = ["byte_tokenizer", "cut", "load_small_blocks", "noise_clip", "write_checkpoint", "write_released"]
 
 TEMPLATE = (
     "{%- for message in messages %}"
@@ -79,6 +81,13 @@ def write_checkpoint(
     eos = tokenizer.token_to_id("<|im_end|>")
     network = _network(moe, special_ids(tokenizer), tokenizer.get_vocab_size(), eos, seed)
     return write_folder(network, folder, THINKING_TEMPLATE if thinking else TEMPLATE, shard)
+
+
+def load_small_blocks(folder: Path, steps: int, *, moe: bool = False) -> LoadedModel:
+    """A random model whose cache blocks hold `steps` steps, written to `folder` and loaded."""
+    write_checkpoint(folder, moe=moe, seed=3)
+    (folder / "qvl.json").write_text(f'{{"block_steps": {steps}}}')
+    return load_model(read_spec(folder), "cpu", "float32")
 
 
 def write_released(folder: Path, released: Path, *, moe: bool = False, seed: int = 0) -> Path:

@@ -19,11 +19,10 @@ from qvl_cli.chunks import FrameChunk
 from qvl_cli.errors import OverBudget, UsageError
 from qvl_cli.generate import DecodeSettings
 from qvl_cli.memory import MemorySettings
-from qvl_cli.model.load import LoadedModel, load_model
+from qvl_cli.model.load import LoadedModel
 from qvl_cli.prompts import Prompt
-from qvl_cli.registry import read_spec
 from qvl_cli.stream import StreamSession
-from tests.checkpoints import cut, noise_clip, write_checkpoint
+from tests.checkpoints import cut, load_small_blocks, noise_clip
 from tests.test_stream_exact import CLOSE, distance, watched
 
 PROMPT = Prompt("Look: ", "when does the seal wave?", " Say it.")
@@ -33,10 +32,7 @@ BLOCK = 2
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    folder = tmp_path_factory.mktemp("model")
-    write_checkpoint(folder, seed=3)
-    (folder / "qvl.json").write_text(f'{{"block_steps": {BLOCK}}}')
-    return load_model(read_spec(folder), "cpu", "float32")
+    return load_small_blocks(tmp_path_factory.mktemp("model"), BLOCK)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from qvl_cli.sampling import Step
 from qvl_cli.stream import StreamSession
 from qvl_cli.timeline import TimeSpan
 from qvl_cli.tiny import recipe
-from qvl_cli.tiny.clips import Clip, make_clip, name_tokens
+from qvl_cli.tiny.clips import Clip, lookup_target, make_clip, name_tokens
 from qvl_cli.tiny.export import export_checkpoint, export_head
 from qvl_cli.tiny.lookup import wanted_tokens
 from qvl_cli.tiny.perception import COLS, IGNORE, ROWS
@@ -124,8 +124,9 @@ def test_words_look_at_the_cells_that_show_them() -> None:
         assert set(right[0].nonzero().flatten().tolist()) == (expected or {0})
         assert set(unclear.nonzero().flatten().tolist()) == faint
     for each in clip.names:
-        assert name_tokens()[clip.sequence.ids[each.rows[0]]].wanted == each.wanted
-    shown = [each for each in clip.answers if each.rows[0] + 1 in {name.rows[0] for name in clip.names}]
+        named = name_tokens()[clip.sequence.ids[each.row]]
+        assert lookup_target(each.row, named).wanted == each.wanted
+    shown = [each for each in clip.answers if each.row + 1 in {name.row for name in clip.names}]
     assert len(shown) > len(clip.answers) / 2  # most of what tells an answer is a name
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,12 +17,11 @@ from qvl_cli.chunks import FrameChunk
 from qvl_cli.errors import UsageError
 from qvl_cli.generate import DecodeSettings
 from qvl_cli.memory import MemorySettings
-from qvl_cli.model.load import LoadedModel, load_model
+from qvl_cli.model.load import LoadedModel
 from qvl_cli.model.preprocess import patchify
 from qvl_cli.prompts import Prompt
-from qvl_cli.registry import read_spec
 from qvl_cli.stream import StreamSession
-from tests.checkpoints import cut, noise_clip, write_checkpoint
+from tests.checkpoints import cut, load_small_blocks, noise_clip
 from tests.one_shot import OneShot
 from tests.test_stream_exact import CLOSE, distance, watched
 
@@ -34,13 +32,7 @@ BLOCK = 2
 
 @pytest.fixture(scope="module", params=["dense", "moe"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    return _load(tmp_path_factory.mktemp(request.param), moe=request.param == "moe")
-
-
-def _load(folder: Path, moe: bool = False) -> LoadedModel:
-    write_checkpoint(folder, moe=moe, seed=3)
-    (folder / "qvl.json").write_text(f'{{"block_steps": {BLOCK}}}')
-    return load_model(read_spec(folder), "cpu", "float32")
+    return load_small_blocks(tmp_path_factory.mktemp(request.param), BLOCK, moe=request.param == "moe")
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +129,7 @@ def test_append_equals_one_forward_under_the_mask(
 
 @pytest.fixture(scope="module")
 def dense(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    return _load(tmp_path_factory.mktemp("dense"))
+    return load_small_blocks(tmp_path_factory.mktemp("dense"), BLOCK)
 
 
 def test_a_window_that_holds_everything_is_the_full_policy(dense: LoadedModel, clip: FrameChunk) -> None:

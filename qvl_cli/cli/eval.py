@@ -78,6 +78,11 @@ def command(
             document = _public(suite, annotations, predictions, videos, resume, config, console)
     finally:
         console.close()
+    return deliver(document, format)
+
+
+def deliver(document: Mapping[str, Any], format: str) -> int:
+    """Print a suite's document; returns the exit code."""
     put(json.dumps(document) + "\n" if format == "json" else table(document))
     return EXIT_PARTIAL if document.get("left_out") else EXIT_OK
 

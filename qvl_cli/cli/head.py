@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from qvl_cli.cli.console import Console, put
-from qvl_cli.cli.eval import opener, refuse_format, table
+from qvl_cli.cli.console import Console
+from qvl_cli.cli.eval import deliver, opener, refuse_format
 from qvl_cli.config import load_config
-from qvl_cli.errors import EXIT_OK, EXIT_PARTIAL
 from qvl_cli.render.output import check_writable
 
 NAME = "head"
@@ -68,8 +66,7 @@ def train(
         document = run(sources, Path(output), epochs, seed, make_request("locate", "", "", config), console)
     finally:
         console.close()
-    put(json.dumps(document) + "\n" if format == "json" else table(document))
-    return EXIT_PARTIAL if document["left_out"] else EXIT_OK
+    return deliver(document, format)
 
 
 def evaluate(
@@ -105,5 +102,4 @@ def evaluate(
         )
     finally:
         console.close()
-    put(json.dumps(document) + "\n" if format == "json" else table(document))
-    return EXIT_PARTIAL if document["left_out"] else EXIT_OK
+    return deliver(document, format)

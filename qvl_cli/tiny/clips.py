@@ -133,13 +133,13 @@ def head_target(
 
 
 @functools.cache
-def name_tokens() -> dict[int, LookupTarget]:
-    """Ids of the words that name a shape, a colour or an action -> what to look at, rows left out."""
+def name_tokens() -> dict[int, Look]:
+    """Ids of the words that name a shape, a colour or an action -> what to look at."""
     words = {shape: Look(shape=shape) for shape in SHAPES}
     words |= {plural(shape): Look(shape=shape) for shape in SHAPES}
     words |= {colour: Look(colour=colour) for colour in COLOUR_NAMES}
     words |= {word: Look(action=action) for action in ACTIONS for word in action_words(action)}
-    return {_one_token(word): lookup_target((), look) for word, look in words.items()}
+    return {_one_token(word): look for word, look in words.items()}
 
 
 def _one_token(word: str) -> int:
@@ -147,10 +147,10 @@ def _one_token(word: str) -> int:
     return token
 
 
-def lookup_target(rows: Sequence[int], look: Look, steps: tuple[int, int] = (0, sys.maxsize)) -> LookupTarget:
+def lookup_target(row: int, look: Look, steps: tuple[int, int] = (0, sys.maxsize)) -> LookupTarget:
     """`look` in the numbers of `step_labels`."""
     return LookupTarget(
-        tuple(rows),
+        row,
         (
             1 + SHAPES.index(look.shape) if look.shape else 0,
             1 + COLOUR_NAMES.index(look.colour) if look.colour else 0,
@@ -225,10 +225,10 @@ def make_clip(seed: int, steps: int, mix: Mix = TIME_MIX) -> Clip:
             targets.append(head_target(query.spans, tokens, *intervals))
         begin, end = query.window or window
         seen = int(np.searchsorted(starts, begin)), int(np.searchsorted(starts, end))
-        answers += [lookup_target([row], look, seen) for row, look in looks]
+        answers += [lookup_target(row, look, seen) for row, look in looks]
     for place, (token, block) in enumerate(zip(sequence.ids, sequence.block, strict=True)):
         if block and (named := name_tokens().get(token)):
-            names.append(replace(named, rows=(place,)))
+            names.append(lookup_target(place, named))
     return Clip(
         frames.reshape(steps, 2, *frames.shape[1:]),
         sequence,

@@ -30,10 +30,10 @@ ANSWER_LAYER, ANSWER_HEAD = 2, 0
 
 @dataclass(frozen=True, slots=True)
 class LookupTarget:
-    """What tokens should look at. rows: their places in the sequence; wanted: shape, colour and action as in
+    """What a token should look at. row: its place in the sequence; wanted: shape, colour and action as in
     `step_labels`, 0 for any, and a cell has to have all; steps: only in steps [first, last)."""
 
-    rows: tuple[int, ...]
+    row: int
     wanted: tuple[int, int, int]
     steps: tuple[int, int]
 
@@ -78,7 +78,7 @@ def lookup_loss(
     for i, (clip, mine) in enumerate(zip(clips, lookups, strict=True)):
         if not mine:
             continue
-        rows = torch.tensor([row for each in mine for row in each.rows], device=hidden.device)
+        rows = torch.tensor([each.row for each in mine], device=hidden.device)
         right, unclear = wanted_tokens(clip, mine, hidden.shape[1], hidden.device)
         scores = query[i, rows] @ key[i].T * attention.scaling + mask[i, rows]
         scores = scores.masked_fill(unclear, -torch.inf)
@@ -99,8 +99,8 @@ def wanted_tokens(
     steps, cells, _ = labels.shape
     ends = torch.tensor(clip.ends, device=device)
     places = (ends[:, None] - cells + torch.arange(cells, device=device)).flatten()
-    wanted = torch.tensor([each.wanted for each in lookups for _ in each.rows], device=device)
-    reach = torch.tensor([each.steps for each in lookups for _ in each.rows], device=device)
+    wanted = torch.tensor([each.wanted for each in lookups], device=device)
+    reach = torch.tensor([each.steps for each in lookups], device=device)
     count = torch.arange(steps, device=device)
     shown = ((labels[None] == wanted[:, None, None]) | (wanted[:, None, None] == 0)).all(-1)
     shown &= ((count >= reach[:, :1]) & (count < reach[:, 1:]))[..., None]
