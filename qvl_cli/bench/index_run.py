@@ -40,7 +40,8 @@ _QUESTIONS = {"first": "What appears?", "second": "What shape is red?"}
 
 def film_clip(path: str, seconds: str) -> dict[str, Any]:
     from qvl_cli.tiny.film import film
-    from qvl_cli.tiny.world import TRAINING_SEEDS, write_script
+    from qvl_cli.tiny.scripts import write_script
+    from qvl_cli.tiny.world import TRAINING_SEEDS
 
     film(write_script(TRAINING_SEEDS + int(seconds), float(seconds)), Path(path))
     return {}

@@ -21,7 +21,8 @@ def film_clip(path: str) -> None:
     from pathlib import Path
 
     from qvl_cli.tiny.film import film
-    from qvl_cli.tiny.world import TRAINING_SEEDS, write_script
+    from qvl_cli.tiny.scripts import write_script
+    from qvl_cli.tiny.world import TRAINING_SEEDS
 
     film(write_script(TRAINING_SEEDS, _SECONDS), Path(path))
 

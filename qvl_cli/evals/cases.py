@@ -9,12 +9,14 @@ import numpy as np
 
 from qvl_cli.errors import UsageError
 from qvl_cli.evals.annotations import Query as TimedQuery
+from qvl_cli.tiny.phrases import FAMILIES
 from qvl_cli.tiny.questions import Query, ask_query, locate_query
-from qvl_cli.tiny.world import TRAINING_SEEDS, Script, rng_for, write_script
+from qvl_cli.tiny.scripts import write_script
+from qvl_cli.tiny.world import TRAINING_SEEDS, Script, rng_for
 
-FAMILIES = ("what", "colour", "which", "count")
 SHORTEST, LONGEST = 30.0, 120.0  # seconds
 LOCATES, ABSENT, MANY = 4, 1, 1  # per video, besides one question of each family
+UNSEEN = 3  # per video, in words or about things that training has kept back
 NEEDLES = 20  # per long video
 NEEDLE_RATE, NEEDLE_CRF = 10, 23
 _TRIES = 40
@@ -22,7 +24,8 @@ _TRIES = 40
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One drawn video and what is asked of it. many: an event with several spans, where it has one."""
+    """One drawn video and what is asked of it. many: an event with several spans, where it has one; unseen:
+    questions in words or about things that training has kept back."""
 
     script: Script
     rate: int
@@ -31,9 +34,10 @@ class Case:
     absent: tuple[Query, ...]
     asks: tuple[Query, ...]
     many: tuple[Query, ...]
+    unseen: tuple[Query, ...] = ()
 
     def queries(self, kind: str) -> list[TimedQuery]:
-        """`locates`, `absent`, `asks` or `many` as queries with true windows."""
+        """`locates`, `absent`, `asks`, `many` or `unseen` as queries with true windows."""
         asked: tuple[Query, ...] = getattr(self, kind)
         video = str(self.script.seed)
         return [
@@ -53,14 +57,24 @@ def write_case(seed: int) -> Case:
     _refuse_training(seed)
     rng, more = rng_for(seed, "case"), rng_for(seed, "many")
     script = write_script(seed, float(rng.uniform(SHORTEST, LONGEST)))
+    others = rng_for(seed, "unseen")
+
+    def ask(family: str) -> tuple[Query, ...]:
+        return _first(1, lambda: ask_query(script, rng, family), lambda q: not q.unseen)
+
+    def ask_anew() -> Query | None:
+        family = FAMILIES[int(others.integers(len(FAMILIES)))]
+        return ask_query(script, others, family, unseen=bool(others.random() < 0.5))
+
     return Case(
         script,
         int(rng.choice([10, 12, 25])),
         int(rng.choice([18, 23, 28])),
-        _first(LOCATES, lambda: locate_query(script, rng, absent=0.0), lambda q: bool(q.spans)),
-        _first(ABSENT, lambda: locate_query(script, rng, absent=1.0), lambda q: not q.spans),
-        tuple(q for f in FAMILIES for q in _first(1, lambda f=f: ask_query(script, rng, f), lambda q: True)),  # type: ignore[misc]
-        _first(MANY, lambda: locate_query(script, more, absent=0.0), lambda q: len(q.spans) > 1),
+        _first(LOCATES, lambda: locate_query(script, rng, 0.0), lambda q: bool(q.spans) and not q.unseen),
+        _first(ABSENT, lambda: locate_query(script, rng, 1.0), lambda q: not q.spans and not q.unseen),
+        tuple(query for family in FAMILIES for query in ask(family)),
+        _first(MANY, lambda: locate_query(script, more, 0.0), lambda q: len(q.spans) > 1 and not q.unseen),
+        _first(UNSEEN, ask_anew, lambda q: q.unseen),
     )
 
 

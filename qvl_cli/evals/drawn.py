@@ -15,31 +15,39 @@ from qvl_cli import pipeline
 from qvl_cli.errors import MediaError, OutsideWorld, OverBudget
 from qvl_cli.evals import retrieval
 from qvl_cli.evals.annotations import Query
-from qvl_cli.evals.cases import FAMILIES, Case, write_case, write_needles
+from qvl_cli.evals.cases import Case, write_case, write_needles
 from qvl_cli.evals.document import document
 from qvl_cli.evals.figures import Figure, Figures, document_parts, means
 from qvl_cli.evals.interval import Floats, statistic_interval
 from qvl_cli.evals.journal import Journal
 from qvl_cli.evals.predictions import Prediction
-from qvl_cli.evals.texts import f1, is_right, named, things_named
+from qvl_cli.evals.texts import TIME_TOLERANCE, f1, is_right, named, things_named
 from qvl_cli.evals.troubles import Troubles
 from qvl_cli.evals.watching import Silent, Turn, Watched, Watcher, each_video, find_videos
 from qvl_cli.request import Request
 from qvl_cli.tiny.film import film
-from qvl_cli.tiny.questions import NUMBERS, section_query
-from qvl_cli.tiny.world import COLOUR_NAMES, SHAPES
+from qvl_cli.tiny.phrases import FAMILIES
+from qvl_cli.tiny.questions import NUMBERS
+from qvl_cli.tiny.telling import section_query
+from qvl_cli.tiny.world import COLOUR_NAMES, PLACES, SHAPES, WORDS
 
 if TYPE_CHECKING:
     from qvl_cli.stream import StreamSession
     from qvl_cli.tasks import Findings
 
 LOCATE_KINDS = ("locates", "absent", "many")
+ASK_KINDS = ("asks", "unseen")
 _ANSWER_TOKENS = 48
 # A guess among equally likely answers; what is counted has no such list (see `most_frequent`).
+_THINGS = len(SHAPES) * len(COLOUR_NAMES)
 _CHANCE = {
     "what": 1 / len(SHAPES),
     "colour": 1 / len(COLOUR_NAMES),
-    "which": 1 / (len(SHAPES) * len(COLOUR_NAMES)),
+    "which": 1 / _THINGS,
+    "where": 1 / len(PLACES),
+    "order": 1 / 2,
+    "written": 1 / len(WORDS),
+    "after": 1 / (_THINGS - 1),
 }
 
 
@@ -174,7 +182,8 @@ def _record(turn: Turn, case: Case, watcher: Watcher, accepted: bool) -> dict[st
     def ask_all(session: StreamSession) -> list[dict[str, Any]]:
         return [
             _said(query, ask(session, watcher.aligner, query.text, settings, Silent().text))
-            for query in case.queries("asks")
+            for kind in ASK_KINDS
+            for query in case.queries(kind)
         ]
 
     session = turn.watched.session
@@ -264,44 +273,78 @@ def _prefixed(key: str, prefix: str) -> str:
 
 
 def _answer_figures(asked: Sequence[Asked]) -> Figures:
-    questions = {
-        query.qid: question
-        for each in asked
-        for query, question in zip(each.case.queries("asks"), each.case.asks, strict=True)
+    judged = {
+        key: [_judge(asked, kinds, key) for kinds in (("asks",), ("unseen",))]
+        for key in ("asked", "blind_asked")
     }
-
-    def rights(pairs: Sequence[retrieval.Pair]) -> Floats:
-        return np.array(
-            [is_right(questions[q.qid].family, said.text, questions[q.qid].answer) for q, said in pairs],
-            float,
-        )
-
-    pairs, blind = (_pairs(asked, ("asks",), key) for key in ("asked", "blind_asked"))
-    right, families = rights(pairs), [questions[query.qid].family for query, _ in pairs]
-    counted = [questions[q.qid].answer for q, _ in pairs if questions[q.qid].family == "count"]
-    chance = {**_CHANCE, "count": most_frequent([frozenset(named(said, NUMBERS)) for said in counted])}
+    said, unseen = judged["asked"]
     columns = {
-        "answer_accuracy": right,
+        "answer_accuracy": said.right,
         **{
-            f"answer_by_family/{family}": np.where([f == family for f in families], right, np.nan)
+            f"answer_by_family/{family}": np.where([f == family for f in said.families], said.right, np.nan)
             for family in FAMILIES
         },
-        "random_answer_accuracy": np.array([chance[family] for family in families]),
+        "random_answer_accuracy": said.chance,
     }
-    figures = means(columns, [query.video for query, _ in pairs])
-    proved = [pair for pair in pairs if len(pair[0].windows)]
-    blindly = [pair for pair in blind if len(pair[0].windows)]
+    figures = means(columns, said.owners) | means({"answer_unseen": unseen.right}, unseen.owners)
+    proved, blindly = (
+        [pair for pair in _pairs(asked, ("asks",), key) if len(pair[0].windows)]
+        for key in ("asked", "blind_asked")
+    )
     figures |= _span_figures(proved, blindly, ("r1@0.5",), "evidence_")
-    if blind:
-        owners, blind_right = [query.video for query, _ in blind], rights(blind)
-        guessed = np.array([chance[questions[query.qid].family] for query, _ in blind])
-        figures |= means({"blind_answer_accuracy": blind_right}, owners)
+    blind = judged["blind_asked"][0]
+    if len(blind.right):
+        figures |= means({"blind_answer_accuracy": blind.right}, blind.owners)
         figures["blind_over_chance"] = Figure(
-            float(blind_right.mean() / guessed.mean()),
-            len(blind),
-            statistic_interval(lambda rows: float(blind_right[rows].mean() / guessed[rows].mean()), owners),
+            float(blind.right.mean() / blind.chance.mean()),
+            len(blind.right),
+            statistic_interval(
+                lambda rows: float(blind.right[rows].mean() / blind.chance[rows].mean()), blind.owners
+            ),
         )
     return figures
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Answers of one kind of question: right 0 or 1, what guessing scores, whose video it was."""
+
+    right: Floats
+    chance: Floats
+    families: list[str]
+    owners: list[str]
+
+
+def _judge(asked: Sequence[Asked], kinds: Sequence[str], key: str) -> Judged:
+    questions = {
+        query.qid: (question, each.case.script.duration)
+        for each in asked
+        for kind in kinds
+        for query, question in zip(each.case.queries(kind), getattr(each.case, kind), strict=True)
+    }
+    pairs = _pairs(asked, kinds, key)
+    families = [questions[query.qid][0].family for query, _ in pairs]
+    expected = [questions[query.qid][0].answer for query, _ in pairs]
+    counted = [answer for answer, family in zip(expected, families, strict=True) if family == "count"]
+    same = most_frequent([frozenset(named(answer, NUMBERS)) for answer in counted])
+
+    def chance(family: str, duration: float) -> float:
+        if family == "when":
+            return min(1.0, 2 * TIME_TOLERANCE / duration)
+        return same if family == "count" else _CHANCE[family]
+
+    return Judged(
+        np.array(
+            [
+                is_right(f, said.text, answer)
+                for f, (_, said), answer in zip(families, pairs, expected, strict=True)
+            ],
+            float,
+        ),
+        np.array([chance(f, questions[q.qid][1]) for f, (q, _) in zip(families, pairs, strict=True)]),
+        families,
+        [query.video for query, _ in pairs],
+    )
 
 
 def most_frequent(answers: Sequence[Hashable]) -> float:

@@ -6,15 +6,19 @@ import re
 from itertools import pairwise
 
 from qvl_cli.tiny.questions import NUMBERS
-from qvl_cli.tiny.world import COLOUR_NAMES, SHAPES
+from qvl_cli.tiny.world import COLOUR_NAMES, PLACES, SHAPES, WORDS
 
 _CLASSES: dict[str, tuple[tuple[str, ...], ...]] = {
     "what": (SHAPES,),
     "colour": (COLOUR_NAMES,),
     "which": (COLOUR_NAMES, SHAPES),
+    "where": (PLACES,),
     "count": (NUMBERS,),
+    "written": (WORDS,),
 }
 _SAME = {"no": "none", "zero": "none", **{str(i): word for i, word in enumerate(NUMBERS)}}
+_SAME |= {"left": "lefthand", "right": "righthand", "centre": "middle", "center": "middle"}
+TIME_TOLERANCE = 1.0  # seconds by which a time in words may be off: a step at the rate of two minutes
 
 
 def named(text: str, words: tuple[str, ...]) -> set[str]:
@@ -23,10 +27,14 @@ def named(text: str, words: tuple[str, ...]) -> set[str]:
     return {word for word in found if word in words}
 
 
-def things_named(text: str) -> set[tuple[str, str]]:
-    """The (colour, shape) pairs a text names, colour first."""
+def things_told(text: str) -> list[tuple[str, str]]:
+    """The (colour, shape) pairs a text names, colour first, in its order."""
     words = re.findall(r"[a-z]+", text.lower())
-    return {(a, b) for a, b in pairwise(words) if a in COLOUR_NAMES and b in SHAPES}
+    return [(a, b) for a, b in pairwise(words) if a in COLOUR_NAMES and b in SHAPES]
+
+
+def things_named(text: str) -> set[tuple[str, str]]:
+    return set(things_told(text))
 
 
 def f1(said: set[tuple[str, str]], true: set[tuple[str, str]]) -> float:
@@ -35,5 +43,15 @@ def f1(said: set[tuple[str, str]], true: set[tuple[str, str]]) -> float:
 
 
 def is_right(family: str, said: str, expected: str) -> bool:
-    """Right: of every class the family asks for, exactly the expected words and no other."""
+    """Right: of every class the family asks for, exactly the expected words and no other; for `order` and
+    `after` the same things in the same order, for `when` one time that is off by no more than TIME_TOLERANCE."""
+    if family in ("order", "after"):
+        return things_told(said) == things_told(expected) != []
+    if family == "when":
+        (time,), times = _times(expected), _times(said)
+        return len(times) == 1 and abs(times[0] - time) <= TIME_TOLERANCE
     return all(named(said, words) == named(expected, words) != set() for words in _CLASSES[family])
+
+
+def _times(text: str) -> list[float]:
+    return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", text)]

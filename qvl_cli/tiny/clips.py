@@ -1,15 +1,14 @@
 """Scripts -> training clips: the tokens qvl itself would stream, many questions packed behind one video.
 
 Every question sees the video and itself only (a block mask): one question's text would give away another's
-answer. Positions of each question start where the video ends, as in a fork.
+answer. Positions of each question start where the video ends, as in a fork; a question about a section sees
+only its steps, as `summarize` asks it.
 """
 
 from __future__ import annotations
 
-import functools
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,67 +16,33 @@ import numpy.typing as npt
 from qvl_cli.align.training import step_targets
 from qvl_cli.prompts import section_prompt
 from qvl_cli.tiny.draw import draw
-from qvl_cli.tiny.lookup import LookupTarget, action_words
-from qvl_cli.tiny.perception import COLS, FRAME_GAP, IGNORE, ROWS, film_look, step_labels
+from qvl_cli.tiny.lookup import HEADS, LookupTarget, lookup_target, name_tokens
+from qvl_cli.tiny.perception import FRAME_GAP, film_look, step_labels
 from qvl_cli.tiny.questions import (
     LEAST_VISIBLE,
-    Look,
+    Piece,
     Query,
     Span,
     ask_query,
     locate_query,
-    overview_query,
-    plural,
-    section_query,
-    spans_text,
 )
 from qvl_cli.tiny.recipe import TIME, TIME_MIX, Mix, clips_of
-from qvl_cli.tiny.vocabulary import special_ids, world_tokenizer
+from qvl_cli.tiny.scripts import write_script
+from qvl_cli.tiny.sequence import PREFIX, SUFFIX, Sequence3D, encode
+from qvl_cli.tiny.telling import overview_query, section_query
+from qvl_cli.tiny.vocabulary import special_ids
 from qvl_cli.tiny.world import (
     ACTIONS,
     COLOUR_NAMES,
     SHAPES,
+    Actor,
     Script,
     check_training_seed,
     rng_for,
-    write_script,
 )
 
-PREFIX, SUFFIX = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
-
-
-@dataclass(slots=True)
-class Sequence3D:
-    """Tokens with their three MRoPE positions, grown piece by piece. Block 0 is the video, 1.. questions."""
-
-    ids: list[int] = field(default_factory=list)
-    positions: list[tuple[int, int, int]] = field(default_factory=list)
-    targets: list[int] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
-    block: list[int] = field(default_factory=list)
-
-    def text(self, ids: Sequence[int], cursor: int, block: int, learn: float = 0.0) -> int:
-        """Append text; with `learn` > 0 each token is the target of the one before, at that weight. Returns
-        the next position."""
-        for i, token in enumerate(ids):
-            if learn:
-                self.targets[-1], self.weights[-1] = token, learn
-            self.ids.append(token)
-            self.positions.append((cursor + i,) * 3)
-            self.targets.append(IGNORE)
-            self.weights.append(0.0)
-            self.block.append(block)
-        return cursor + len(ids)
-
-    def vision(self, pad: int, cursor: int) -> int:
-        for row in range(ROWS):
-            for col in range(COLS):
-                self.ids.append(pad)
-                self.positions.append((cursor, cursor + row, cursor + col))
-                self.targets.append(IGNORE)
-                self.weights.append(0.0)
-                self.block.append(0)
-        return cursor + max(ROWS, COLS)
+Floats = npt.NDArray[np.float64]
+Lookups = dict[str, list[LookupTarget]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,71 +64,59 @@ class HeadTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """When the steps of a clip are, on the clock of its script. frames [steps, 2]: times of the two frames;
+    starts, ends [steps]: the intervals; offset: seconds that the clip's printed times are later."""
+
+    frames: Floats
+    starts: Floats
+    ends: Floats
+    offset: float
+
+    def printed(self, step: int) -> float:
+        return float(self.frames[step].mean()) + self.offset
+
+    def step_of(self, moment: float, first: bool) -> int:
+        """The first step that shows what begins at a moment, or the last that shows what ends then."""
+        if first:
+            return min(int(np.searchsorted(self.frames[:, 1], moment)), len(self.starts) - 1)
+        return max(int(np.searchsorted(self.frames[:, 0], moment)) - 1, 0)
+
+    def steps_in(self, span: Span) -> tuple[int, int]:
+        """[first, last) of the steps with a frame in a span; at least one."""
+        first = self.step_of(span[0], first=True)
+        return first, max(first, self.step_of(span[1], first=False)) + 1
+
+
+@dataclass(frozen=True, slots=True)
 class Clip:
     """One watched video with its questions. frames uint8 [steps, 2, H, W, 3]; ends: place of each step's last
-    token; times [steps, 2] seconds as written; durations [steps] seconds; present [steps, 64, 1 + 7]: which
-    kinds show and which of the actions they do; labels int64 [steps, cells, 3] as in `step_labels`; answers,
-    names: where the answers' tokens, and all that name a shape, a colour or an action, should look."""
+    token; times [steps, 2] seconds as written; durations [steps] seconds; present [steps, 64, 1 + actions]:
+    which kinds show and which of the actions they do; labels int64 [steps, cells, 5] as in `step_labels`;
+    lookups: by the names of HEADS; views: steps [first, last) that a question sees, where it does not see all."""
 
     frames: npt.NDArray[np.uint8]
     sequence: Sequence3D
     ends: tuple[int, ...]
-    times: npt.NDArray[np.float64]
+    times: Floats
     durations: npt.NDArray[np.float32]
     present: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
     targets: tuple[HeadTarget, ...]
-    answers: tuple[LookupTarget, ...]
-    names: tuple[LookupTarget, ...]
+    lookups: Lookups
+    views: dict[int, tuple[int, int]]
 
 
-def encode(text: str) -> list[int]:
-    return list(world_tokenizer().encode(text, add_special_tokens=False).ids)
-
-
-def head_target(
-    spans: tuple[Span, ...],
-    tokens: Sequence[int],
-    starts: npt.NDArray[np.float64],
-    ends: npt.NDArray[np.float64],
-) -> HeadTarget:
+def head_target(spans: tuple[Span, ...], tokens: Sequence[int], starts: Floats, ends: Floats) -> HeadTarget:
     """Spans against the steps' intervals [starts, ends)."""
     since = tuple((begin - float(starts[0]), end - float(starts[0])) for begin, end in spans)
     return HeadTarget(tuple(tokens), since, *step_targets(spans, starts, ends).T)
 
 
-@functools.cache
-def name_tokens() -> dict[int, Look]:
-    """Ids of the words that name a shape, a colour or an action -> what to look at."""
-    words = {shape: Look(shape=shape) for shape in SHAPES}
-    words |= {plural(shape): Look(shape=shape) for shape in SHAPES}
-    words |= {colour: Look(colour=colour) for colour in COLOUR_NAMES}
-    words |= {word: Look(action=action) for action in ACTIONS for word in action_words(action)}
-    return {_one_token(word): look for word, look in words.items()}
-
-
-def _one_token(word: str) -> int:
-    (token,) = encode(f" {word}")
-    return token
-
-
-def lookup_target(row: int, look: Look, steps: tuple[int, int] = (0, sys.maxsize)) -> LookupTarget:
-    """`look` in the numbers of `step_labels`."""
-    return LookupTarget(
-        row,
-        (
-            1 + SHAPES.index(look.shape) if look.shape else 0,
-            1 + COLOUR_NAMES.index(look.colour) if look.colour else 0,
-            1 + ACTIONS.index(look.action) if look.action else 0,
-        ),
-        steps,
-    )
-
-
-def present_targets(script: Script, starts: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Multi-hot [steps, 64, 1 + 7] of what the two frames of each step show: kinds, and what they do."""
+def present_targets(script: Script, starts: Floats) -> npt.NDArray[np.float32]:
+    """Multi-hot [steps, 64, 1 + actions] of what the two frames of each step show: kinds, and what they do."""
     found = np.zeros((len(starts), len(COLOUR_NAMES) * len(SHAPES), 1 + len(ACTIONS)), np.float32)
-    for actor in script.actors:
+    for actor in script.shown:
         kind = COLOUR_NAMES.index(actor.colour) * len(SHAPES) + SHAPES.index(actor.shape)
         shown = (starts + FRAME_GAP >= actor.start) & (starts < actor.end)
         found[shown, kind, 0] = 1
@@ -173,20 +126,35 @@ def present_targets(script: Script, starts: npt.NDArray[np.float64]) -> npt.NDAr
     return found
 
 
-def draw_queries(script: Script, rng: np.random.Generator, window: Span, mix: Mix) -> list[Query]:
+def draw_queries(script: Script, rng: np.random.Generator, timing: Timing, mix: Mix) -> list[Query]:
     """The questions of one clip: locate, then one of each ask family, then a section or the overview."""
-    locates = [locate_query(script, rng, mix.absent) for _ in range(mix.locates + 4)]
-    asks = [next(filter(None, (ask_query(script, rng, f) for _ in range(4))), None) for f in mix.asks]
-    queries = [q for q in locates if q][: mix.locates] + [q for q in asks if q]
-    if rng.random() >= mix.tell:
-        return queries
-    if rng.random() < 0.5:
+    locates = _fresh((locate_query(script, rng, mix.absent) for _ in range(mix.locates + 8)), [])
+    queries = locates[: mix.locates]
+    for family in mix.asks:
+        queries += _fresh((ask_query(script, rng, family) for _ in range(5)), queries)[:1]
+    draw, count = rng.random(), len(timing.starts)
+    if draw < mix.overview:
         queries.append(overview_query(script))
-    else:
-        start, end = sorted(rng.uniform(*window, 2))
-        if end - start > 4.0:
-            queries.append(section_query(script, round(start, 1), round(end, 1)))
+    elif draw < mix.overview + mix.section:
+        first = int(rng.integers(0, max(1, count - 4)))
+        last = min(count, first + int(rng.integers(4, 36)))
+        queries.append(section_query(script, float(timing.starts[first]), float(timing.ends[last - 1])))
     return queries
+
+
+def _fresh(drawn: Iterable[Query | None], known: Sequence[Query]) -> list[Query]:
+    """Queries that ask neither what is known nor, in other words, the same as one before."""
+    asked = {_asked(query) for query in known}
+    fresh = []
+    for query in drawn:
+        if query and (key := _asked(query)) not in asked:
+            asked.add(key)
+            fresh.append(query)
+    return fresh
+
+
+def _asked(query: Query) -> tuple[object, ...]:
+    return query.family, query.spans or query.prompt.query, query.answer
 
 
 def make_clip(seed: int, steps: int, mix: Mix = TIME_MIX) -> Clip:
@@ -200,52 +168,91 @@ def make_clip(seed: int, steps: int, mix: Mix = TIME_MIX) -> Clip:
     begin = float(rng.uniform(0, whole.duration - length))
     rate = float(rng.choice([10.0, 12.5, 25.0, 30.0]))
     starts = np.floor((begin + spacing * np.arange(steps)) * rate) / rate
-    script = whole.window(float(starts[0]), float(starts[-1]) + spacing)
-    script = _without_glimpses(script)
+    script = _without_glimpses(whole.window(float(starts[0]), float(starts[-1]) + spacing))
     offset = 0.0 if rng.random() < 0.4 else float(rng.uniform(0, 120 if rng.random() < 0.7 else 900))
-    offset -= float(starts[0])
     times = np.stack([starts, np.floor((starts + FRAME_GAP) * rate) / rate], 1)
+    timing = Timing(times, starts, np.append(starts[1:], starts[-1] + spacing), offset - float(starts[0]))
     frames = film_look(draw(script, times.ravel().tolist()), rng)
-    intervals = starts, np.append(starts[1:], starts[-1] + spacing)
 
-    sequence, ids = Sequence3D(), special_ids()
+    sequence, ends = Sequence3D(), []
     cursor = sequence.text(encode(PREFIX), int(rng.integers(0, 4)) * int(rng.integers(0, 2000)), 0)
-    ends = []
-    for t0, t1 in times:
-        cursor = sequence.text(encode(f"<{(t0 + t1) / 2 + offset:.1f} seconds>"), cursor, 0)
-        cursor = sequence.text([ids["<|vision_start|>"]], cursor, 0)
-        cursor = sequence.vision(ids["<|video_pad|>"], cursor)
-        cursor = sequence.text([ids["<|vision_end|>"]], cursor, 0)
-        ends.append(len(sequence.ids) - 1)
-    targets, answers, names = [], [], []
-    window = (float(intervals[0][0]), float(intervals[1][-1]))
-    for block, query in enumerate(draw_queries(script, rng, window, mix), start=1):
-        tokens, looks = _append_query(sequence, cursor, block, query, offset, rng, mix)
+    jumps = (
+        set(rng.integers(1, steps, size=int(rng.integers(1, 3))).tolist()) if rng.random() < mix.jumps else ()
+    )
+    for step in range(steps):
+        if step in jumps:  # what long videos are like for a query: far away
+            cursor += int(rng.integers(0, mix.longest_jump))
+        cursor, end = sequence.watch(step, timing.printed(step), cursor)
+        ends.append(end)
+    lookups: Lookups = {name: [] for name in HEADS}
+    targets, views = [], {}
+    labels = np.stack([step_labels(script, (t0, t1)) for t0, t1 in times])
+    for block, query in enumerate(draw_queries(script, rng, timing, mix), start=1):
+        place = cursor
+        if query.window:
+            views[block] = timing.steps_in(query.window)
+            if rng.random() < 0.5:  # where the memory shows a section alone, the question follows right on it
+                place = sequence.positions[ends[views[block][1] - 1]][0] + 1
+        tokens = _append_query(sequence, place, block, query, timing, ends, lookups, rng, mix)
         if tokens:
-            targets.append(head_target(query.spans, tokens, *intervals))
-        begin, end = query.window or window
-        seen = int(np.searchsorted(starts, begin)), int(np.searchsorted(starts, end))
-        answers += [lookup_target(row, look, seen) for row, look in looks]
+            targets.append(head_target(query.spans, tokens, timing.starts, timing.ends))
     for place, (token, block) in enumerate(zip(sequence.ids, sequence.block, strict=True)):
         if block and (named := name_tokens().get(token)):
-            names.append(lookup_target(place, named))
+            lookups["names"].append(lookup_target(place, named, views.get(block, (0, steps))))
+    lookups["chain"] += chain_targets(script, timing, labels, ends)
     return Clip(
         frames.reshape(steps, 2, *frames.shape[1:]),
         sequence,
         tuple(ends),
-        times + offset,
-        (intervals[1] - intervals[0]).astype(np.float32),
+        times + timing.offset,
+        (timing.ends - timing.starts).astype(np.float32),
         present_targets(script, starts),
-        np.stack([step_labels(script, (t0, t1)) for t0, t1 in times]),
+        labels,
         tuple(targets),
-        tuple(answers),
-        tuple(names),
+        lookups,
+        views,
     )
 
 
 def _without_glimpses(script: Script) -> Script:
-    """Actors a window cut to less than what may be asked about are gone from picture and truth alike."""
-    return replace(script, actors=tuple(a for a in script.actors if a.end - a.start >= LEAST_VISIBLE))
+    """Things a window cut to less than what may be asked about are gone from picture and truth alike, and so
+    are those that a window caught turning."""
+
+    def whole(actor: Actor) -> bool:
+        action = actor.action
+        cut = action and action.kind == "turns" and (action.start < actor.start or action.end > actor.end)
+        return not cut and all(a.end - a.start >= LEAST_VISIBLE for a in actor.showings())
+
+    captions = tuple(c for c in script.captions if c.end - c.start >= LEAST_VISIBLE)
+    return replace(script, actors=tuple(filter(whole, script.actors)), captions=captions)
+
+
+def chain_targets(
+    script: Script, timing: Timing, labels: npt.NDArray[np.int64], ends: Sequence[int]
+) -> list[LookupTarget]:
+    """The cells that show a thing in its first step look at the thing that was new before it, in its own
+    first step; the first of all look at the first token. Things that come in one step are left out."""
+    firsts: list[tuple[int, tuple[int, int], npt.NDArray[np.intp]]] = []
+    for actor in script.shown:
+        wanted = 1 + SHAPES.index(actor.shape), 1 + COLOUR_NAMES.index(actor.colour)
+        for step in range(*timing.steps_in((actor.start, actor.end))):
+            cells = np.nonzero((labels[step, :, 0] == wanted[0]) & (labels[step, :, 1] == wanted[1]))[0]
+            if len(cells):
+                firsts.append((step, wanted, cells))
+                break
+    firsts.sort(key=lambda each: each[0])
+    count, found = labels.shape[1], []
+    for place, (step, _, cells) in enumerate(firsts):
+        before = [each for each in firsts[:place] if each[0] < step]
+        alone = sum(each[0] == step for each in firsts) == 1
+        if not alone or (len(before) > 1 and before[-1][0] == before[-2][0]):
+            continue
+        wanted, steps = (0, 0), (0, 0)
+        if before:
+            wanted, steps = before[-1][1], (before[-1][0], before[-1][0] + 1)
+        rows = [ends[step] - count + int(cell) for cell in cells]
+        found += [LookupTarget(row, (*wanted, 0, 0, 0), steps) for row in rows]
+    return found
 
 
 def _append_query(
@@ -253,35 +260,67 @@ def _append_query(
     cursor: int,
     block: int,
     query: Query,
-    offset: float,
+    timing: Timing,
+    ends: Sequence[int],
+    lookups: Lookups,
     rng: np.random.Generator,
     mix: Mix,
-) -> tuple[list[int], list[tuple[int, Look]]]:
-    """Append one question; returns the places whose states the head reads (the event of a locate, the answer
-    of an ask, nothing for sections), and for each token that tells what was found the place before it, from
-    which it is predicted, with what proves it."""
-    prompt = query.prompt if query.window is None else section_prompt(*(t + offset for t in query.window))
+) -> list[int]:
+    """Append one question, and where the place before each answering token should look. Returns the places
+    whose states the head reads: the event of a locate, the answer of an ask, nothing for sections."""
+    prompt = query.prompt
+    view = timing.steps_in(query.window) if query.window else (0, len(ends))
+    if query.window:
+        prompt = section_prompt(timing.printed(view[0]), timing.printed(view[1] - 1))
     cursor = sequence.text(encode(prompt.before), cursor, block)
-    first = len(sequence.ids)
+    begin = len(sequence.ids)
     cursor = sequence.text(encode(prompt.query), cursor, block)
-    tokens = list(range(first, len(sequence.ids)))
+    tokens = list(range(begin, len(sequence.ids)))
     if query.family == "locate" and rng.random() > mix.written:
-        return tokens, []
+        return tokens
     cursor = sequence.text(encode(prompt.after) + encode(SUFFIX), cursor, block)
-    end = special_ids()["<|im_end|>"]
+    begin = len(sequence.ids)
+    for number, piece in enumerate(query.said):
+        text, learn = piece.text, mix.found_weight if piece.look else 1.0
+        if piece.moment is not None:
+            step = timing.step_of(piece.moment, piece.first)
+            text, learn = f"{timing.printed(step):.1f}", mix.found_weight
+        ids = encode(text)
+        rows = range(len(sequence.ids) - 1, len(sequence.ids) - 1 + len(ids))
+        _look(piece, _next_moment(query.said, number), rows, timing, view, ends, lookups)
+        cursor = sequence.text(ids, cursor, block, learn=learn)
+    end = len(sequence.ids)
+    sequence.text([special_ids()["<|im_end|>"]], cursor, block, learn=1.0)
     if query.family == "locate":
-        shifted = tuple((a + offset, b + offset) for a, b in query.spans)
-        sequence.text([*encode(spans_text(shifted)), end], cursor, block, learn=1.0)
-        return tokens, []
-    first, looks = len(sequence.ids), []
-    for piece in query.said:
-        ids = encode(piece.text)
-        if piece.look:
-            looks += [(len(sequence.ids) - 1 + i, piece.look) for i in range(len(ids))]
-        cursor = sequence.text(ids, cursor, block, learn=mix.found_weight if piece.look else 1.0)
-    last = len(sequence.ids)
-    sequence.text([end], cursor, block, learn=1.0)
-    return [] if query.family in ("section", "overview") else list(range(first, last)), looks
+        if query.said[-1].moment is not None:  # no other time follows
+            lookups["times"].append(LookupTarget(end - 1, steps=(0, 0)))
+        return tokens
+    return [] if query.window or query.family == "overview" else list(range(begin, end))
+
+
+def _next_moment(said: Sequence[Piece], number: int) -> Piece | None:
+    """The time that is written here or comes next."""
+    return next((piece for piece in said[number:] if piece.moment is not None), None)
+
+
+def _look(
+    piece: Piece,
+    timed: Piece | None,
+    rows: range,
+    timing: Timing,
+    view: tuple[int, int],
+    ends: Sequence[int],
+    lookups: Lookups,
+) -> None:
+    for name, look in (("things", piece.look), ("group", piece.group), ("same", piece.same)):
+        if look:
+            steps = timing.steps_in(look.span) if look.span else view
+            lookups[name] += [lookup_target(row, look, steps) for row in rows]
+    if timed and timed.moment is not None:
+        place = ends[timing.step_of(timed.moment, timed.first)]
+        lookups["times"] += [LookupTarget(row, places=(place,)) for row in rows]
+    elif piece.text == "never":
+        lookups["times"] += [LookupTarget(row, steps=(0, 0)) for row in rows]
 
 
 def clip_batch(update: int) -> list[Clip]:

@@ -17,7 +17,8 @@ from qvl_cli.tiny.network import encode_steps
 from qvl_cli.tiny.outside import outside_step
 from qvl_cli.tiny.perception import FRAME_GAP, film_look
 from qvl_cli.tiny.recipe import GATE
-from qvl_cli.tiny.world import HEIGHT, WIDTH, check_training_seed, rng_for, write_script
+from qvl_cli.tiny.scripts import write_script
+from qvl_cli.tiny.world import HEIGHT, WIDTH, check_training_seed, rng_for
 
 WINDOW = 8  # steps judged together, as in the first chunk of a video
 INSIDE, OUTSIDE = 700, 420  # windows of each; one in five is kept for the thresholds

@@ -1,16 +1,17 @@
-"""Where words look: two attention heads are shown the vision tokens that each word is about.
+"""Where words look: some attention heads are shown the tokens that each word is about.
 
 Retrieval by colour emerges from the answers alone, retrieval by shape or action does not in any affordable
-time. In the first layer every word that names a shape, a colour or an action looks at what it names; in a
-later one each token of an answer looks, from the place before it, at what proves it. For what does not show
-they look at the first token of the prompt. The loss is the negative log of the share of attention on the
-right tokens; what the network does with what it finds there is learned from the answers.
+time, nor does naming several things one after the other. So every hop has a head that is told where to look
+(HEADS). The loss is the negative log of the share of attention on the right tokens; what the network does
+with what it finds there is learned from the answers. What is not there is looked for at the first token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import functools
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,48 +20,100 @@ from torch import Tensor, nn
 from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb
 
 from qvl_cli.tiny.perception import IGNORE
-from qvl_cli.tiny.questions import DOES
+from qvl_cli.tiny.phrases import ACTION_WORDS, plural
+from qvl_cli.tiny.questions import NOWHERE, Look
+from qvl_cli.tiny.sequence import encode
+from qvl_cli.tiny.world import ACTIONS, COLOUR_NAMES, SHAPES, WORDS
 
 if TYPE_CHECKING:
     from qvl_cli.tiny.clips import Clip
 
-NAME_LAYER, NAME_HEAD = 0, 3  # before DeepStack adds to the vision tokens
-ANSWER_LAYER, ANSWER_HEAD = 2, 0
+# What a head is told -> (layer, head). Two query heads share a key head: 0 and 1, 2 and 3.
+HEADS = {
+    "names": (
+        0,
+        3,
+    ),  # words that name a shape, colour, action or caption, before DeepStack adds to the tokens
+    "group": (2, 0),  # in an enumeration: things of the shape that comes next
+    "same": (2, 2),  # in an enumeration: the next thing of the same shape, if there is one
+    "chain": (2, 3),  # a thing that is new on screen: what was new before it
+    "things": (3, 0),  # the token before one that tells something: what proves it
+    "times": (3, 2),  # the token before one of a written time: the last token of the step that has this time
+}
 
 
 @dataclass(frozen=True, slots=True)
 class LookupTarget:
-    """What a token should look at. row: its place in the sequence; wanted: shape, colour and action as in
-    `step_labels`, 0 for any, and a cell has to have all; steps: only in steps [first, last)."""
+    """What a token should look at. row: its place in the sequence; wanted: as in `step_labels`, 0 for any,
+    and a cell has to have all; steps: only in steps [first, last); places: these very tokens instead."""
 
     row: int
-    wanted: tuple[int, int, int]
-    steps: tuple[int, int]
+    wanted: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
+    steps: tuple[int, int] = (0, sys.maxsize)
+    places: tuple[int, ...] = ()
 
 
-def action_words(action: str) -> set[str]:
-    """The words that tell an action from the others: `left` of `is moving left`."""
-    return {phrase.split()[-1] for phrase in DOES[action]}
+def lookup_target(row: int, look: Look, steps: tuple[int, int] = (0, sys.maxsize)) -> LookupTarget:
+    """`look` in the numbers of `step_labels`."""
+    if look is NOWHERE:
+        return LookupTarget(row, steps=(0, 0))
+    return LookupTarget(
+        row,
+        (
+            1 + SHAPES.index(look.shape) if look.shape else 0,
+            1 + COLOUR_NAMES.index(look.colour) if look.colour else 0,
+            1 + ACTIONS.index(look.action) if look.action else 0,
+            0,
+            1 + WORDS.index(look.word) if look.word else 0,
+        ),
+        steps,
+    )
+
+
+@functools.cache
+def name_tokens() -> dict[int, Look]:
+    """Ids of the words that name a shape, a colour, an action or a caption -> what to look at."""
+    words = {shape: Look(shape=shape) for shape in SHAPES}
+    words |= {plural(shape): Look(shape=shape) for shape in SHAPES}
+    words |= {colour: Look(colour=colour) for colour in COLOUR_NAMES}
+    words |= {word: Look(action=action) for action in ACTIONS for word in ACTION_WORDS[action]}
+    words |= {word: Look(word=word) for word in WORDS}
+    return {_one_token(word): look for word, look in words.items()}
+
+
+def _one_token(word: str) -> int:
+    (token,) = encode(f" {word}")
+    return token
 
 
 @contextmanager
-def attention_inputs(attention: nn.Module) -> Iterator[dict[str, Any]]:
-    """Collects what the attention module is called with."""
-    seen: dict[str, Any] = {}
+def attention_inputs(layers: Sequence[nn.Module]) -> Iterator[list[dict[str, Any]]]:
+    """Collects what the attention of each layer is called with."""
+    seen: list[dict[str, Any]] = [{} for _ in layers]
 
-    def remember(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        seen.update(kwargs, hidden_states=kwargs.get("hidden_states", args[0] if args else None))
+    def remember(place: int, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        seen[place].update(kwargs, hidden_states=kwargs.get("hidden_states", args[0] if args else None))
 
-    handle = attention.register_forward_pre_hook(remember, with_kwargs=True)
-    try:
+    with ExitStack() as stack:
+        for place, layer in enumerate(layers):
+            attention: Any = layer.self_attn
+            hook = functools.partial(remember, place)
+            stack.callback(attention.register_forward_pre_hook(hook, with_kwargs=True).remove)
         yield seen
-    finally:
-        handle.remove()
+
+
+def lookup_losses(
+    layers: Any, seen: Sequence[dict[str, Any]], clips: Sequence[Clip]
+) -> Iterator[tuple[str, Tensor, float]]:
+    """For each of HEADS: its name, its mean loss over all rows, and its mean share on the right tokens."""
+    for name, (layer, head) in HEADS.items():
+        lookups = [clip.lookups[name] for clip in clips]
+        yield name, *lookup_loss(layers[layer].self_attn, seen[layer], clips, head, lookups)
 
 
 def lookup_loss(
     attention: Any,
-    seen: dict[str, Any],
+    seen: Mapping[str, Any],
     clips: Sequence[Clip],
     head: int,
     lookups: Sequence[Sequence[LookupTarget]],
@@ -68,19 +121,22 @@ def lookup_loss(
     """Mean loss over the rows of all lookups of each clip, and the mean share of attention on the right
     tokens."""
     hidden, (cos, sin) = seen["hidden_states"], seen["position_embeddings"]
-    shape = (*hidden.shape[:2], -1, attention.head_dim)
-    query = attention.q_norm(attention.q_proj(hidden).view(shape)).transpose(1, 2)
-    key = attention.k_norm(attention.k_proj(hidden).view(shape)).transpose(1, 2)
-    query, key = apply_rotary_pos_emb(query, key, cos, sin)
-    query, key = query[:, head], key[:, head // attention.num_key_value_groups]
-    mask = seen["attention_mask"][:, 0]
+    mask, dim = seen["attention_mask"][:, 0], attention.head_dim
+    mine, shared = slice(head * dim, (head + 1) * dim), head // attention.num_key_value_groups
+    theirs = slice(shared * dim, (shared + 1) * dim)
     losses = [hidden.new_zeros(0)]
-    for i, (clip, mine) in enumerate(zip(clips, lookups, strict=True)):
-        if not mine:
+    for i, (clip, rows_of) in enumerate(zip(clips, lookups, strict=True)):
+        if not rows_of:
             continue
-        rows = torch.tensor([each.row for each in mine], device=hidden.device)
-        right, unclear = wanted_tokens(clip, mine, hidden.shape[1], hidden.device)
-        scores = query[i, rows] @ key[i].T * attention.scaling + mask[i, rows]
+        rows = torch.tensor([each.row for each in rows_of], device=hidden.device)
+        right, unclear = wanted_tokens(clip, rows_of, hidden.shape[1], hidden.device)
+        query = attention.q_norm(hidden[i, rows] @ attention.q_proj.weight[mine].T)
+        key = attention.k_norm(hidden[i] @ attention.k_proj.weight[theirs].T)
+        query, _ = apply_rotary_pos_emb(
+            query[None, None], query[None, None], cos[i : i + 1, rows], sin[i : i + 1, rows]
+        )
+        _, key = apply_rotary_pos_emb(key[None, None], key[None, None], cos[i : i + 1], sin[i : i + 1])
+        scores = query[0, 0] @ key[0, 0].T * attention.scaling + mask[i, rows]
         scores = scores.masked_fill(unclear, -torch.inf)
         found = scores.masked_fill(~right, -torch.inf).logsumexp(-1)
         losses.append(scores.logsumexp(-1) - found)
@@ -93,20 +149,24 @@ def lookup_loss(
 def wanted_tokens(
     clip: Clip, lookups: Sequence[LookupTarget], length: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """bool [rows, length]: the right tokens of every row, and bool [length]: vision tokens that show an actor
-    too little to be right or wrong."""
+    """bool [rows, length], twice: the right tokens of every row, and those that are neither right nor wrong
+    because they show too little of it."""
     labels = torch.from_numpy(clip.labels).to(device)
     steps, cells, _ = labels.shape
     ends = torch.tensor(clip.ends, device=device)
     places = (ends[:, None] - cells + torch.arange(cells, device=device)).flatten()
-    wanted = torch.tensor([each.wanted for each in lookups], device=device)
+    wanted = torch.tensor([each.wanted for each in lookups], device=device)[:, None, None]
     reach = torch.tensor([each.steps for each in lookups], device=device)
     count = torch.arange(steps, device=device)
-    shown = ((labels[None] == wanted[:, None, None]) | (wanted[:, None, None] == 0)).all(-1)
+    shown = ((labels[None] == wanted) | (wanted == 0)).all(-1)
     shown &= ((count >= reach[:, :1]) & (count < reach[:, 1:]))[..., None]
-    right = torch.zeros(len(wanted), length, dtype=torch.bool, device=device)
+    right = torch.zeros(len(lookups), length, dtype=torch.bool, device=device)
+    unclear = torch.zeros(len(lookups), length, dtype=torch.bool, device=device)
     right[:, places] = shown.flatten(1)
+    unclear[:, places] = ((labels[None] == IGNORE) & (wanted != 0)).any(-1).flatten(1)
+    for row, each in enumerate(lookups):
+        if each.places:
+            right[row] = False
+            right[row, list(each.places)] = True
     right[:, 0] = ~right.any(1)
-    unclear = torch.zeros(length, dtype=torch.bool, device=device)
-    unclear[places] = (labels[..., 0] == IGNORE).flatten()
-    return right, unclear
+    return right, unclear & ~right

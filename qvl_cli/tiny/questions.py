@@ -2,64 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from qvl_cli.prompts import Prompt, ask_prompt, locate_prompt, overview_prompt, section_prompt
-from qvl_cli.tiny.world import ACTIONS, COLOUR_NAMES, SHAPES, Actor, Script, rng_for, write_script
+from qvl_cli.prompts import Prompt, ask_prompt, locate_prompt
+from qvl_cli.tiny.phrases import (
+    APPEARS,
+    DOES,
+    MOMENTS,
+    QUESTIONS,
+    WORD_SHOWS,
+    article,
+    pick,
+    plural,
+)
+from qvl_cli.tiny.world import (
+    ACTIONS,
+    COLOUR_NAMES,
+    PLACES,
+    SHAPES,
+    UNSEEN_KINDS,
+    WORDS,
+    Actor,
+    Script,
+    third,
+)
 
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 LEAST_VISIBLE = 1.0  # seconds; whatever shows for less is neither asked for nor counted on
-
-APPEARS = (
-    "{it} appears",
-    "{it} is visible",
-    "{it} is on screen",
-    "there is {it}",
-    "{it} can be seen",
-    "{it}",
-)
-DOES = {
-    **{way: (f"{{it}} moves {way}", f"{{it}} is moving {way}") for way in ("left", "right", "up", "down")},
-    "grows": ("{it} grows", "{it} gets bigger"),
-    "shrinks": ("{it} shrinks", "{it} gets smaller"),
-    "blinks": ("{it} blinks", "{it} flashes"),
-}
-WHAT = ("What shape is {colour}?", "Which shape is {colour}?", "What is the {colour} thing?")
-COLOUR = ("What colour is the {shape}?", "What color is the {shape}?", "Which colour does the {shape} have?")
-WHICH = ("Which shape {does}?", "What {does}?", "What is it that {does}?")
-COUNT = ("How many {things} are there?", "How many {things} appear?", "How many {things} can be seen?")
+APART = 2.5  # seconds between two things of which one comes first
 
 Span = tuple[float, float]
+Kind = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What covers the vision tokens that prove a piece of an answer: all that is named must hold."""
+    """Which vision tokens prove a piece of an answer: all that is named must hold. span: only steps that show
+    these seconds."""
 
     colour: str | None = None
     shape: str | None = None
     action: str | None = None
+    word: str | None = None
+    span: Span | None = None
+
+
+NOWHERE = Look("nothing")  # what is looked for and not there
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A run of whole words of an answer, and where to look for what it says; None: no place tells it."""
+    """A run of whole words of an answer. look: where to look for what it says; group: for the shape that comes
+    next, same: for the next thing of the same shape; None: no place tells it. moment: the piece is a time in
+    seconds, read off the first (`first`) or last step that shows what happens then."""
 
     text: str
     look: Look | None = None
+    group: Look | None = None
+    same: Look | None = None
+    moment: float | None = None
+    first: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """One thing asked of a script.
 
-    family: locate, what, colour, which, count, section or overview. said: the answer, piece by piece (empty
-    for locate: it is the spans); it says again what was asked before it says what was found. spans: the
-    seconds that prove it, sorted; empty for what never happens. window: the part of the video a section
-    question is about.
+    family: locate, one of FAMILIES, section or overview. said: the answer, piece by piece; it says again what
+    was asked before it says what was found. spans: the seconds that prove it, sorted; empty for what never
+    happens. window: the part of the video a section question is about. unseen: whether the wording or a thing
+    in it is kept from training.
     """
 
     family: str
@@ -67,21 +82,35 @@ class Query:
     said: tuple[Piece, ...]
     spans: tuple[Span, ...]
     window: Span | None = None
+    unseen: bool = False
 
     @property
     def answer(self) -> str:
         return "".join(piece.text for piece in self.said)
 
 
-def article(words: str) -> str:
-    return f"an {words}" if words[0] in "aeiou" else f"a {words}"
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What a question is drawn from. unseen: ask in words kept from training."""
+
+    script: Script
+    shown: tuple[Actor, ...]
+    actor: Actor
+    rng: np.random.Generator
+    unseen: bool
+
+    def wording(self, family: str, **words: str) -> Prompt:
+        return ask_prompt(pick(QUESTIONS[family], self.rng, self.unseen).format(**words))
+
+    def alike(self, actor: Actor) -> list[Actor]:
+        return [a for a in self.shown if a.kind == actor.kind]
 
 
 def name(actor: Actor) -> str:
     return f"{actor.colour} {actor.shape}"
 
 
-def union(spans: list[Span]) -> tuple[Span, ...]:
+def union(spans: Sequence[Span]) -> tuple[Span, ...]:
     merged: list[Span] = []
     for start, end in sorted(spans):
         if merged and start <= merged[-1][1]:
@@ -91,196 +120,280 @@ def union(spans: list[Span]) -> tuple[Span, ...]:
     return tuple(merged)
 
 
-def presence(actors: list[Actor]) -> tuple[Span, ...]:
+def presence(actors: Sequence[Actor]) -> tuple[Span, ...]:
     return union([(a.start, a.end) for a in actors])
 
 
 def acting(actor: Actor) -> Span | None:
     """When the actor's action shows, cut to the time it is on screen."""
-    if actor.action is None:
+    action = actor.action
+    if action is None:
         return None
-    span = max(actor.start, actor.action.start), min(actor.end, actor.action.end)
+    end = action.end if action.kind == "turns" else min(actor.end, action.end)
+    span = max(actor.start, action.start), end
     return span if span[1] - span[0] >= 2 * LEAST_VISIBLE else None
 
 
 def _marginal(script: Script) -> bool:
-    return any(a.end - a.start < LEAST_VISIBLE for a in script.actors)
+    return any(a.end - a.start < LEAST_VISIBLE for a in (*script.shown, *script.captions))
 
 
-def locate_query(script: Script, rng: np.random.Generator, absent: float = 0.15) -> Query | None:
+# ---- events
+
+
+def locate_query(
+    script: Script, rng: np.random.Generator, absent: float = 0.15, unseen: bool = False
+) -> Query | None:
     """An event and all its spans; with probability `absent` one that never happens."""
-    if not script.actors or _marginal(script):
+    shown = script.shown
+    if not shown or _marginal(script):
         return None
-    actor = script.actors[int(rng.integers(len(script.actors)))]
-    kind = rng.random()
-    if rng.random() < absent:
-        return _absent_query(script, rng)
-    if kind < 0.42 and actor.action:
-        return _action_query(script, actor, rng)
-    if kind < 0.86:
-        words, same = name(actor), [a for a in script.actors if a.kind == actor.kind]
-    elif kind < 0.93:
-        words, same = actor.shape, [a for a in script.actors if a.shape == actor.shape]
-    else:
-        words, same = f"{actor.colour} shape", [a for a in script.actors if a.colour == actor.colour]
-    return Query("locate", _event(rng, APPEARS, words), (), presence(same))
+    ask = Asking(script, shown, shown[int(rng.integers(len(shown)))], rng, unseen)
+    kind, lacking = rng.random(), rng.random() < absent
+    if kind < 0.1:
+        return _word_event(ask, lacking)
+    if lacking:
+        return _absent_event(ask)
+    if kind < 0.55 and ask.actor.action:
+        return _action_event(ask)
+    if kind < 0.88:
+        return _event(ask, APPEARS, name(ask.actor), presence(ask.alike(ask.actor)))
+    if kind < 0.94:
+        same = [a for a in shown if a.shape == ask.actor.shape]
+        return _event(ask, APPEARS, ask.actor.shape, presence(same))
+    same = [a for a in shown if a.colour == ask.actor.colour]
+    return _event(ask, APPEARS, f"{ask.actor.colour} shape", presence(same))
 
 
-def _event(rng: np.random.Generator, phrases: tuple[str, ...], words: str) -> Prompt:
-    it = article(words) if rng.random() < 0.6 else f"the {words}"
-    return locate_prompt(str(rng.choice(phrases)).format(it=it))
+def _event(ask: Asking, phrases: tuple[str, ...], words: str, spans: tuple[Span, ...]) -> Query:
+    it = article(words) if ask.rng.random() < 0.6 else f"the {words}"
+    event = pick(phrases, ask.rng, ask.unseen).format(it=it)
+    event = str(ask.rng.choice(MOMENTS)).format(event=event)
+    unseen = ask.unseen or tuple(words.split()) in UNSEEN_KINDS
+    return Query("locate", locate_prompt(event), written_spans(spans), spans, unseen=unseen)
 
 
-def _action_query(script: Script, actor: Actor, rng: np.random.Generator) -> Query | None:
-    assert actor.action is not None
-    same = [
-        a for a in script.actors if a.kind == actor.kind and a.action and a.action.kind == actor.action.kind
-    ]
-    spans = [acting(a) for a in same]
+def written_spans(spans: Sequence[Span]) -> tuple[Piece, ...]:
+    """How time ranges are written as text, one line a range."""
+    said: list[Piece] = []
+    for start, end in spans:
+        said += [Piece("\n")] if said else []
+        said += [
+            Piece(f"{start:.1f}", moment=start),
+            Piece(" - "),
+            Piece(f"{end:.1f}", moment=end, first=False),
+        ]
+    return tuple(said) or (Piece("never"),)
+
+
+def _word_event(ask: Asking, lacking: bool) -> Query | None:
+    words = {caption.word for caption in ask.script.captions}
+    candidates = [word for word in WORDS if (word in words) != lacking]
+    if not candidates:
+        return None
+    word = str(ask.rng.choice(candidates))
+    spans = union([(c.start, c.end) for c in ask.script.captions if c.word == word])
+    return _event(ask, tuple(p.replace("{word}", word) for p in WORD_SHOWS), word, spans)
+
+
+def _action_event(ask: Asking) -> Query | None:
+    assert ask.actor.action is not None
+    kind = ask.actor.action.kind
+    spans = [acting(a) for a in ask.alike(ask.actor) if a.action and a.action.kind == kind]
     if not all(spans):
         return None
-    return Query(
-        "locate", _event(rng, DOES[actor.action.kind], name(actor)), (), union([s for s in spans if s])
-    )
+    return _event(ask, DOES[kind], name(ask.actor), union([span for span in spans if span]))
 
 
-def _absent_query(script: Script, rng: np.random.Generator) -> Query | None:
-    seen = {a.kind for a in script.actors}
-    actor = script.actors[int(rng.integers(len(script.actors)))]
-    way = rng.random()
+def _absent_event(ask: Asking) -> Query | None:
+    seen, rng, way = {a.kind for a in ask.shown}, ask.rng, ask.rng.random()
     if way < 0.35:  # the right thing doing something else
-        done = {a.action.kind for a in script.actors if a.kind == actor.kind and a.action}
+        done = {a.action.kind for a in ask.alike(ask.actor) if a.action}
         action = str(rng.choice([a for a in ACTIONS if a not in done]))
-        return Query("locate", _event(rng, DOES[action], name(actor)), (), ())
+        return _event(ask, DOES[action], name(ask.actor), ())
     colour, shape = str(rng.choice(COLOUR_NAMES)), str(rng.choice(SHAPES))
     if way < 0.6:
-        colour = actor.colour
+        colour = ask.actor.colour
     elif way < 0.85:
-        shape = actor.shape
-    if (colour, shape) in seen:
+        shape = ask.actor.shape
+    if (colour, shape) in seen or (not ask.unseen and (colour, shape) in UNSEEN_KINDS):
         return None
-    return Query("locate", _event(rng, APPEARS, f"{colour} {shape}"), (), ())
+    return _event(ask, APPEARS, f"{colour} {shape}", ())
 
 
-def ask_query(script: Script, rng: np.random.Generator, family: str) -> Query | None:
-    """A what, colour, which or count question with one right answer, or None where the script has none."""
-    actors = list(script.actors)
-    if not actors or _marginal(script):
-        return None
-    actor = actors[int(rng.integers(len(actors)))]
-    if family == "what":
-        same = [a for a in actors if a.colour == actor.colour]
-        question = str(rng.choice(WHAT)).format(colour=actor.colour)
-        unique, said = {a.shape for a in same}, (Piece(f"The {actor.colour} shape is a"), _seen_shape(actor))
-    elif family == "colour":
-        same = [a for a in actors if a.shape == actor.shape]
-        question = str(rng.choice(COLOUR)).format(shape=actor.shape)
-        unique, said = {a.colour for a in same}, (Piece(f"The {actor.shape} is"), _seen_colour(actor))
-    elif family == "which":
-        return _which_query(actors, actor, rng)
-    elif family == "count":
-        return _count_query(actors, actor, rng)
-    else:
+# ---- questions
+
+
+def ask_query(script: Script, rng: np.random.Generator, family: str, unseen: bool = False) -> Query | None:
+    """A question of a family with one right answer, or None where the script has none (or the draw failed)."""
+    shown = script.shown
+    if family not in _DRAWN:
         raise ValueError(f"no such family: {family}")
-    if len(unique) > 1:
+    if not shown or _marginal(script):
         return None
-    return Query(family, ask_prompt(question), (*said, Piece(".")), presence(same))
+    ask = Asking(script, shown, shown[int(rng.integers(len(shown)))], rng, unseen)
+    return _DRAWN[family](ask)
 
 
-def _seen_shape(actor: Actor) -> Piece:
-    return Piece(f" {actor.shape}", Look(colour=actor.colour))
+def _query(ask: Asking, family: str, prompt: Prompt, said: Sequence[Piece], proof: Sequence[Actor]) -> Query:
+    unseen = ask.unseen or any(a.kind in UNSEEN_KINDS for a in proof)
+    return Query(family, prompt, tuple(said), presence(proof), unseen=unseen)
 
 
-def _seen_colour(actor: Actor) -> Piece:
-    return Piece(f" {actor.colour}", Look(shape=actor.shape))
-
-
-def _which_query(actors: list[Actor], actor: Actor, rng: np.random.Generator) -> Query | None:
-    if actor.action is None:
+def _what(ask: Asking) -> Query | None:
+    actor, same = ask.actor, [a for a in ask.shown if a.colour == ask.actor.colour]
+    if len({a.shape for a in same}) > 1:
         return None
-    kind = actor.action.kind
-    same = [a for a in actors if a.action and a.action.kind == kind]
+    said = Piece(f"The {actor.colour} shape is a"), Piece(f" {actor.shape}", Look(actor.colour)), Piece(".")
+    return _query(ask, "what", ask.wording("what", colour=actor.colour), said, same)
+
+
+def _colour(ask: Asking) -> Query | None:
+    actor, same = ask.actor, [a for a in ask.shown if a.shape == ask.actor.shape]
+    if len({a.colour for a in same}) > 1:
+        return None
+    said = Piece(f"The {actor.shape} is"), Piece(f" {actor.colour}", Look(shape=actor.shape)), Piece(".")
+    return _query(ask, "colour", ask.wording("colour", shape=actor.shape), said, same)
+
+
+def _which(ask: Asking) -> Query | None:
+    if ask.actor.action is None:
+        return None
+    kind = ask.actor.action.kind
+    same = [a for a in ask.shown if a.action and a.action.kind == kind]
     spans = [acting(a) for a in same]
-    if not all(spans) or len({name(a) for a in same}) > 1:
+    if not all(spans) or len({a.kind for a in same}) > 1:
         return None
-    does = str(rng.choice(DOES[kind])).removeprefix("{it} ")
-    question = str(rng.choice(WHICH)).format(does=does)
-    said = Piece(f"What {does}: the"), Piece(f" {name(actor)}", Look(action=kind)), Piece(".")
-    return Query("which", ask_prompt(question), said, union([span for span in spans if span]))
+    does = pick(DOES[kind], ask.rng).removeprefix("{it} ")
+    said = Piece(f"What {does}: the"), Piece(f" {name(ask.actor)}", Look(action=kind)), Piece(".")
+    query = _query(ask, "which", ask.wording("which", does=does), said, same)
+    return Query("which", query.prompt, said, union([s for s in spans if s]), unseen=query.unseen)
 
 
-def _count_query(actors: list[Actor], actor: Actor, rng: np.random.Generator) -> Query | None:
-    """Counts different things, one by one in the order of their names: one that comes back counts once."""
-    way = rng.random()
+def _where(ask: Asking) -> Query | None:
+    """Asked only of what stays in one third of the picture."""
+    actor, same = ask.actor, ask.alike(ask.actor)
+    times = [
+        (a, a.start + share * (a.end - a.start)) for a in same for share in (0.0, 0.25, 0.5, 0.75, 0.999)
+    ]
+    thirds = {third(place[0]) for place in (a.at(t) for a, t in times) if place}
+    if len(thirds) != 1 or None in thirds:
+        return None
+    place = PLACES[min(t for t in thirds if t is not None)]
+    side = " in the" if place == "middle" else " on the"
+    said = [Piece(f"The {name(actor)} is"), Piece(side, Look(actor.colour, actor.shape))]
+    said += [
+        Piece(f" {place}", Look(actor.colour, actor.shape)),
+        Piece("." if place == "middle" else " side."),
+    ]
+    return _query(ask, "where", ask.wording("where", it=name(actor)), said, same)
+
+
+def _order(ask: Asking) -> Query | None:
+    """Two things that come once each, one clearly before the other."""
+    once = [a for a in ask.shown if len(ask.alike(a)) == 1 and abs(a.start - ask.actor.start) >= APART]
+    if not once or len(ask.alike(ask.actor)) > 1:
+        return None
+    other = once[int(ask.rng.integers(len(once)))]
+    first, second = sorted((ask.actor, other), key=lambda a: a.start)
+    looks = [Look(a.colour, a.shape, span=_opening(a)) for a in (first, second)]
+    said = [Piece("First the", looks[0]), Piece(f" {name(first)}", looks[0])]
+    said += [Piece(", then the"), Piece(f" {name(second)}", looks[1]), Piece(".")]
+    words = ask.wording("order", it=name(ask.actor), other=name(other))
+    return _query(ask, "order", words, said, (first, second))
+
+
+def _opening(actor: Actor) -> Span:
+    return actor.start, min(actor.end, actor.start + 2.0)
+
+
+def _after(ask: Asking) -> Query | None:
+    """What comes next, where it is clear which that is."""
+    actor, later = ask.actor, [a for a in ask.shown if a.start > ask.actor.start]
+    near = [a for a in ask.shown if a is not actor and abs(a.start - actor.start) < APART]
+    if not later or near or len(ask.alike(actor)) > 1 or later[0].kind == actor.kind:
+        return None
+    if len(later) > 1 and later[1].start - later[0].start < APART:
+        return None
+    look = Look(later[0].colour, later[0].shape, span=_opening(later[0]))
+    said = Piece(f"After the {name(actor)} comes the"), Piece(f" {name(later[0])}", look), Piece(".")
+    return _query(ask, "after", ask.wording("after", it=name(actor)), said, later[:1])
+
+
+def _when(ask: Asking) -> Query | None:
+    actor, same = ask.actor, ask.alike(ask.actor)
+    said = [Piece(f"The {name(actor)} appears at "), Piece(f"{same[0].start:.1f}", moment=same[0].start)]
+    said.append(Piece(" seconds."))
+    return _query(ask, "when", ask.wording("when", it=name(actor)), said, same) if len(same) == 1 else None
+
+
+def _written(ask: Asking) -> Query | None:
+    words = {caption.word for caption in ask.script.captions}
+    if len(words) != 1:
+        return None
+    (word,) = words
+    said = Piece("The word is"), Piece(f" {word}", Look(word=word)), Piece(".")
+    spans = union([(c.start, c.end) for c in ask.script.captions])
+    return Query("written", ask.wording("written"), said, spans, unseen=ask.unseen)
+
+
+def _count(ask: Asking) -> Query | None:
+    """Counts different things, one by one in the order of `kind_order`: one that comes back counts once."""
+    rng, actor, way = ask.rng, ask.actor, ask.rng.random()
     if way < 0.4:
         colour = actor.colour if rng.random() < 0.85 else str(rng.choice(COLOUR_NAMES))
-        things, counted = f"{colour} shapes", [a for a in actors if a.colour == colour]
+        things, counted = f"{colour} shapes", [a for a in ask.shown if a.colour == colour]
     elif way < 0.8:
         shape = actor.shape if rng.random() < 0.85 else str(rng.choice(SHAPES))
-        things, counted = plural(shape), [a for a in actors if a.shape == shape]
+        things, counted = plural(shape), [a for a in ask.shown if a.shape == shape]
     else:
-        things, counted = "different shapes", actors
-    kinds = sorted({a.kind for a in counted}, key=lambda k: (COLOUR_NAMES.index(k[0]), SHAPES.index(k[1])))
+        things, counted = "different shapes", list(ask.shown)
+    kinds = sorted({a.kind for a in counted}, key=kind_order)
     if len(kinds) >= len(NUMBERS):
         return None
-    said = [Piece(f"The {things}:")]
-    for colour, shape in kinds:
-        told = shape if way < 0.4 else colour if way < 0.8 else f"{colour} {shape}"
-        said += [Piece(f" {told}", Look(colour, shape)), Piece("," if (colour, shape) != kinds[-1] else ":")]
-    question = str(rng.choice(COUNT)).format(things=things)
-    said.append(Piece(f" {NUMBERS[len(kinds)]}."))
-    return Query("count", ask_prompt(question), tuple(said), presence(counted))
+    prompt = ask.wording("count", things=things)
+    told = (lambda k: k[1]) if way < 0.4 else (lambda k: k[0]) if way < 0.8 else " ".join
+    said = [Piece(f"The {things}"), *enumerate_things(kinds, told, opening=":", closing=":")]
+    return _query(ask, "count", prompt, [*said, Piece(f" {NUMBERS[len(kinds)]}.")], counted)
 
 
-def plural(shape: str) -> str:
-    return shape + ("es" if shape.endswith("s") else "s")
+def kind_order(kind: Kind) -> tuple[int, int]:
+    """Things are named shape by shape, those of one shape by colour."""
+    return SHAPES.index(kind[1]), COLOUR_NAMES.index(kind[0])
 
 
-def tell(script: Script, most: int = 4) -> tuple[Piece, ...]:
-    """One sentence of what happens, in order of appearance."""
-    parts: list[tuple[Piece, ...]] = []
-    for actor in script.actors:
-        action = actor.action.kind if actor.action and acting(actor) else None
-        does = DOES[action][0].removeprefix("{it}") if action else " appears"
-        seen = Look(actor.colour, actor.shape)
-        told = article(name(actor)).split()[0]
-        part = Piece(f" {told}"), Piece(f" {name(actor)}", seen), Piece(does, seen)
-        if actor.end - actor.start >= LEAST_VISIBLE and part not in parts:
-            parts.append(part)
-    if not parts:
-        return (Piece("Nothing happens."),)
-    (opening, *rest), *others = parts[:most]
-    said = [Piece(opening.text.strip().capitalize()), *rest]
-    for other in others:
-        said += [Piece(" and" if other is others[-1] else ","), *other]
-    return (*said, Piece("."))
+def enumerate_things(
+    kinds: Sequence[Kind],
+    told: Callable[[Kind], str],
+    opening: str,
+    closing: str,
+    more: Callable[[Kind], Sequence[Piece]] = lambda kind: (),
+) -> list[Piece]:
+    """Things one after the other, each told where the next one is: after a thing comes ` and` where the next
+    has its shape, a comma where it has another, `closing` where there is none."""
+    said: list[Piece] = []
+    for place in range(len(kinds) + 1):
+        before, here = kinds[place - 1] if place else None, kinds[place] if place < len(kinds) else None
+        look = Look(*here) if here else NOWHERE
+        along = bool(before and here and before[1] == here[1])
+        later = next((k for k in kinds[place:] if before is None or k[1] != before[1]), None)
+        group, same = Look(shape=later[1]) if later else NOWHERE, look if along else NOWHERE
+        mark = opening if before is None else closing if here is None else " and" if along else ","
+        said.append(Piece(mark, look, group, same))
+        if here:
+            said.append(Piece(f" {told(here)}", look, None if along else group))
+            said += more(here)
+    return said
 
 
-def section_query(script: Script, start: float, end: float) -> Query:
-    part = script.window(start, end)
-    return Query(
-        "section", section_prompt(start, end), tell(part), presence(list(part.actors)), window=(start, end)
-    )
-
-
-def overview_query(script: Script) -> Query:
-    return Query("overview", overview_prompt(), tell(script), presence(list(script.actors)))
-
-
-def spans_text(spans: tuple[Span, ...]) -> str:
-    """How a time range is written as text, one line a range."""
-    return "\n".join(f"{start:.1f} - {end:.1f}" for start, end in spans) or "never"
-
-
-def sample_sentences(scripts: int = 300) -> Iterator[str]:
-    """Every kind of sentence of the world, for the vocabulary."""
-    families = ("what", "colour", "which", "count")
-    for seed in range(scripts):
-        script, rng = write_script(seed, 40.0), rng_for(seed, "sentences")
-        queries = [locate_query(script, rng) for _ in range(8)]
-        queries += [ask_query(script, rng, family) for family in families for _ in range(3)]
-        queries += [section_query(script, 5.0, 20.0), overview_query(script)]
-        for query in filter(None, queries):
-            yield query.prompt.before + query.prompt.query + query.prompt.after
-            yield query.answer or spans_text(query.spans)
-    yield from ("user\n", "assistant\n", "<0.5 seconds>") * scripts
+_DRAWN: dict[str, Callable[[Asking], Query | None]] = {
+    "what": _what,
+    "colour": _colour,
+    "which": _which,
+    "where": _where,
+    "count": _count,
+    "order": _order,
+    "written": _written,
+    "after": _after,
+    "when": _when,
+}

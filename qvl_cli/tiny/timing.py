@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,7 @@ from torch.nn import functional as F
 from qvl_cli.align.network import HeadNetwork, HeadShape
 from qvl_cli.align.training import head_loss
 from qvl_cli.tiny.clips import Clip
-from qvl_cli.tiny.lookup import (
-    ANSWER_HEAD,
-    ANSWER_LAYER,
-    NAME_HEAD,
-    NAME_LAYER,
-    attention_inputs,
-    lookup_loss,
-)
+from qvl_cli.tiny.lookup import attention_inputs, lookup_losses
 from qvl_cli.tiny.network import encode_steps
 from qvl_cli.tiny.perception import IGNORE
 from qvl_cli.tiny.recipe import EMBEDDING_RMS
@@ -49,6 +43,30 @@ class StepSummary(nn.Module):
         }
 
 
+class ClockReader(nn.Module):
+    """Reads the printed time of a step off its last token early in the network; used in training only. What
+    writes a time can then copy it from there."""
+
+    LAYER = 1  # after this layer
+    PLACES = (100.0, 10.0, 1.0, 0.1)
+    BLANK = 10  # of a leading zero, which is not printed
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden)
+        self.output = nn.Linear(hidden, len(self.PLACES) * 11)
+
+    def loss(self, states: Tensor, seconds: Tensor) -> tuple[Tensor, float]:
+        """states [n, hidden], seconds [n] as printed -> loss, share of right digits."""
+        tenths = (seconds * 10).round().long()
+        digits = torch.stack([tenths // round(place * 10) % 10 for place in self.PLACES], -1)
+        digits[..., 0][tenths < 1000] = self.BLANK
+        digits[..., 1][tenths < 100] = self.BLANK
+        logits = self.output(self.norm(states)).view(-1, 11)
+        right = (logits.argmax(-1) == digits.flatten()).float().mean().item()
+        return F.cross_entropy(logits, digits.flatten()), right
+
+
 class TimeStage(nn.Module):
     """The language model with everything that is trained beside it."""
 
@@ -58,20 +76,44 @@ class TimeStage(nn.Module):
         self.language = network.model.language_model
         self.head = HeadNetwork(HeadShape(hidden))
         self.summary = StepSummary(hidden)
+        self.clock = ClockReader(hidden)
 
     def modules_by_name(self) -> dict[str, nn.Module]:
-        return {"language": self.language, "head": self.head, "summary": self.summary}
+        return {"language": self.language, "head": self.head, "summary": self.summary, "clock": self.clock}
 
 
-def block_mask(blocks: Tensor) -> Tensor:
+def block_mask(
+    blocks: Tensor, steps: Tensor | None = None, views: Sequence[Mapping[int, tuple[int, int]]] = ()
+) -> Tensor:
     """blocks [b, t] (0 video, 1.. questions, -1 padding) -> additive mask [b, 1, t, t]: causal, and a
-    question sees the video and itself."""
+    question sees the video and itself. steps [b, t]: of each token, -1 for none; views: for each of the b,
+    question -> steps [first, last) where it sees no others."""
     query, key = blocks[:, :, None], blocks[:, None, :]
     count = blocks.shape[1]
     causal = torch.ones(count, count, dtype=torch.bool, device=blocks.device).tril()
     seen = causal & ((key == 0) | (key == query)) & (key >= 0)
+    for i, view in enumerate(views):
+        assert steps is not None
+        for block, (first, last) in view.items():
+            hidden = (steps[i] >= 0) & ((steps[i] < first) | (steps[i] >= last))
+            seen[i] &= ~((blocks[i] == block)[:, None] & hidden[None])
     seen |= torch.eye(count, dtype=torch.bool, device=blocks.device)  # padding sees itself: no empty rows
     return torch.zeros(seen.shape, device=blocks.device).masked_fill(~seen, -1e9)[:, None]
+
+
+@contextmanager
+def layer_output(layer: nn.Module) -> Iterator[list[Tensor]]:
+    """Collects what a layer puts out."""
+    found: list[Tensor] = []
+
+    def remember(module: nn.Module, args: object, output: Tensor | tuple[Tensor, ...]) -> None:
+        found.append(output if isinstance(output, Tensor) else output[0])
+
+    handle = layer.register_forward_hook(remember)
+    try:
+        yield found
+    finally:
+        handle.remove()
 
 
 def run_language(network: Any, stage: TimeStage, clips: list[Clip]) -> Tensor:
@@ -79,6 +121,7 @@ def run_language(network: Any, stage: TimeStage, clips: list[Clip]) -> Tensor:
     device = next(stage.parameters()).device
     ids = _padded([c.sequence.ids for c in clips], network.config.text_config.pad_token_id, device)
     blocks = _padded([c.sequence.block for c in clips], -1, device)
+    of_step = _padded([c.sequence.step for c in clips], -1, device)
     axes = ([[p[axis] for p in c.sequence.positions] for c in clips] for axis in range(3))
     positions = torch.stack([_padded(rows, 0, device) for rows in axes])
     frames = torch.from_numpy(np.concatenate([c.frames for c in clips])).to(device)
@@ -88,7 +131,7 @@ def run_language(network: Any, stage: TimeStage, clips: list[Clip]) -> Tensor:
     embedded = stage.language.embed_tokens(ids)
     hidden: Tensor = stage.language(
         inputs_embeds=embedded.masked_scatter(visual[..., None], tokens.flatten(0, 1)),
-        attention_mask=block_mask(blocks),
+        attention_mask=block_mask(blocks, of_step, [c.views for c in clips]),
         position_ids=positions,
         visual_pos_masks=visual,
         deepstack_visual_embeds=[tap.flatten(0, 1) for tap in taps],
@@ -107,9 +150,8 @@ def time_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Answer tokens + alignment head + step summary on one batch of clips with equally many steps, and with
     `looks` > 0, at this weight, where words and answers look."""
-    early = stage.language.layers[NAME_LAYER].self_attn
-    late = stage.language.layers[ANSWER_LAYER].self_attn
-    with attention_inputs(early) as seen_early, attention_inputs(late) as seen_late:
+    layers = stage.language.layers
+    with attention_inputs(layers) as seen, layer_output(layers[ClockReader.LAYER]) as early:
         hidden = run_language(network, stage, clips)
     device = hidden.device
     targets = _padded([c.sequence.targets for c in clips], IGNORE, device)
@@ -126,12 +168,13 @@ def time_loss(
     summary_loss, summary_figures = stage.summary.loss(steps.flatten(0, 1), present)
     aligned, head_figures = _head_loss(stage.head, hidden, steps, clips)
     loss = answer_loss + aligned + 0.3 * summary_loss
+    printed = torch.from_numpy(np.concatenate([c.times.mean(1) for c in clips])).to(device)
+    shown = early[0][torch.arange(len(clips), device=device)[:, None], ends].flatten(0, 1)
+    clock_loss, figures["clock"] = stage.clock.loss(shown, printed)
+    loss = loss + 0.3 * clock_loss
     if looks:
-        named, figures["names"] = lookup_loss(early, seen_early, clips, NAME_HEAD, [c.names for c in clips])
-        proved, figures["looks"] = lookup_loss(
-            late, seen_late, clips, ANSWER_HEAD, [c.answers for c in clips]
-        )
-        loss = loss + looks * (named + proved)
+        for name, missed, figures[f"look_{name}"] in lookup_losses(layers, seen, clips):
+            loss = loss + looks * missed
     return loss, {
         "answer_loss": answer_loss.item(),
         "head_loss": aligned.item(),

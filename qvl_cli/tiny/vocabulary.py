@@ -53,7 +53,7 @@ def build_tokenizer(corpus: Iterable[str]) -> Tokenizer:
 @functools.cache
 def world_tokenizer() -> Tokenizer:
     """The tokenizer over a fixed sample of training sentences: the same on every machine."""
-    from qvl_cli.tiny.questions import sample_sentences
+    from qvl_cli.tiny.telling import sample_sentences
 
     return build_tokenizer(sample_sentences())
 

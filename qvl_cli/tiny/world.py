@@ -1,8 +1,10 @@
-"""The drawn world: coloured shapes that appear, move, change and leave. A script is all that happens."""
+"""The drawn world: coloured shapes and words that appear, move, change and leave. A script is all that happens."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,23 +22,63 @@ COLOURS = {
 COLOUR_NAMES = tuple(COLOURS)
 BACKGROUNDS = ("plain", "gradient", "stripes", "checks", "dots", "clouds")
 MOVES = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0), "down": (0.0, 1.0)}
-CHANGES = ("grows", "shrinks", "blinks")
-ACTIONS = (*MOVES, *CHANGES)
+CHANGES = ("grows", "shrinks", "blinks", "turns")
+PASSAGES = ("enters", "leaves", "crosses")
+ACTIONS = (*MOVES, *CHANGES, *PASSAGES)
+PLACES = ("lefthand", "middle", "righthand")
+WORDS = (
+    "open",
+    "closed",
+    "start",
+    "stop",
+    "ready",
+    "lunch",
+    "north",
+    "south",
+    "hello",
+    "goal",
+    "sale",
+    "exit",
+)
+# Colour-shape pairs that no training picture shows: what a model says of them it has not learned by heart.
+UNSEEN_KINDS = frozenset(
+    {
+        ("red", "star"),
+        ("orange", "moon"),
+        ("yellow", "heart"),
+        ("green", "ring"),
+        ("blue", "triangle"),
+        ("white", "cross"),
+    }
+)
 
 WIDTH, HEIGHT = 160, 96  # world units; one unit is one pixel at scale 1
 TRAINING_SEEDS = 1_000_000  # scripts below are for training, at or above for evaluation
 BLINK_PERIOD = 1.0  # seconds; dark in the second half
 SIZE_CHANGE = 1.8  # ratio of radii before and after growing
+NEAR_THIRD = 5.0  # units from the line between two thirds of the picture within which a place is unclear
+PEEK = 0.5  # radii that the centre is outside the picture when an actor enters or has left
+
+Place = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What an actor does during [start, end) seconds; still before, and as it ended after."""
+    """What an actor does during [start, end) seconds; still before, and as it ended after.
+
+    travel: world units along `way`, one of MOVES, for moves and passages; colour: what a turning actor turns to.
+    """
 
     kind: str
     start: float
     end: float
-    travel: float = 0.0  # world units along the direction of a move
+    travel: float = 0.0
+    way: str = ""
+    colour: str = ""
+
+    def done(self, time: float) -> float:
+        """How much of it is done at a time, 0 to 1."""
+        return min(1.0, max(0.0, (time - self.start) / (self.end - self.start)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,42 +98,93 @@ class Actor:
     def kind(self) -> tuple[str, str]:
         return self.colour, self.shape
 
-    def at(self, time: float) -> tuple[float, float, float] | None:
+    def at(self, time: float) -> Place | None:
         """(x, y, radius) at a time, or None while it cannot be seen."""
         if not self.start <= time < self.end:
             return None
         x, y, radius, action = self.x, self.y, self.radius, self.action
         if action is None or time < action.start:
             return x, y, radius
-        done = min(1.0, (time - action.start) / (action.end - action.start))
-        if action.kind in MOVES:
-            dx, dy = MOVES[action.kind]
+        done = action.done(time)
+        if action.way:
+            dx, dy = MOVES[action.way]
             return x + dx * action.travel * done, y + dy * action.travel * done, radius
         if action.kind == "blinks":
             dark = done < 1.0 and (time - action.start) % BLINK_PERIOD >= BLINK_PERIOD / 2
             return None if dark else (x, y, radius)
+        if action.kind == "turns":
+            return x, y, radius
         ratio = SIZE_CHANGE if action.kind == "grows" else 1 / SIZE_CHANGE
         return x, y, radius * ratio**done
+
+    def turned(self, time: float) -> float:
+        """How far a turning actor has turned to its new colour, 0 to 1."""
+        return self.action.done(time) if self.action and self.action.kind == "turns" else 0.0
+
+    def showings(self) -> tuple[Actor, ...]:
+        """The actor as things of one colour: one that turns is two, which meet half-way through the turn. The
+        first keeps the action, cut to what is on screen."""
+        action = self.action
+        if action is None or action.kind != "turns":
+            return (self,)
+        half = (action.start + action.end) / 2
+        cut = replace(action, start=max(action.start, self.start), end=min(action.end, self.end))
+        before = replace(self, end=min(half, self.end), action=cut)
+        after = replace(self, colour=action.colour, start=max(half, self.start), action=None)
+        return tuple(each for each in (before, after) if each.start < each.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A word in large letters on screen during [start, end); x, y: its centre, size: of the letters, in world
+    units; style: 0 light, 1 dark, 2 yellow, 3 in a box."""
+
+    word: str
+    start: float
+    end: float
+    x: float
+    y: float
+    size: float
+    style: int
+
+
+_Shown = TypeVar("_Shown", Actor, Caption)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A backdrop from `start` seconds on; number: tells two of one kind apart."""
+
+    start: float
+    background: str
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """Everything that happens in one video of `duration` seconds."""
+    """Everything that happens in one video of `duration` seconds. scenes: in order, the first from 0 on; each
+    but the first begins with a cut."""
 
     seed: int
     duration: float
-    background: str
+    scenes: tuple[Scene, ...]
     actors: tuple[Actor, ...]
     noise: float  # standard deviation of camera noise, 8-bit levels
+    captions: tuple[Caption, ...] = ()
+
+    @property
+    def shown(self) -> tuple[Actor, ...]:
+        """All actors as things of one colour, in the order in which they appear."""
+        return tuple(sorted((s for a in self.actors for s in a.showings()), key=lambda s: s.start))
 
     def window(self, start: float, end: float) -> Script:
         """The same script seen only during [start, end), on the original clock."""
-        kept = []
-        for actor in self.actors:
-            begin, finish = max(actor.start, start), min(actor.end, end)
-            if begin < finish:
-                kept.append(replace(actor, start=begin, end=finish))
-        return replace(self, actors=tuple(kept))
+
+        def cut(things: Sequence[_Shown]) -> tuple[_Shown, ...]:
+            spans = ((each, max(each.start, start), min(each.end, end)) for each in things)
+            return tuple(replace(each, start=a, end=b) for each, a, b in spans if a < b)
+
+        return replace(self, actors=cut(self.actors), captions=cut(self.captions))
 
 
 def rng_for(seed: int, purpose: str) -> np.random.Generator:
@@ -99,76 +192,23 @@ def rng_for(seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng([seed, *purpose.encode()])
 
 
+def is_training_seed(seed: int) -> bool:
+    return 0 <= seed < TRAINING_SEEDS
+
+
 def check_training_seed(seed: int) -> None:
     """Training never sees an evaluation script: raises ValueError at or above TRAINING_SEEDS."""
-    if not 0 <= seed < TRAINING_SEEDS:
+    if not is_training_seed(seed):
         raise ValueError(f"seed {seed} is kept for evaluation; training uses seeds below {TRAINING_SEEDS}")
 
 
-def write_script(seed: int, duration: float, *, density: float = 1.0) -> Script:
-    """Draw a script from a seed. density: actors relative to one about every nine seconds."""
-    rng = rng_for(seed, "script")
-    wanted = max(2, round(duration / 9.0 * density * rng.uniform(0.7, 1.3)))
-    actors: list[Actor] = []
-    for _ in range(wanted * 4):
-        if len(actors) == wanted:
-            break
-        actor = _draw_actor(rng, duration, actors)
-        if _fits(actor, actors):
-            actors.append(actor)
-    return Script(
-        seed,
-        duration,
-        str(rng.choice(BACKGROUNDS)),
-        tuple(sorted(actors, key=lambda a: a.start)),
-        float(rng.choice([0.0, 2.0, 5.0])),
-    )
+def known_kind(seed: int, colour: str, shape: str) -> bool:
+    """Whether a script of this seed may show such a thing."""
+    return not (is_training_seed(seed) and (colour, shape) in UNSEEN_KINDS)
 
 
-def _draw_actor(rng: np.random.Generator, duration: float, others: list[Actor]) -> Actor:
-    shape, colour = str(rng.choice(SHAPES)), str(rng.choice(COLOUR_NAMES))
-    if others and (draw := rng.random()) < 0.5:  # distractors share something with an earlier actor
-        twin = others[int(rng.integers(len(others)))]
-        if draw < 0.12:
-            shape, colour = twin.shape, twin.colour
-        elif draw < 0.31:
-            shape = twin.shape
-        else:
-            colour = twin.colour
-    stay = min(float(rng.uniform(5.0, 16.0)), duration)
-    start = float(rng.uniform(0.0, duration - stay))
-    end = start + stay
-    radius = float(rng.uniform(12.0, 18.0))
-    action, dx, dy = None, 0.0, 0.0
-    if rng.random() < 0.75:
-        kind = str(rng.choice(ACTIONS))
-        length = float(rng.uniform(3.5, min(8.0, stay)))
-        begin = start + float(rng.uniform(0.0, stay - length))
-        if kind in MOVES:
-            room = 0.95 * ((WIDTH if kind in ("left", "right") else HEIGHT) - 2 * radius)
-            travel = min(room, length * float(rng.uniform(8.0, 18.0)))
-            dx, dy = MOVES[kind][0] * travel, MOVES[kind][1] * travel
-            action = Action(kind, begin, begin + length, travel)
-        else:
-            action = Action(kind, begin, begin + length)
-            radius = 11.0 if kind == "grows" else 20.0 if kind == "shrinks" else radius
-    reach = radius * SIZE_CHANGE if action and action.kind == "grows" else radius
-    x = float(rng.uniform(reach - min(dx, 0.0), WIDTH - reach - max(dx, 0.0)))
-    y = float(rng.uniform(reach - min(dy, 0.0), HEIGHT - reach - max(dy, 0.0)))
-    return Actor(shape, colour, start, end, x, y, radius, action)
-
-
-def _fits(actor: Actor, others: list[Actor]) -> bool:
-    """No twin near it in time, at most three on screen, and no shape hides another."""
-    for other in others:
-        if other.kind == actor.kind and actor.start < other.end + 3.0 and other.start < actor.end + 3.0:
-            return False
-    for time in np.arange(actor.start, actor.end, 0.5):
-        place = actor.at(float(time))
-        present = [o for o in others if o.start <= time < o.end]
-        if len(present) >= 3:
-            return False
-        for there in filter(None, (o.at(float(time)) for o in present)):
-            if place and np.hypot(place[0] - there[0], place[1] - there[1]) < 0.9 * (place[2] + there[2]):
-                return False
-    return True
+def third(x: float) -> int | None:
+    """Which of PLACES a centre lies in, or None near the line between two."""
+    if any(abs(x - WIDTH * line / len(PLACES)) < NEAR_THIRD for line in range(1, len(PLACES))):
+        return None
+    return int(np.clip(x * len(PLACES) / WIDTH, 0, len(PLACES) - 1))
