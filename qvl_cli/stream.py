@@ -195,8 +195,7 @@ class StreamSession:
             fork.release()
 
     def focus(self, first: int, last: int) -> StreamSession:
-        """A fork that sees steps [first, last), or as much of them as the memory can show; with the full and
-        the window policy, what a question sees."""
+        """A fork that sees steps [first, last) alone, or as much of them as the memory can show."""
         return self._with(self._memory.focus(first, last))
 
     @property

@@ -166,6 +166,9 @@ class Scripted(StreamSession):
     def fork(self) -> "Scripted":
         return Scripted(self.model, self._says, self._choice)
 
+    def focus(self, first: int, last: int) -> "Scripted":
+        return self.fork()
+
     def ask(self, prompt: Prompt, settings: DecodeSettings | None = None) -> Iterator[TokenStep]:
         settings = settings or DecodeSettings()
         pieces = self._says if settings.allowed is None else self._choice

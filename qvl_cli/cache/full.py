@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from torch import Tensor
 
+from qvl_cli.budget import turn_tokens
 from qvl_cli.cache.arena import ArenaCache
 from qvl_cli.cache.blocks import Block
 from qvl_cli.cache.trail import Trail, Watched
@@ -58,6 +59,7 @@ class Memory:
     def begin(self) -> None:
         """The prefix is in the cache; steps follow."""
         self._place, self._base = self.cache.length, self.position
+        self._prefix = self.cache.states(0, self.cache.length)
 
     def room(self, step: Step) -> int | None:
         """How many steps, `step` the first, one forward may take; None: any number.
@@ -121,8 +123,30 @@ class Memory:
         return self.fork()
 
     def focus(self, first: int, last: int) -> Memory:
-        """A memory to read about steps [first, last) with."""
-        return self.fork()
+        """A memory to read about steps [first, last) with: it shows these alone, right behind the prefix, or
+        what a question sees where that is the same steps."""
+        return self.fork() if range(first, last) in self.views() else self._alone(self._steps(first, last))
+
+    def _steps(self, first: int, last: int) -> Iterator[Block]:
+        """Steps [first, last), block by block. Raises ValueError where they have left the cache."""
+        size = self._block_steps
+        for number in range(first // size, -(-last // size)):
+            block = self.block(number)
+            yield block.part(max(first - block.first, 0), min(last - block.first, len(block.steps)))
+
+    def _alone(self, parts: Iterable[Block]) -> Memory:
+        """Prefix and parts of blocks behind one another; to read with, not to watch on."""
+        parts = list(parts)
+        keys, values = self._prefix
+        tokens = keys.shape[2] + sum(part.tokens for part in parts)
+        shown = Memory(self._model, tokens + turn_tokens(self._model.spec))
+        shown.cache.extend(keys, values)
+        shown.position = keys.shape[2]
+        for part in parts:
+            shown.append(part)
+        shown.trail = self.trail.copy()
+        shown._first = len(self.trail)  # what it holds are not the steps of the trail: no block can be cut
+        return shown
 
     def views(self) -> list[range]:
         """The steps that `focus` can show, as ranges that can be shown at once."""

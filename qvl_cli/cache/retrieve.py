@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Self
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
 
-from qvl_cli.budget import turn_tokens
 from qvl_cli.cache.blocks import Block
 from qvl_cli.cache.codes import Codes
 from qvl_cli.cache.full import Memory, Question
@@ -24,6 +23,7 @@ from qvl_cli.memory import MemorySettings
 from qvl_cli.model.load import LoadedModel
 from qvl_cli.timeline import TimeSpan
 
+_T = TypeVar("_T")
 # (features [steps, hidden], query states [tokens, hidden], intervals of the steps) -> [steps], more is better
 Relevance = Callable[[Tensor, Tensor, Sequence[TimeSpan]], Tensor]
 # Takes a finished block off the device; what it returns is the block as it is kept (RAM, a mapped file).
@@ -49,15 +49,10 @@ class RetrieveMemory(WindowMemory):
     ) -> None:
         super().__init__(model, replace(settings, positions="shrink"), reserve)
         self._relevance, self._keep = relevance, keep
-        self._prefix: tuple[Tensor, Tensor] | None = None
         # Keys and values of each whole block. What the trail has anyway is not held twice: small things among
         # large ones that come and go would split the heap.
         self._kept: list[tuple[Tensor | Codes, Tensor | Codes]] = []
         self._mean_keys: dict[int, Tensor] = {}
-
-    def begin(self) -> None:
-        super().begin()
-        self._prefix = self.cache.states(0, self.cache.length)
 
     def add(self, watched: Sequence[Watched], features: Tensor, vision_means: Tensor, position: int) -> None:
         super().add(watched, features, vision_means, position)
@@ -89,10 +84,9 @@ class RetrieveMemory(WindowMemory):
         return self._shown(scores.topk(count).indices.tolist())
 
     def focus(self, first: int, last: int) -> Memory:
-        """As many blocks of steps [first, last) as a question may see, evenly spread."""
-        size = self._block_steps
-        inside = range(first // size, -(-last // size))
-        return self._shown(_spread(inside, self._settings.picked(-(-len(self.trail) // size))))
+        """Of steps [first, last) as many blocks as a question may see, evenly spread, and nothing else."""
+        parts = list(self._steps(first, last))
+        return self._alone(_spread(parts, self._settings.picked(-(-len(self.trail) // self._block_steps))))
 
     def views(self) -> list[range]:
         count, size = len(self.trail), self._block_steps
@@ -126,18 +120,7 @@ class RetrieveMemory(WindowMemory):
 
     def _shown(self, numbers: Iterable[int]) -> Memory:
         """Prefix, sinks and the blocks of these numbers behind one another."""
-        assert self._prefix is not None
-        parts = list(self._parts(set(numbers)))
-        prefix = self._prefix[0].shape[2]
-        tokens = prefix + sum(part.tokens for part in parts)
-        shown = Memory(self._model, tokens + turn_tokens(self._model.spec))
-        shown.cache.extend(*self._prefix)
-        shown.position = prefix
-        for part in parts:
-            shown.append(part)
-        shown.trail = self.trail.copy()
-        shown._first = len(self.trail)  # what it holds are not the steps of the trail: no block can be cut
-        return shown
+        return self._alone(self._parts(set(numbers)))
 
     def _parts(self, numbers: set[int]) -> Iterator[Block]:
         sinks, size = min(self._settings.sinks, len(self.trail)), self._block_steps
@@ -146,10 +129,10 @@ class RetrieveMemory(WindowMemory):
             yield block if number in numbers else block.part(0, min(sinks - block.first, len(block.steps)))
 
 
-def _spread(numbers: Sequence[int], count: int) -> list[int]:
-    """`count` of the numbers, or all where there are no more, evenly spread."""
-    count = min(count, len(numbers))
-    return [numbers[(2 * i + 1) * len(numbers) // (2 * count)] for i in range(count)]
+def _spread(things: Sequence[_T], count: int) -> list[_T]:
+    """`count` of the things, or all where there are no more, evenly spread."""
+    count = min(count, len(things))
+    return [things[(2 * i + 1) * len(things) // (2 * count)] for i in range(count)]
 
 
 def _mean_key(keys: Tensor) -> Tensor:
