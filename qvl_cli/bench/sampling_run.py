@@ -30,7 +30,8 @@ from qvl_cli.sampling import SamplePlan, SamplingSettings, plan_samples
 from qvl_cli.scan import Activity, scan
 from qvl_cli.tiny.film import film
 from qvl_cli.tiny.questions import locate_query
-from qvl_cli.tiny.world import TRAINING_SEEDS, Script, rng_for, write_script
+from qvl_cli.tiny.scripts import write_script
+from qvl_cli.tiny.world import TRAINING_SEEDS, Script, rng_for
 
 if TYPE_CHECKING:
     from qvl_cli.align import Aligner

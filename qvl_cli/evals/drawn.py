@@ -333,14 +333,9 @@ def _judge(asked: Sequence[Asked], kinds: Sequence[str], key: str) -> Judged:
             return min(1.0, 2 * TIME_TOLERANCE / duration)
         return same if family == "count" else _CHANCE[family]
 
+    judged = zip(families, pairs, expected, strict=True)
     return Judged(
-        np.array(
-            [
-                is_right(f, said.text, answer)
-                for f, (_, said), answer in zip(families, pairs, expected, strict=True)
-            ],
-            float,
-        ),
+        np.array([is_right(family, said.text, answer) for family, (_, said), answer in judged], float),
         np.array([chance(f, questions[q.qid][1]) for f, (q, _) in zip(families, pairs, strict=True)]),
         families,
         [query.video for query, _ in pairs],

@@ -44,7 +44,7 @@ def f1(said: set[tuple[str, str]], true: set[tuple[str, str]]) -> float:
 
 def is_right(family: str, said: str, expected: str) -> bool:
     """Right: of every class the family asks for, exactly the expected words and no other; for `order` and
-    `after` the same things in the same order, for `when` one time that is off by no more than TIME_TOLERANCE."""
+    `after` the same things in the same order, for `when` one time, off by no more than TIME_TOLERANCE."""
     if family in ("order", "after"):
         return things_told(said) == things_told(expected) != []
     if family == "when":

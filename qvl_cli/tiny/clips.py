@@ -93,7 +93,7 @@ class Clip:
     """One watched video with its questions. frames uint8 [steps, 2, H, W, 3]; ends: place of each step's last
     token; times [steps, 2] seconds as written; durations [steps] seconds; present [steps, 64, 1 + actions]:
     which kinds show and which of the actions they do; labels int64 [steps, cells, 5] as in `step_labels`;
-    lookups: by the names of HEADS; views: steps [first, last) that a question sees, where it does not see all."""
+    lookups: by the names of HEADS; views: steps [first, last) that a question sees, where not all of them."""
 
     frames: npt.NDArray[np.uint8]
     sequence: Sequence3D
@@ -114,7 +114,7 @@ def head_target(spans: tuple[Span, ...], tokens: Sequence[int], starts: Floats, 
 
 
 def present_targets(script: Script, starts: Floats) -> npt.NDArray[np.float32]:
-    """Multi-hot [steps, 64, 1 + actions] of what the two frames of each step show: kinds, and what they do."""
+    """Multi-hot [steps, 64, 1 + actions] of what the frames of each step show: kinds, and what they do."""
     found = np.zeros((len(starts), len(COLOUR_NAMES) * len(SHAPES), 1 + len(ACTIONS)), np.float32)
     for actor in script.shown:
         kind = COLOUR_NAMES.index(actor.colour) * len(SHAPES) + SHAPES.index(actor.shape)

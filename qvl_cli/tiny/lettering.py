@@ -31,7 +31,7 @@ def letters(word: str, pixels: int, boxed: bool) -> tuple[Mask, Mask]:
     ImageDraw.Draw(upper).text(place, word.upper(), 255, font)
     if not boxed:
         ImageDraw.Draw(lower).text(place, word.upper(), 255, font, stroke_width=rim)
-    first, second = (np.asarray(mask, np.float32) / 255 for mask in (upper, lower))
+    first, second = (np.asarray(mask, np.float32) / np.float32(255) for mask in (upper, lower))
     return first, second
 
 

@@ -132,11 +132,8 @@ def lookup_loss(
         right, unclear = wanted_tokens(clip, rows_of, hidden.shape[1], hidden.device)
         query = attention.q_norm(hidden[i, rows] @ attention.q_proj.weight[mine].T)
         key = attention.k_norm(hidden[i] @ attention.k_proj.weight[theirs].T)
-        query, _ = apply_rotary_pos_emb(
-            query[None, None], query[None, None], cos[i : i + 1, rows], sin[i : i + 1, rows]
-        )
-        _, key = apply_rotary_pos_emb(key[None, None], key[None, None], cos[i : i + 1], sin[i : i + 1])
-        scores = query[0, 0] @ key[0, 0].T * attention.scaling + mask[i, rows]
+        query = _rotated(query, cos[i, rows], sin[i, rows])
+        scores = query @ _rotated(key, cos[i], sin[i]).T * attention.scaling + mask[i, rows]
         scores = scores.masked_fill(unclear, -torch.inf)
         found = scores.masked_fill(~right, -torch.inf).logsumexp(-1)
         losses.append(scores.logsumexp(-1) - found)
@@ -144,6 +141,12 @@ def lookup_loss(
     if not len(every):
         return hidden.sum() * 0.0, float("nan")
     return every.mean(), torch.exp(-every).mean().item()
+
+
+def _rotated(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """states, cos, sin [tokens, head_dim]."""
+    rotated: Tensor = apply_rotary_pos_emb(states[None, None], states[None, None], cos[None], sin[None])[0]
+    return rotated[0, 0]
 
 
 def wanted_tokens(

@@ -55,9 +55,9 @@ NOWHERE = Look("nothing")  # what is looked for and not there
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A run of whole words of an answer. look: where to look for what it says; group: for the shape that comes
-    next, same: for the next thing of the same shape; None: no place tells it. moment: the piece is a time in
-    seconds, read off the first (`first`) or last step that shows what happens then."""
+    """A run of whole words of an answer. look: where to look for what it says; group: for the shape that
+    comes next, same: for the next thing of the same shape; None: no place tells it. moment: the piece is a
+    time in seconds, read off the first (`first`) or last step that shows what happens then."""
 
     text: str
     look: Look | None = None
@@ -135,10 +135,8 @@ def acting(actor: Actor) -> Span | None:
 
 
 def _marginal(script: Script) -> bool:
-    return any(a.end - a.start < LEAST_VISIBLE for a in (*script.shown, *script.captions))
-
-
-# ---- events
+    spans = [(each.start, each.end) for each in script.shown] + [(c.start, c.end) for c in script.captions]
+    return any(end - start < LEAST_VISIBLE for start, end in spans)
 
 
 def locate_query(
@@ -221,11 +219,8 @@ def _absent_event(ask: Asking) -> Query | None:
     return _event(ask, APPEARS, f"{colour} {shape}", ())
 
 
-# ---- questions
-
-
 def ask_query(script: Script, rng: np.random.Generator, family: str, unseen: bool = False) -> Query | None:
-    """A question of a family with one right answer, or None where the script has none (or the draw failed)."""
+    """A question of a family with one right answer, or None where this draw found none."""
     shown = script.shown
     if family not in _DRAWN:
         raise ValueError(f"no such family: {family}")

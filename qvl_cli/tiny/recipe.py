@@ -65,8 +65,8 @@ GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, co
 
 TIME_MIX = Mix()
 LOOKS_WEIGHT = 0.7  # of each of the losses on where words look
-STEPS_AN_UPDATE = 64
-SHORT_LENGTHS, SHORT_FOR = (12, 16), 600  # steps a clip, in turn, for the first updates
+STEPS_AN_UPDATE = 36
+SHORT_LENGTHS, SHORT_FOR = (12, 16), 800  # steps a clip, in turn, for the first updates
 LENGTHS = (16, 24, 32, 48, 64)
 LONG_LENGTHS, LONG_FROM = (32, 64, 96, 128), 3400  # at last also what two minutes take
 

@@ -178,21 +178,22 @@ def _draw_passage(rng: np.random.Generator, doing: str, actor: Actor) -> Actor:
 
 
 def _fits(actor: Actor, others: list[Actor], still: Span) -> bool:
-    """No twin near it in time, at most three on screen, no shape hides another, nothing in a still stretch."""
+    """No twin near it in time, at most three on screen, none hides another, nothing in a still stretch."""
     doing = (actor.action.start, actor.action.end) if actor.action else (actor.start, actor.start)
     for begin, end in ((actor.start, actor.start), (actor.end, actor.end), doing):
         if begin < still[1] and still[0] < end:
             return False
+    shown = [showing for other in others for showing in other.showings()]
     for mine in actor.showings():
-        for other in (showing for other in others for showing in other.showings()):
-            if other.kind == mine.kind and mine.start < other.end + 3.0 and other.start < mine.end + 3.0:
+        for there in shown:
+            if there.kind == mine.kind and mine.start < there.end + 3.0 and there.start < mine.end + 3.0:
                 return False
     for time in np.arange(actor.start, actor.end, 0.5):
         place = actor.at(float(time))
         present = [o for o in others if o.start <= time < o.end]
         if len(present) >= 3:
             return False
-        for there in filter(None, (o.at(float(time)) for o in present)):
-            if place and np.hypot(place[0] - there[0], place[1] - there[1]) < 0.9 * (place[2] + there[2]):
+        for x, y, radius in filter(None, (o.at(float(time)) for o in present)):
+            if place and np.hypot(place[0] - x, place[1] - y) < 0.9 * (place[2] + radius):
                 return False
     return True

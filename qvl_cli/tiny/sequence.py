@@ -1,4 +1,4 @@
-"""Tokens with their MRoPE positions, grown piece by piece: what qvl streams, and questions packed behind it."""
+"""Tokens with their MRoPE positions, grown piece by piece: what qvl streams, and questions behind it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens in a script or a part of it, in one sentence; and the sentences of the world, for its vocabulary."""
+"""What happens in a script or a part of it, in one sentence; and all sentences of the world."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_TOLD = 9  # things of one sentence
 
 
 def tell(script: Script) -> tuple[Piece, ...]:
-    """One sentence of all that shows and what it does first, shape by shape; `and more` where it is too much."""
+    """One sentence of all that shows and what it does first, shape by shape; `and more` where too much."""
     seen = [a for a in script.shown if a.end - a.start >= LEAST_VISIBLE]
     kinds = sorted({a.kind for a in seen}, key=kind_order)
     doing = {a.kind: a.action.kind for a in reversed(seen) if a.action and acting(a)}

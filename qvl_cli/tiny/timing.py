@@ -173,7 +173,8 @@ def time_loss(
     clock_loss, figures["clock"] = stage.clock.loss(shown, printed)
     loss = loss + 0.3 * clock_loss
     if looks:
-        for name, missed, figures[f"look_{name}"] in lookup_losses(layers, seen, clips):
+        for name, missed, share in lookup_losses(layers, seen, clips):
+            figures[f"look_{name}"] = share
             loss = loss + looks * missed
     return loss, {
         "answer_loss": answer_loss.item(),

@@ -1,4 +1,4 @@
-"""The drawn world: coloured shapes and words that appear, move, change and leave. A script is all that happens."""
+"""The drawn world: coloured shapes and words that come, move, change and go. A script is all that happens."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ Place = tuple[float, float, float]
 class Action:
     """What an actor does during [start, end) seconds; still before, and as it ended after.
 
-    travel: world units along `way`, one of MOVES, for moves and passages; colour: what a turning actor turns to.
+    travel: world units along `way`, one of MOVES, for moves and passages; colour: what it turns to.
     """
 
     kind: str
