@@ -13,7 +13,8 @@ from qvl_cli.cli.app import main
 from qvl_cli.evals import cases
 from qvl_cli.tiny.film import film
 from qvl_cli.tiny.questions import Query, locate_query
-from qvl_cli.tiny.world import rng_for, write_script
+from qvl_cli.tiny.scripts import write_script
+from qvl_cli.tiny.world import rng_for
 
 VIDEOS, SECONDS = 3, 8.0
 FIRST = 1_000_700

@@ -24,7 +24,8 @@ from qvl_cli.timeline import TimeSpan
 from qvl_cli.tiny.film import film
 from qvl_cli.tiny.questions import Query as DrawnQuery
 from qvl_cli.tiny.questions import locate_query
-from qvl_cli.tiny.world import rng_for, write_script
+from qvl_cli.tiny.scripts import write_script
+from qvl_cli.tiny.world import rng_for
 
 HIDDEN = 24
 
