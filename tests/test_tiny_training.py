@@ -157,6 +157,13 @@ def test_words_look_at_the_tokens_that_show_them() -> None:
         for each in clip.lookups["names"]:
             named = name_tokens()[clip.sequence.ids[each.row]]
             assert lookup_target(each.row, named).wanted == each.wanted
+        for step, end in enumerate(clip.ends):
+            digits = f"{clip.times[step].mean():05.1f}".replace(".", "")
+            for name, digit in zip(("hundreds", "tens", "ones", "tenths"), digits, strict=True):
+                (place,) = next(each.places for each in clip.lookups[name] if each.row == end)
+                blank = digits[: digits.index(digit) + 1].strip("0") == "" and name in ("hundreds", "tens")
+                text = world_tokenizer().decode([clip.sequence.ids[place]])
+                assert text == digit or (text == "<" and blank), (digits, name, text)
     assert all(told.values()), told
 
 

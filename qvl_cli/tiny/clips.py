@@ -16,7 +16,7 @@ import numpy.typing as npt
 from qvl_cli.align.training import step_targets
 from qvl_cli.prompts import section_prompt
 from qvl_cli.tiny.draw import draw
-from qvl_cli.tiny.lookup import HEADS, LookupTarget, lookup_target, name_tokens
+from qvl_cli.tiny.lookup import HEADS, LookupTarget, clock_lookups, lookup_target, name_tokens
 from qvl_cli.tiny.perception import FRAME_GAP, film_look, step_labels
 from qvl_cli.tiny.questions import (
     LEAST_VISIBLE,
@@ -26,7 +26,7 @@ from qvl_cli.tiny.questions import (
     ask_query,
     locate_query,
 )
-from qvl_cli.tiny.recipe import TIME, TIME_MIX, Mix, clips_of
+from qvl_cli.tiny.recipe import CLOCKS_FROM, TIME, TIME_MIX, Mix, clips_of
 from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.sequence import PREFIX, SUFFIX, Sequence3D, encode
 from qvl_cli.tiny.telling import overview_query, section_query
@@ -200,6 +200,9 @@ def make_clip(seed: int, steps: int, mix: Mix = TIME_MIX) -> Clip:
         if block and (named := name_tokens().get(token)):
             lookups["names"].append(lookup_target(place, named, views.get(block, (0, steps))))
     lookups["chain"] += chain_targets(script, timing, labels, ends)
+    for step, end in enumerate(ends if mix.clocks else ()):
+        for name, target in clock_lookups(end, labels.shape[1], timing.printed(step)).items():
+            lookups[name].append(target)
     return Clip(
         frames.reshape(steps, 2, *frames.shape[1:]),
         sequence,
@@ -327,4 +330,5 @@ def clip_batch(update: int) -> list[Clip]:
     """The clips of one update of the time stage."""
     steps, count = clips_of(update)
     first = TIME.first_seed + update * TIME.batch
-    return [make_clip(first + i, steps) for i in range(count)]
+    mix = replace(TIME_MIX, clocks=update >= CLOCKS_FROM)
+    return [make_clip(first + i, steps, mix) for i in range(count)]

@@ -38,6 +38,10 @@ HEADS = {
     "same": (2, 2),  # in an enumeration: the next thing of the same shape, if there is one
     "chain": (2, 3),  # a thing that is new on screen: what was new before it
     "things": (3, 0),  # the token before one that tells something: what proves it
+    "hundreds": (0, 0),  # the last token of a step: the digits of its time, `<` where it has none
+    "tens": (0, 1),
+    "ones": (0, 2),
+    "tenths": (1, 0),
     "times": (3, 2),  # the token before one of a written time: the last token of the step that has this time
 }
 
@@ -68,6 +72,15 @@ def lookup_target(row: int, look: Look, steps: tuple[int, int] = (0, sys.maxsize
         ),
         steps,
     )
+
+
+def clock_lookups(end: int, cells: int, seconds: float) -> dict[str, LookupTarget]:
+    """Where the last token of a step finds the digits of the time it was given: `<123.4 seconds>` stands in
+    front of the step's start and its cells."""
+    tenths = end - cells - 4  # before ` seconds`, `>` and the start
+    opening = tenths - len(f"{seconds:.1f}")
+    places = {"tenths": tenths, "ones": tenths - 2, "tens": tenths - 3, "hundreds": tenths - 4}
+    return {name: LookupTarget(end, places=(max(place, opening),)) for name, place in places.items()}
 
 
 @functools.cache

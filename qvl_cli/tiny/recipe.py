@@ -36,7 +36,8 @@ class Mix:
     """What is asked of one clip. locates: events to find, of which a share of `absent` never happens and a
     share of `written` is answered in words too; asks: family of each question; section, overview: probability
     of each; found_weight: weight in the loss of tokens that tell what was found, all else has 1; jumps:
-    probability that the positions of steps jump once or twice, by up to longest_jump."""
+    probability that the positions of steps jump once or twice, by up to longest_jump; clocks: whether the
+    last token of a step is told where its time stands."""
 
     locates: int = 6
     absent: float = 0.3
@@ -57,6 +58,7 @@ class Mix:
     found_weight: float = 3.0
     jumps: float = 0.3
     longest_jump: int = 3000
+    clocks: bool = True
 
 
 PERCEPTION = Stage("perception", 1500, batch=64, lr=2.5e-3, first_seed=0, horizon=2600, cooldown=350)
@@ -65,6 +67,7 @@ GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, co
 
 TIME_MIX = Mix()
 LOOKS_WEIGHT = 0.7  # of each of the losses on where words look
+CLOCKS_FROM = 600  # update from which `clocks` holds
 STEPS_AN_UPDATE = 36
 SHORT_LENGTHS, SHORT_FOR = (12, 16), 800  # steps a clip, in turn, for the first updates
 LENGTHS = (16, 24, 32, 48, 64)
