@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from qvl_cli.align.training import step_targets
 from qvl_cli.prompts import section_prompt
+from qvl_cli.tiny.clock import STRETCH, Floats, Timing, uneven_starts
 from qvl_cli.tiny.draw import draw
 from qvl_cli.tiny.lookup import HEADS, LookupTarget, clock_lookups, lookup_target, name_tokens
 from qvl_cli.tiny.perception import FRAME_GAP, film_look, step_labels
@@ -26,7 +27,7 @@ from qvl_cli.tiny.questions import (
     ask_query,
     locate_query,
 )
-from qvl_cli.tiny.recipe import CLOCKS_FROM, TIME, TIME_MIX, Mix, clips_of
+from qvl_cli.tiny.recipe import TIME, TIME_MIX, Mix, clips_of, mix_of
 from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.sequence import PREFIX, SUFFIX, Sequence3D, encode
 from qvl_cli.tiny.telling import overview_query, section_query
@@ -41,7 +42,6 @@ from qvl_cli.tiny.world import (
     rng_for,
 )
 
-Floats = npt.NDArray[np.float64]
 Lookups = dict[str, list[LookupTarget]]
 
 
@@ -61,31 +61,6 @@ class HeadTarget:
     last: npt.NDArray[np.float32]
     start_at: npt.NDArray[np.float32]
     end_at: npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """When the steps of a clip are, on the clock of its script. frames [steps, 2]: times of the two frames;
-    starts, ends [steps]: the intervals; offset: seconds that the clip's printed times are later."""
-
-    frames: Floats
-    starts: Floats
-    ends: Floats
-    offset: float
-
-    def printed(self, step: int) -> float:
-        return float(self.frames[step].mean()) + self.offset
-
-    def step_of(self, moment: float, first: bool) -> int:
-        """The first step that shows what begins at a moment, or the last that shows what ends then."""
-        if first:
-            return min(int(np.searchsorted(self.frames[:, 1], moment)), len(self.starts) - 1)
-        return max(int(np.searchsorted(self.frames[:, 0], moment)) - 1, 0)
-
-    def steps_in(self, span: Span) -> tuple[int, int]:
-        """[first, last) of the steps with a frame in a span; at least one."""
-        first = self.step_of(span[0], first=True)
-        return first, max(first, self.step_of(span[1], first=False)) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +138,14 @@ def make_clip(seed: int, steps: int, mix: Mix = TIME_MIX) -> Clip:
     check_training_seed(seed)
     rng = rng_for(seed, "clip")
     spacing = 1.0 if rng.random() < 0.75 else float(rng.uniform(1.0, 2.5))
-    length = steps * spacing
+    uneven = bool(mix.uneven) and rng_for(seed, "uneven").random() < mix.uneven
+    length = steps * spacing * (STRETCH if uneven else 1.0)
     whole = write_script(seed, length + float(rng.uniform(0, 20)), density=float(rng.uniform(0.8, 1.6)))
     begin = float(rng.uniform(0, whole.duration - length))
     rate = float(rng.choice([10.0, 12.5, 25.0, 30.0]))
     starts = np.floor((begin + spacing * np.arange(steps)) * rate) / rate
+    if uneven:
+        starts = uneven_starts(whole, begin, begin + length, steps, rate, rng_for(seed, "gaps"))
     script = _without_glimpses(whole.window(float(starts[0]), float(starts[-1]) + spacing))
     offset = 0.0 if rng.random() < 0.4 else float(rng.uniform(0, 120 if rng.random() < 0.7 else 900))
     times = np.stack([starts, np.floor((starts + FRAME_GAP) * rate) / rate], 1)
@@ -330,5 +308,9 @@ def clip_batch(update: int) -> list[Clip]:
     """The clips of one update of the time stage."""
     steps, count = clips_of(update)
     first = TIME.first_seed + update * TIME.batch
-    mix = replace(TIME_MIX, clocks=update >= CLOCKS_FROM)
-    return [make_clip(first + i, steps, mix) for i in range(count)]
+    mix = mix_of(update)
+    clips = [make_clip(first + i, steps, mix) for i in range(count)]
+    spare = iter(range(count, TIME.batch))
+    while not any(clip.targets for clip in clips):  # nobody is there: nothing to ask
+        clips[0] = make_clip(first + next(spare), steps, mix)
+    return clips

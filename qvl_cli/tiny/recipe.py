@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from qvl_cli.tiny.vocabulary import VOCABULARY_SIZE, special_ids
@@ -37,7 +37,8 @@ class Mix:
     share of `written` is answered in words too; asks: family of each question; section, overview: probability
     of each; found_weight: weight in the loss of tokens that tell what was found, all else has 1; jumps:
     probability that the positions of steps jump once or twice, by up to longest_jump; clocks: whether the
-    last token of a step is told where its time stands."""
+    last token of a step is told where its time stands; uneven: share of clips with steps where something
+    happens instead of evenly spaced ones."""
 
     locates: int = 6
     absent: float = 0.3
@@ -59,6 +60,7 @@ class Mix:
     jumps: float = 0.3
     longest_jump: int = 3000
     clocks: bool = True
+    uneven: float = 0.35
 
 
 PERCEPTION = Stage("perception", 1500, batch=64, lr=2.5e-3, first_seed=0, horizon=2600, cooldown=350)
@@ -67,7 +69,7 @@ GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, co
 
 TIME_MIX = Mix()
 LOOKS_WEIGHT = 0.7  # of each of the losses on where words look
-CLOCKS_FROM = 600  # update from which `clocks` holds
+CLOCKS_FROM, UNEVEN_FROM = 600, 1600  # updates from which `clocks` and `uneven` hold
 STEPS_AN_UPDATE = 36
 SHORT_LENGTHS, SHORT_FOR = (12, 16), 800  # steps a clip, in turn, for the first updates
 LENGTHS = (16, 24, 32, 48, 64)
@@ -79,6 +81,12 @@ def clips_of(update: int) -> tuple[int, int]:
     lengths = SHORT_LENGTHS if update < SHORT_FOR else LENGTHS if update < LONG_FROM else LONG_LENGTHS
     steps = lengths[update % len(lengths)]
     return steps, max(1, min(TIME.batch, STEPS_AN_UPDATE // steps))
+
+
+def mix_of(update: int) -> Mix:
+    """What an update of the time stage asks."""
+    uneven = TIME_MIX.uneven if update >= UNEVEN_FROM else 0.0
+    return replace(TIME_MIX, clocks=update >= CLOCKS_FROM, uneven=uneven)
 
 
 def network_config() -> Qwen3VLConfig:

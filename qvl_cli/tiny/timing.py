@@ -159,7 +159,7 @@ def time_loss(
     logits = F.linear(hidden[learn], stage.language.embed_tokens.weight)
     weights = _padded([c.sequence.weights for c in clips], 0, device)[learn]
     each = F.cross_entropy(logits, targets[learn], reduction="none")
-    answer_loss = (each * weights).sum() / weights.sum()
+    answer_loss = (each * weights).sum() / weights.sum().clamp_min(1.0)
     figures = {"token": (logits.argmax(-1) == targets[learn]).float().mean().item()}
 
     ends = torch.tensor([c.ends for c in clips], device=device)
