@@ -261,15 +261,15 @@ def _append_query(
         return tokens
     cursor = sequence.text(encode(prompt.after) + encode(SUFFIX), cursor, block)
     begin = len(sequence.ids)
-    for number, piece in enumerate(query.said):
-        text, learn = piece.text, mix.found_weight if piece.look else 1.0
-        if piece.moment is not None:
-            step = timing.step_of(piece.moment, piece.first)
-            text, learn = f"{timing.printed(step):.1f}", mix.found_weight
-        ids = encode(text)
+    written = [encode(_text(piece, timing)) for piece in query.said]
+    telling = [(mix.balanced and piece.text == "never") or _tells(piece) for piece in query.said]
+    # An enumeration has more to say than a single word, but not so much that nothing else is learned.
+    told = sum(len(ids) for ids, tells in zip(written, telling, strict=True) if tells)
+    share = max(told, 1) ** -0.5 if mix.balanced else 1.0
+    for number, (piece, ids, tells) in enumerate(zip(query.said, written, telling, strict=True)):
         rows = range(len(sequence.ids) - 1, len(sequence.ids) - 1 + len(ids))
-        _look(piece, _next_moment(query.said, number), rows, timing, view, ends, lookups)
-        cursor = sequence.text(ids, cursor, block, learn=learn)
+        _look(piece, _next_moment(query.said, number), rows, share, timing, view, ends, lookups)
+        cursor = sequence.text(ids, cursor, block, learn=mix.found_weight * share if tells else 1.0)
     end = len(sequence.ids)
     sequence.text([special_ids()["<|im_end|>"]], cursor, block, learn=1.0)
     if query.family == "locate":
@@ -277,6 +277,18 @@ def _append_query(
             lookups["times"].append(LookupTarget(end - 1, steps=(0, 0)))
         return tokens
     return [] if query.window or query.family == "overview" else list(range(begin, end))
+
+
+def _tells(piece: Piece) -> bool:
+    """Whether a piece tells what was found."""
+    return piece.look is not None or piece.moment is not None
+
+
+def _text(piece: Piece, timing: Timing) -> str:
+    """A piece as it is written in a clip: its time is that of a step."""
+    if piece.moment is None:
+        return piece.text
+    return f"{timing.printed(timing.step_of(piece.moment, piece.first)):.1f}"
 
 
 def _next_moment(said: Sequence[Piece], number: int) -> Piece | None:
@@ -288,6 +300,7 @@ def _look(
     piece: Piece,
     timed: Piece | None,
     rows: range,
+    share: float,
     timing: Timing,
     view: tuple[int, int],
     ends: Sequence[int],
@@ -296,7 +309,8 @@ def _look(
     for name, look in (("things", piece.look), ("group", piece.group), ("same", piece.same)):
         if look:
             steps = timing.steps_in(look.span) if look.span else view
-            lookups[name] += [lookup_target(row, look, steps) for row in rows]
+            targets = (lookup_target(row, look, steps) for row in rows)
+            lookups[name] += [replace(target, weight=share) for target in targets]
     if timed and timed.moment is not None:
         place = ends[timing.step_of(timed.moment, timed.first)]
         lookups["times"] += [LookupTarget(row, places=(place,)) for row in rows]

@@ -49,12 +49,14 @@ HEADS = {
 @dataclass(frozen=True, slots=True)
 class LookupTarget:
     """What a token should look at. row: its place in the sequence; wanted: as in `step_labels`, 0 for any,
-    and a cell has to have all; steps: only in steps [first, last); places: these very tokens instead."""
+    and a cell has to have all; steps: only in steps [first, last); places: these very tokens
+    instead; weight: in the mean loss."""
 
     row: int
     wanted: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
     steps: tuple[int, int] = (0, sys.maxsize)
     places: tuple[int, ...] = ()
+    weight: float = 1.0
 
 
 def lookup_target(row: int, look: Look, steps: tuple[int, int] = (0, sys.maxsize)) -> LookupTarget:
@@ -131,13 +133,13 @@ def lookup_loss(
     head: int,
     lookups: Sequence[Sequence[LookupTarget]],
 ) -> tuple[Tensor, float]:
-    """Mean loss over the rows of all lookups of each clip, and the mean share of attention on the right
-    tokens."""
+    """Weighted mean of the loss over the rows of all lookups of each clip, and the mean share of attention on
+    the right tokens."""
     hidden, (cos, sin) = seen["hidden_states"], seen["position_embeddings"]
     mask, dim = seen["attention_mask"][:, 0], attention.head_dim
     mine, shared = slice(head * dim, (head + 1) * dim), head // attention.num_key_value_groups
     theirs = slice(shared * dim, (shared + 1) * dim)
-    losses = [hidden.new_zeros(0)]
+    losses, weights = [hidden.new_zeros(0)], [hidden.new_zeros(0)]
     for i, (clip, rows_of) in enumerate(zip(clips, lookups, strict=True)):
         if not rows_of:
             continue
@@ -150,10 +152,11 @@ def lookup_loss(
         scores = scores.masked_fill(unclear, -torch.inf)
         found = scores.masked_fill(~right, -torch.inf).logsumexp(-1)
         losses.append(scores.logsumexp(-1) - found)
-    every = torch.cat(losses)
+        weights.append(torch.tensor([each.weight for each in rows_of], device=hidden.device))
+    every, weight = torch.cat(losses), torch.cat(weights)
     if not len(every):
         return hidden.sum() * 0.0, float("nan")
-    return every.mean(), torch.exp(-every).mean().item()
+    return (every * weight).sum() / weight.sum(), torch.exp(-every).mean().item()
 
 
 def _rotated(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -38,7 +38,8 @@ class Mix:
     of each; found_weight: weight in the loss of tokens that tell what was found, all else has 1; jumps:
     probability that the positions of steps jump once or twice, by up to longest_jump; clocks: whether the
     last token of a step is told where its time stands; uneven: share of clips with steps where something
-    happens instead of evenly spaced ones."""
+    happens instead of evenly spaced ones; balanced: whether a question's weight grows with the root of
+    what it has to tell instead of with its length."""
 
     locates: int = 6
     absent: float = 0.3
@@ -61,6 +62,7 @@ class Mix:
     longest_jump: int = 3000
     clocks: bool = True
     uneven: float = 0.35
+    balanced: bool = True
 
 
 PERCEPTION = Stage("perception", 1500, batch=64, lr=2.5e-3, first_seed=0, horizon=2600, cooldown=350)
@@ -69,7 +71,7 @@ GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, co
 
 TIME_MIX = Mix()
 LOOKS_WEIGHT = 0.7  # of each of the losses on where words look
-CLOCKS_FROM, UNEVEN_FROM = 600, 1600  # updates from which `clocks` and `uneven` hold
+CLOCKS_FROM, BALANCED_FROM, UNEVEN_FROM = 600, 1600, 2600  # updates from which parts of the mix hold
 STEPS_AN_UPDATE = 36
 SHORT_LENGTHS, SHORT_FOR = (12, 16), 800  # steps a clip, in turn, for the first updates
 LENGTHS = (16, 24, 32, 48, 64)
@@ -86,7 +88,8 @@ def clips_of(update: int) -> tuple[int, int]:
 def mix_of(update: int) -> Mix:
     """What an update of the time stage asks."""
     uneven = TIME_MIX.uneven if update >= UNEVEN_FROM else 0.0
-    return replace(TIME_MIX, clocks=update >= CLOCKS_FROM, uneven=uneven)
+    balanced = update >= BALANCED_FROM
+    return replace(TIME_MIX, clocks=update >= CLOCKS_FROM, uneven=uneven, balanced=balanced)
 
 
 def network_config() -> Qwen3VLConfig:
