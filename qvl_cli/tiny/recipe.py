@@ -66,7 +66,7 @@ class Mix:
 
 
 PERCEPTION = Stage("perception", 1500, batch=64, lr=2.5e-3, first_seed=0, horizon=2600, cooldown=350)
-TIME = Stage("time", 5200, batch=8, lr=1.2e-3, first_seed=300_000, horizon=6000, cooldown=500)
+TIME = Stage("time", 5000, batch=8, lr=1.2e-3, first_seed=300_000, horizon=6000, cooldown=500)
 GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, cooldown=50, warmup=20)
 
 TIME_MIX = Mix()
@@ -75,7 +75,7 @@ CLOCKS_FROM, BALANCED_FROM, UNEVEN_FROM = 600, 1600, 2600  # updates from which 
 STEPS_AN_UPDATE = 36
 SHORT_LENGTHS, SHORT_FOR = (12, 16), 800  # steps a clip, in turn, for the first updates
 LENGTHS = (16, 24, 32, 48, 64)
-LONG_LENGTHS, LONG_FROM = (32, 64, 96, 128), 3800  # at last also what two minutes take
+LONG_LENGTHS, LONG_FROM = (32, 64, 96, 128), 3700  # at last also what two minutes take
 
 
 def clips_of(update: int) -> tuple[int, int]:
