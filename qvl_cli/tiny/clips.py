@@ -27,7 +27,7 @@ from qvl_cli.tiny.questions import (
     ask_query,
     locate_query,
 )
-from qvl_cli.tiny.recipe import TIME, TIME_MIX, Mix, clips_of, mix_of
+from qvl_cli.tiny.recipe import TIME_MIX, Mix, Stage, clips_of, mix_of
 from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.sequence import PREFIX, SUFFIX, Sequence3D, encode
 from qvl_cli.tiny.telling import overview_query, section_query
@@ -318,13 +318,13 @@ def _look(
         lookups["times"] += [LookupTarget(row, steps=(0, 0)) for row in rows]
 
 
-def clip_batch(update: int) -> list[Clip]:
-    """The clips of one update of the time stage."""
-    steps, count = clips_of(update)
-    first = TIME.first_seed + update * TIME.batch
-    mix = mix_of(update)
+def clip_batch(stage: Stage, update: int) -> list[Clip]:
+    """The clips of one update of a stage."""
+    steps, count = clips_of(stage, update)
+    first = stage.first_seed + update * stage.batch
+    mix = mix_of(stage, update)
     clips = [make_clip(first + i, steps, mix) for i in range(count)]
-    spare = iter(range(count, TIME.batch))
+    spare = iter(range(count, stage.batch))
     while not any(clip.targets for clip in clips):  # nobody is there: nothing to ask
         clips[0] = make_clip(first + next(spare), steps, mix)
     return clips

@@ -118,12 +118,12 @@ def attention_inputs(layers: Sequence[nn.Module]) -> Iterator[list[dict[str, Any
 
 
 def lookup_losses(
-    layers: Any, seen: Sequence[dict[str, Any]], clips: Sequence[Clip]
+    layers: Any, seen: Sequence[dict[str, Any]], clips: Sequence[Clip], focal: bool = False
 ) -> Iterator[tuple[str, Tensor, float]]:
     """For each of HEADS: its name, its mean loss over all rows, and its mean share on the right tokens."""
     for name, (layer, head) in HEADS.items():
         lookups = [clip.lookups[name] for clip in clips]
-        yield name, *lookup_loss(layers[layer].self_attn, seen[layer], clips, head, lookups)
+        yield name, *lookup_loss(layers[layer].self_attn, seen[layer], clips, head, lookups, focal)
 
 
 def lookup_loss(
@@ -132,9 +132,10 @@ def lookup_loss(
     clips: Sequence[Clip],
     head: int,
     lookups: Sequence[Sequence[LookupTarget]],
+    focal: bool = False,
 ) -> tuple[Tensor, float]:
     """Weighted mean of the loss over the rows of all lookups of each clip, and the mean share of attention on
-    the right tokens."""
+    the right tokens. focal: rows weigh by how far they are from right."""
     hidden, (cos, sin) = seen["hidden_states"], seen["position_embeddings"]
     mask, dim = seen["attention_mask"][:, 0], attention.head_dim
     mine, shared = slice(head * dim, (head + 1) * dim), head // attention.num_key_value_groups
@@ -156,7 +157,14 @@ def lookup_loss(
     every, weight = torch.cat(losses), torch.cat(weights)
     if not len(every):
         return hidden.sum() * 0.0, float("nan")
+    if focal:
+        weight = weight * missing(every)
     return (every * weight).sum() / weight.sum(), torch.exp(-every).mean().item()
+
+
+def missing(losses: Tensor) -> Tensor:
+    """1 - p of negative log likelihoods, as weights: no gradient, and never quite zero."""
+    return (1 - torch.exp(-losses.detach())).clamp_min(0.02)
 
 
 def _rotated(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

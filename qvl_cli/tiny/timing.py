@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from qvl_cli.align.network import HeadNetwork, HeadShape
 from qvl_cli.align.training import head_loss
 from qvl_cli.tiny.clips import Clip
-from qvl_cli.tiny.lookup import attention_inputs, lookup_losses
+from qvl_cli.tiny.lookup import attention_inputs, lookup_losses, missing
 from qvl_cli.tiny.network import encode_steps
 from qvl_cli.tiny.perception import IGNORE
 from qvl_cli.tiny.recipe import EMBEDDING_RMS
@@ -146,10 +146,12 @@ def _padded(rows: Sequence[Sequence[float]], fill: int, device: torch.device) ->
 
 
 def time_loss(
-    network: Any, stage: TimeStage, clips: list[Clip], looks: float = 0.0
+    network: Any, stage: TimeStage, clips: list[Clip], looks: float = 0.0, focal: bool = False
 ) -> tuple[Tensor, dict[str, float]]:
     """Answer tokens + alignment head + step summary on one batch of clips with equally many steps, and with
-    `looks` > 0, at this weight, where words and answers look."""
+    `looks` > 0, at this weight, where words and answers look. focal: tokens and looks weigh by how far they
+    are from right (as in arXiv 1708.02002), so that what is rare is not
+    buried under what is learned."""
     layers = stage.language.layers
     with attention_inputs(layers) as seen, layer_output(layers[ClockReader.LAYER]) as early:
         hidden = run_language(network, stage, clips)
@@ -159,7 +161,9 @@ def time_loss(
     logits = F.linear(hidden[learn], stage.language.embed_tokens.weight)
     weights = _padded([c.sequence.weights for c in clips], 0, device)[learn]
     each = F.cross_entropy(logits, targets[learn], reduction="none")
-    answer_loss = (each * weights).sum() / weights.sum().clamp_min(1.0)
+    if focal:
+        weights = weights * missing(each)
+    answer_loss = (each * weights).sum() / weights.sum().clamp_min(1e-3)
     figures = {"token": (logits.argmax(-1) == targets[learn]).float().mean().item()}
 
     ends = torch.tensor([c.ends for c in clips], device=device)
@@ -173,7 +177,7 @@ def time_loss(
     clock_loss, figures["clock"] = stage.clock.loss(shown, printed)
     loss = loss + 0.3 * clock_loss
     if looks:
-        for name, missed, share in lookup_losses(layers, seen, clips):
+        for name, missed, share in lookup_losses(layers, seen, clips, focal):
             figures[f"look_{name}"] = share
             loss = loss + looks * missed
     return loss, {

@@ -1,6 +1,6 @@
 """`python -m qvl_cli.tiny.train RUN`: the whole recipe, stage by stage, resumable at any moment.
 
-Perception, time, then the gate and the calibration of the head; the result lands in `checkpoint/`.
+Perception, time, telling, then the gate and the calibration of the head; the result lands in `checkpoint/`.
 """
 
 from __future__ import annotations
@@ -62,18 +62,14 @@ def train_perception(run: Path, network: Any, device: torch.device) -> None:
 
 
 def train_time(run: Path, network: Any, device: torch.device) -> TimeStage:
-    """The language model and the head, on a tower that perception has taught."""
+    """The language model and the head, on a tower that perception has taught: first when, then in words."""
     torch.manual_seed(recipe.SEED + 1)
     parts = TimeStage(network).to(device)
     still = perception_batch(0, 32).frames
     scale_vision(network, torch.from_numpy(still).to(device))
-    run_stage(
-        recipe.TIME,
-        run,
-        parts.modules_by_name(),
-        clip_batch,
-        partial(time_loss, network, parts, looks=recipe.LOOKS_WEIGHT),
-    )
+    for stage in (recipe.TIME, recipe.TELL):
+        loss_of = partial(time_loss, network, parts, looks=recipe.LOOKS_WEIGHT, focal=stage is recipe.TELL)
+        run_stage(stage, run, parts.modules_by_name(), partial(clip_batch, stage), loss_of)
     return parts
 
 
