@@ -16,7 +16,7 @@ from qvl_cli.align.training import head_loss
 from qvl_cli.tiny.clips import Clip
 from qvl_cli.tiny.lookup import attention_inputs, lookup_losses, missing
 from qvl_cli.tiny.network import encode_steps
-from qvl_cli.tiny.perception import IGNORE
+from qvl_cli.tiny.perception import AXES, IGNORE
 from qvl_cli.tiny.recipe import EMBEDDING_RMS
 from qvl_cli.tiny.world import ACTIONS, COLOUR_NAMES, SHAPES
 
@@ -67,6 +67,30 @@ class ClockReader(nn.Module):
         return F.cross_entropy(logits, digits.flatten()), right
 
 
+class CellReader(nn.Module):
+    """Reads what covers each vision token off its state deep in the network; used in training only. Layers
+    add to a token until what it showed is buried, and what is looked up there cannot be said."""
+
+    LAYER = 2  # after this layer, in front of the one whose heads look things up
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden)
+        self.axes = nn.ModuleDict({axis: nn.Linear(hidden, 1 + len(words)) for axis, words in AXES.items()})
+
+    def loss(self, states: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """states [n, hidden], labels [n, 5] as in `step_labels` -> loss, share right on covered cells."""
+        normed, total, right = self.norm(states), states.new_zeros(()), {}
+        for (axis, output), truth in zip(self.axes.items(), labels.unbind(1), strict=True):
+            logits, shown = output(normed), truth > 0
+            rare = torch.ones(logits.shape[1], device=logits.device)
+            rare[0] = 0.1
+            if (truth != IGNORE).any():
+                total = total + F.cross_entropy(logits, truth, weight=rare, ignore_index=IGNORE)
+            right[f"cell_{axis}"] = (logits.argmax(1)[shown] == truth[shown]).float().mean().item()
+        return total, right
+
+
 class TimeStage(nn.Module):
     """The language model with everything that is trained beside it."""
 
@@ -77,8 +101,12 @@ class TimeStage(nn.Module):
         self.head = HeadNetwork(HeadShape(hidden))
         self.summary = StepSummary(hidden)
         self.clock = ClockReader(hidden)
+        self.cells = CellReader(hidden)
 
-    def modules_by_name(self) -> dict[str, nn.Module]:
+    def modules_by_name(self, cells: bool = False) -> dict[str, nn.Module]:
+        """cells: with the reader of cells, which only the later stage trains."""
+        if cells:
+            return {**self.modules_by_name(), "cells": self.cells}
         return {"language": self.language, "head": self.head, "summary": self.summary, "clock": self.clock}
 
 
@@ -153,7 +181,11 @@ def time_loss(
     are from right (as in arXiv 1708.02002), so that what is rare is not
     buried under what is learned."""
     layers = stage.language.layers
-    with attention_inputs(layers) as seen, layer_output(layers[ClockReader.LAYER]) as early:
+    with (
+        attention_inputs(layers) as seen,
+        layer_output(layers[ClockReader.LAYER]) as early,
+        layer_output(layers[CellReader.LAYER]) as middle,
+    ):
         hidden = run_language(network, stage, clips)
     device = hidden.device
     targets = _padded([c.sequence.targets for c in clips], IGNORE, device)
@@ -176,6 +208,14 @@ def time_loss(
     shown = early[0][torch.arange(len(clips), device=device)[:, None], ends].flatten(0, 1)
     clock_loss, figures["clock"] = stage.clock.loss(shown, printed)
     loss = loss + 0.3 * clock_loss
+    if focal:
+        labels = torch.from_numpy(np.stack([c.labels for c in clips])).to(device)
+        cells = torch.arange(-labels.shape[2], 0, device=device)
+        places = (ends[..., None] + cells).flatten(1)
+        shown = middle[0][torch.arange(len(clips), device=device)[:, None], places]
+        cell_loss, cell_figures = stage.cells.loss(shown.flatten(0, 1), labels.flatten(0, 2))
+        loss = loss + 0.5 * cell_loss
+        figures |= cell_figures
     if looks:
         for name, missed, share in lookup_losses(layers, seen, clips, focal):
             figures[f"look_{name}"] = share

@@ -69,7 +69,8 @@ def train_time(run: Path, network: Any, device: torch.device) -> TimeStage:
     scale_vision(network, torch.from_numpy(still).to(device))
     for stage in (recipe.TIME, recipe.TELL):
         loss_of = partial(time_loss, network, parts, looks=recipe.LOOKS_WEIGHT, focal=stage is recipe.TELL)
-        run_stage(stage, run, parts.modules_by_name(), partial(clip_batch, stage), loss_of)
+        modules = parts.modules_by_name(cells=stage is recipe.TELL)
+        run_stage(stage, run, modules, partial(clip_batch, stage), loss_of)
     return parts
 
 
