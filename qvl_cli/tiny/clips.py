@@ -178,6 +178,10 @@ def make_clip(seed: int, steps: int, mix: Mix = TIME_MIX) -> Clip:
         if block and (named := name_tokens().get(token)):
             lookups["names"].append(lookup_target(place, named, views.get(block, (0, steps))))
     lookups["chain"] += chain_targets(script, timing, labels, ends)
+    for step, end in enumerate(ends):
+        shown = np.nonzero((labels[step, :, 0] > 0) | (labels[step, :, 4] > 0))[0] - labels.shape[1] + end
+        reach = (step, step + 1) if len(shown) else (0, 0)
+        lookups["shows"].append(LookupTarget(end, steps=reach, places=tuple(shown.tolist())))
     for step, end in enumerate(ends if mix.clocks else ()):
         for name, target in clock_lookups(end, labels.shape[1], timing.printed(step)).items():
             lookups[name].append(target)

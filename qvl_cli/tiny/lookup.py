@@ -42,8 +42,10 @@ HEADS = {
     "tens": (0, 1),
     "ones": (0, 2),
     "tenths": (1, 0),
+    "shows": (3, 1),  # the last token of a step: what its own cells show
     "times": (3, 2),  # the token before one of a written time: the last token of the step that has this time
 }
+BINDING_HEADS = {"shows"}  # told by the last stage only
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +120,15 @@ def attention_inputs(layers: Sequence[nn.Module]) -> Iterator[list[dict[str, Any
 
 
 def lookup_losses(
-    layers: Any, seen: Sequence[dict[str, Any]], clips: Sequence[Clip], focal: bool = False
+    layers: Any,
+    seen: Sequence[dict[str, Any]],
+    clips: Sequence[Clip],
+    names: Sequence[str] = tuple(HEADS),
+    focal: bool = False,
 ) -> Iterator[tuple[str, Tensor, float]]:
-    """For each of HEADS: its name, its mean loss over all rows, and its mean share on the right tokens."""
-    for name, (layer, head) in HEADS.items():
+    """For each of these HEADS: its name, its mean loss over all rows, its mean share on the right tokens."""
+    for name in names:
+        layer, head = HEADS[name]
         lookups = [clip.lookups[name] for clip in clips]
         yield name, *lookup_loss(layers[layer].self_attn, seen[layer], clips, head, lookups, focal)
 

@@ -67,22 +67,38 @@ class Mix:
 
 PERCEPTION = Stage("perception", 1500, batch=64, lr=2.5e-3, first_seed=0, horizon=2600, cooldown=350)
 TIME = Stage("time", 3800, batch=8, lr=1.2e-3, first_seed=300_000, horizon=6000, cooldown=1)
-TELL = Stage("tell", 8000, batch=8, lr=8e-4, first_seed=400_000, horizon=9000, cooldown=800)
+TELL = Stage("tell", 2600, batch=8, lr=8e-4, first_seed=400_000, horizon=9000, cooldown=1)
+BIND = Stage("bind", 4800, batch=8, lr=8e-4, first_seed=480_000, horizon=5500, cooldown=700)
 GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, cooldown=50, warmup=20)
 
 TIME_MIX = Mix()
+BIND_MIX = replace(
+    TIME_MIX,
+    written=0.8,
+    asks=(
+        "what",
+        "colour",
+        *["which"] * 3,
+        *["where"] * 2,
+        *["count"] * 3,
+        *["order"] * 2,
+        "written",
+        *["after"] * 3,
+        *["when"] * 4,
+    ),
+)
 LOOKS_WEIGHT = 0.7  # of each of the losses on where words look
 CLOCKS_FROM, BALANCED_FROM, UNEVEN_FROM = 600, 1600, 2600  # updates of TIME from which parts of the mix hold
 STEPS_AN_UPDATE = 36
 SHORT_LENGTHS, SHORT_FOR = (12, 16), 800  # steps a clip, in turn, for the first updates
 LENGTHS = (16, 24, 32, 48, 64)
 LONG_LENGTHS = (32, 64, 96, 128)  # at last also what two minutes take
-LONG_FROM = {TIME.name: 3700, TELL.name: 5500}  # update
+LONG_FROM = {TIME: 3700, BIND: 3400}  # update
 
 
 def clips_of(stage: Stage, update: int) -> tuple[int, int]:
     """(steps a clip, clips) of an update: one clip, or as many as make STEPS_AN_UPDATE."""
-    lengths = LENGTHS if update < LONG_FROM[stage.name] else LONG_LENGTHS
+    lengths = LENGTHS if update < LONG_FROM.get(stage, stage.updates) else LONG_LENGTHS
     if stage is TIME and update < SHORT_FOR:
         lengths = SHORT_LENGTHS
     steps = lengths[update % len(lengths)]
@@ -90,9 +106,9 @@ def clips_of(stage: Stage, update: int) -> tuple[int, int]:
 
 
 def mix_of(stage: Stage, update: int) -> Mix:
-    """What an update asks: all of the mix, in the time stage bit by bit."""
+    """What an update asks: in the time stage bit by bit all of its mix."""
     if stage is not TIME:
-        return TIME_MIX
+        return BIND_MIX if stage is BIND else TIME_MIX
     uneven = TIME_MIX.uneven if update >= UNEVEN_FROM else 0.0
     balanced = update >= BALANCED_FROM
     return replace(TIME_MIX, clocks=update >= CLOCKS_FROM, uneven=uneven, balanced=balanced)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from qvl_cli.align.network import HeadNetwork, HeadShape
 from qvl_cli.align.training import head_loss
 from qvl_cli.tiny.clips import Clip
-from qvl_cli.tiny.lookup import attention_inputs, lookup_losses, missing
+from qvl_cli.tiny.lookup import BINDING_HEADS, HEADS, attention_inputs, lookup_losses, missing
 from qvl_cli.tiny.network import encode_steps
 from qvl_cli.tiny.perception import AXES, IGNORE
 from qvl_cli.tiny.recipe import EMBEDDING_RMS
@@ -44,10 +44,11 @@ class StepSummary(nn.Module):
 
 
 class ClockReader(nn.Module):
-    """Reads the printed time of a step off its last token early in the network; used in training only. What
-    writes a time can then copy it from there."""
+    """Reads a printed time off a token's state: off the last token of a step early in the network, and late
+    off the tokens that write the time of a step; used in training only. What writes a time can then copy it
+    from the one to the other."""
 
-    LAYER = 1  # after this layer
+    EARLY, LATE = 1, 3  # after these layers
     PLACES = (100.0, 10.0, 1.0, 0.1)
     BLANK = 10  # of a leading zero, which is not printed
 
@@ -91,6 +92,29 @@ class CellReader(nn.Module):
         return total, right
 
 
+class DoingReader(nn.Module):
+    """Reads which kind of thing does what off each vision token that shows one; used in training only. A sum
+    over tokens, which is what attention makes of them, tells two things apart only by what binds each to what
+    it does."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden)
+        self.output = nn.Linear(hidden, len(SHAPES) * len(COLOUR_NAMES) * (1 + len(ACTIONS)))
+
+    def loss(self, states: Tensor, labels: Tensor) -> tuple[Tensor, float]:
+        """states [n, hidden], labels [n, 5] as in `step_labels` -> loss, share right of things that act."""
+        shape, colour, action = labels[:, :3].unbind(1)
+        clear = (shape > 0) & (colour > 0) & (action >= 0)
+        if not clear.any():
+            return states.new_zeros(()), float("nan")
+        kind = (colour - 1) * len(SHAPES) + shape - 1
+        truth, acts = (kind * (1 + len(ACTIONS)) + action)[clear], action[clear] > 0
+        logits = self.output(self.norm(states[clear]))
+        right = (logits.argmax(1) == truth)[acts].float().mean().item()
+        return F.cross_entropy(logits, truth), right
+
+
 class TimeStage(nn.Module):
     """The language model with everything that is trained beside it."""
 
@@ -102,12 +126,15 @@ class TimeStage(nn.Module):
         self.summary = StepSummary(hidden)
         self.clock = ClockReader(hidden)
         self.cells = CellReader(hidden)
+        self.doings = DoingReader(hidden)
+        self.told = ClockReader(hidden)
 
-    def modules_by_name(self, cells: bool = False) -> dict[str, nn.Module]:
-        """cells: with the reader of cells, which only the later stage trains."""
+    def modules_by_name(self, cells: bool = False, binds: bool = False) -> dict[str, nn.Module]:
+        """cells, binds: with what only later stages train."""
+        modules = {"language": self.language, "head": self.head, "summary": self.summary, "clock": self.clock}
         if cells:
-            return {**self.modules_by_name(), "cells": self.cells}
-        return {"language": self.language, "head": self.head, "summary": self.summary, "clock": self.clock}
+            modules |= {"cells": self.cells}
+        return modules | {"doings": self.doings, "told": self.told} if binds else modules
 
 
 def block_mask(
@@ -174,17 +201,24 @@ def _padded(rows: Sequence[Sequence[float]], fill: int, device: torch.device) ->
 
 
 def time_loss(
-    network: Any, stage: TimeStage, clips: list[Clip], looks: float = 0.0, focal: bool = False
+    network: Any,
+    stage: TimeStage,
+    clips: list[Clip],
+    looks: float = 0.0,
+    focal: bool = False,
+    binds: bool = False,
 ) -> tuple[Tensor, dict[str, float]]:
     """Answer tokens + alignment head + step summary on one batch of clips with equally many steps, and with
     `looks` > 0, at this weight, where words and answers look. focal: tokens and looks weigh by how far they
-    are from right (as in arXiv 1708.02002), so that what is rare is not
-    buried under what is learned."""
+    are from right (as in arXiv 1708.02002), so that what is rare is not buried under what is learned, and
+    what vision tokens show is read deep in the network. binds: there who does what is read too, and times
+    where they are written."""
     layers = stage.language.layers
     with (
         attention_inputs(layers) as seen,
-        layer_output(layers[ClockReader.LAYER]) as early,
+        layer_output(layers[ClockReader.EARLY]) as early,
         layer_output(layers[CellReader.LAYER]) as middle,
+        layer_output(layers[ClockReader.LATE]) as late,
     ):
         hidden = run_language(network, stage, clips)
     device = hidden.device
@@ -216,8 +250,13 @@ def time_loss(
         cell_loss, cell_figures = stage.cells.loss(shown.flatten(0, 1), labels.flatten(0, 2))
         loss = loss + 0.5 * cell_loss
         figures |= cell_figures
+    if binds:
+        doing_loss, figures["doings"] = stage.doings.loss(shown.flatten(0, 1), labels.flatten(0, 2))
+        told_loss, figures["told"] = _told_loss(stage.told, late[0], clips)
+        loss = loss + 0.3 * doing_loss + 0.5 * told_loss
     if looks:
-        for name, missed, share in lookup_losses(layers, seen, clips, focal):
+        names = [name for name in HEADS if binds or name not in BINDING_HEADS]
+        for name, missed, share in lookup_losses(layers, seen, clips, names, focal):
             figures[f"look_{name}"] = share
             loss = loss + looks * missed
     return loss, {
@@ -227,6 +266,19 @@ def time_loss(
         **summary_figures,
         **head_figures,
     }
+
+
+def _told_loss(reader: ClockReader, states: Tensor, clips: list[Clip]) -> tuple[Tensor, float]:
+    """Of the tokens in front of those that write a time: can it be read there?"""
+    rows, seconds = [], []
+    for i, clip in enumerate(clips):
+        printed = dict(zip(clip.ends, clip.times.mean(1).tolist(), strict=True))
+        writing = [each for each in clip.lookups["times"] if each.places]
+        rows += [states[i, each.row] for each in writing]
+        seconds += [printed[each.places[0]] for each in writing]
+    if not rows:
+        return states.new_zeros(()), float("nan")
+    return reader.loss(torch.stack(rows), torch.tensor(seconds, device=states.device))
 
 
 def _head_loss(
