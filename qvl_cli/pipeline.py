@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from qvl_cli.align import Aligner
     from qvl_cli.media.info import Source
     from qvl_cli.model.load import LoadedModel
-    from qvl_cli.model.world_gate import WorldGate
+    from qvl_cli.model.world_gate import WorldJudge
     from qvl_cli.stream import StreamSession
     from qvl_cli.tasks import Findings
     from qvl_cli.tasks.sections import Sections
@@ -265,11 +265,11 @@ def watch(
     sections, size = None, request.steps_per_chunk or spec.block_steps
     if request.task == "summarize" and memory.policy == "window":
         sections, size = Sections(DecodeSettings(answer_tokens(spec))), spec.block_steps
-    gate, judged = None, 0
+    judge = None
     if spec.has_world_gate and request.model == "auto":
         from qvl_cli.model.world_gate import WorldGate
 
-        gate = WorldGate.load(spec.folder)
+        judge = WorldGate.load(spec.folder).judge()
     total = len(session.steps) + len(plan.steps)
     chunks = iter_chunks(video, plan, size, resize_frames)
     # Closed before the video is: the prefetch thread must not decode from a file that is gone.
@@ -280,12 +280,11 @@ def watch(
                 sections.watched(session, memory.window, spec.block_steps)
             listener.progress("watching", len(session.steps), total)
             # Judged at every whole block, so that the verdict is the same for every chunk size.
-            while gate is not None and judged + spec.block_steps <= len(session.steps):
-                judged += spec.block_steps
-                check_world(gate, session, judged)
+            while judge is not None and judge.steps + spec.block_steps <= len(session.steps):
+                check_world(judge, session, judge.steps + spec.block_steps)
             save()
-    if gate is not None:
-        check_world(gate, session, len(session.steps))
+    if judge is not None and judge.steps < len(session.steps):
+        check_world(judge, session, len(session.steps))
     if not session.steps:
         raise MediaError(f"no frame of {request.path} could be decoded", "repair or convert the file")
     if sections is not None:
@@ -293,10 +292,10 @@ def watch(
     return sections
 
 
-def check_world(gate: WorldGate, session: StreamSession, steps: int) -> None:
+def check_world(judge: WorldJudge, session: StreamSession, steps: int) -> None:
     """Raises OutsideWorld where the first `steps` steps are not what the checkpoint knows."""
     name = session.model.spec.name
-    if steps and not gate.accepts(session.vision_means[:steps]):
+    if not judge.accepts(session.vision_means[judge.steps : steps]):
         raise OutsideWorld(
             f"this video is not of the drawn world the embedded model {name!r} knows",
             f"use a real model (--model 2b), or insist with --model {name}",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 
 from qvl_cli.cache import Block, make_memory
+from qvl_cli.cache.packed import Read
 from qvl_cli.cache.retrieve import Relevance
 from qvl_cli.chunks import FrameChunk
 from qvl_cli.generate import DecodeSettings
@@ -124,9 +126,9 @@ def test_a_saved_index_becomes_a_session(model: LoadedModel, clip: FrameChunk) -
 def test_blocks_are_kept_where_they_are_told_to_be(model: LoadedModel, clip: FrameChunk) -> None:
     kept: list[Block] = []
 
-    def keep(block: Block) -> Block:
+    def keep(block: Block) -> Read:
         kept.append(block.on_cpu())
-        return kept[-1]
+        return partial(lambda one: (one.keys, one.values), kept[-1])
 
     session = StreamSession(model, memory=make_memory(model, SETTINGS, keep=keep))
     session.watch(clip)

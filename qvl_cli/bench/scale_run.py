@@ -15,7 +15,6 @@ import time
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -46,7 +45,9 @@ def film_clip(path: str, seconds: str) -> dict[str, Any]:
 
     chance = np.random.default_rng(0)
     with av.open(path, "w") as out:
-        stream = out.add_stream("libx264", rate=_RATE, options={"preset": "ultrafast", "crf": "30", "g": "20"})
+        stream = out.add_stream(
+            "libx264", rate=_RATE, options={"preset": "ultrafast", "crf": "30", "g": "20"}
+        )
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for number in range(int(seconds) * _RATE):
             squares = chance.integers(0, 256, (HEIGHT // _SIDE, WIDTH // _SIDE, 3), dtype=np.uint8)

@@ -1,6 +1,7 @@
 """The KV cache carried from chunk to chunk, and what is saved of it.
 
 arena      keys and values in growing buffers that forks share
+scratch    a temporary file that is mapped when it is read
 trail      what is kept of every watched step
 blocks     Block: some steps' keys without rotation, values and times, to be moved and stored
 full       Memory: every token kept; what the other policies refine

@@ -39,12 +39,12 @@ class Memory:
 
     selects = False  # what a question sees depends on the question
 
-    def __init__(self, model: LoadedModel, reserve: int = 0) -> None:
-        """reserve: tokens to make room for at once."""
+    def __init__(self, model: LoadedModel, reserve: int = 0, filed: bool = False) -> None:
+        """reserve: tokens to make room for at once. filed: see Trail."""
         self._model = model
         self.cache = ArenaCache(model.spec.layers, reserve)
         self.position = 0
-        self.trail = Trail(model.spec.hidden_size, model.device)
+        self.trail = Trail(model.spec.hidden_size, model.device, filed)
         self.rotary = Rotary.of(model)
         self._block_steps = model.spec.block_steps
         # Steps from `_first` on lie in the cache from token `_place` and position `_base` on.

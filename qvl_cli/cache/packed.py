@@ -56,6 +56,8 @@ class PackedBlock:
 
 
 Kept = Block | PackedBlock
+Parts = tuple[Tensor | Codes, Tensor | Codes]  # keys and values
+Read = Callable[[], Parts]  # of a block that is kept somewhere
 
 
 class _Shelf:

@@ -17,7 +17,7 @@ from qvl_cli.budget import turn_tokens
 from qvl_cli.cache.blocks import Block
 from qvl_cli.cache.codes import Codes
 from qvl_cli.cache.full import Memory, Question
-from qvl_cli.cache.packed import Kept, PackedBlock
+from qvl_cli.cache.packed import Kept, PackedBlock, Read
 from qvl_cli.cache.trail import Watched
 from qvl_cli.cache.window import WindowMemory
 from qvl_cli.memory import MemorySettings
@@ -26,12 +26,17 @@ from qvl_cli.timeline import TimeSpan
 
 # (features [steps, hidden], query states [tokens, hidden], intervals of the steps) -> [steps], more is better
 Relevance = Callable[[Tensor, Tensor, Sequence[TimeSpan]], Tensor]
-# Takes a finished block off the device; what it returns is the block as it is kept (RAM, a mapped file).
-Keep = Callable[[Kept], Kept]
+# Takes a finished block off the device; what it returns reads its keys and values where they are kept.
+Keep = Callable[[Kept], Read]
 
 
-def in_ram(block: Kept) -> Kept:
-    return block.on_cpu()
+def in_ram(block: Kept) -> Read:
+    return _held(block.on_cpu())
+
+
+def _held(block: Kept) -> Read:
+    parts = (block.keys, block.values)
+    return lambda: parts
 
 
 class RetrieveMemory(WindowMemory):
@@ -46,13 +51,14 @@ class RetrieveMemory(WindowMemory):
         reserve: int = 0,
         relevance: Relevance | None = None,
         keep: Keep = in_ram,
+        filed: bool = False,
     ) -> None:
-        super().__init__(model, replace(settings, positions="shrink"), reserve)
+        super().__init__(model, replace(settings, positions="shrink"), reserve, filed)
         self._relevance, self._keep = relevance, keep
         self._prefix: tuple[Tensor, Tensor] | None = None
-        # Keys and values of each whole block. What the trail has anyway is not held twice: small things among
-        # large ones that come and go would split the heap.
-        self._kept: list[tuple[Tensor | Codes, Tensor | Codes]] = []
+        # Of each whole block. What the trail has anyway is not held twice: small things among large ones that
+        # come and go would split the heap.
+        self._kept: list[Read] = []
         self._mean_keys: dict[int, Tensor] = {}
 
     def begin(self) -> None:
@@ -64,19 +70,18 @@ class RetrieveMemory(WindowMemory):
         end = len(self.trail)
         if end % self._block_steps == 0:  # `room` let no more steps in than one block has
             block, kind = self.cut(end - self._block_steps, end), self._settings.kv
-            kept = self._keep(block if kind == "none" else PackedBlock.of(block, kind))
-            self._kept.append((kept.keys, kept.values))
+            self._kept.append(self._keep(block if kind == "none" else PackedBlock.of(block, kind)))
 
     def restore(self, blocks: Sequence[Block]) -> None:
         super().restore(blocks)
-        self._kept = [(each.keys, each.values) for each in blocks if len(each.steps) == self._block_steps]
+        self._kept = [_held(each) for each in blocks if len(each.steps) == self._block_steps]
 
     def block(self, number: int) -> Block:
         if number >= len(self._kept):
             return super().block(number)
         dtype, first = self._model.dtype, number * self._block_steps
         keys, values = (
-            each.unpack(dtype) if isinstance(each, Codes) else each for each in self._kept[number]
+            each.unpack(dtype) if isinstance(each, Codes) else each for each in self._kept[number]()
         )
         return self._described(first, first + self._block_steps, keys, values)
 

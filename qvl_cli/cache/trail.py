@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from qvl_cli.cache.scratch import Scratch
 from qvl_cli.sampling import Step
 
 
@@ -58,17 +59,61 @@ class Rows:
         return twin
 
 
+class FiledRows:
+    """The same in a file of their own, mapped when they are looked at: hours of them take no memory.
+
+    Raises OverBudget where there is no room for it. A copy that grows goes on in memory.
+    """
+
+    __slots__ = ("_file", "_length", "_more", "_shared", "_width")
+
+    def __init__(self, width: int) -> None:
+        self._file = Scratch()
+        self._width, self._length = width, 0
+        self._shared = False  # the file belongs to another, which may write behind the common part
+        self._more: Rows | None = None  # all rows of a copy that has grown
+
+    def extend(self, rows: Tensor) -> None:
+        if self._shared and self._more is None:
+            more = Rows(self._width, torch.device("cpu"))
+            more.extend(self.view())
+            self._more = more
+        if self._more is not None:
+            self._more.extend(rows)
+            return
+        self._file.write(rows.float(), aligned=False)
+        self._length += len(rows)
+
+    def view(self) -> Tensor:
+        if self._more is not None:
+            return self._more.view()
+        if not self._length:
+            return torch.empty((0, self._width))
+        mapped = self._file.read(0, self._length * self._width * 4)
+        return torch.frombuffer(mapped, dtype=torch.float32).view(self._length, self._width)
+
+    def copy(self) -> FiledRows:
+        twin = copy.copy(self)
+        twin._shared = True
+        if self._more is not None:
+            twin._more = self._more.copy()
+        return twin
+
+
 class Trail:
     """The watched steps in order, and how many tokens and positions come before each (one more than steps).
 
     features, vision_means: float32 [steps, hidden], as `StreamSession` gives them out.
     """
 
-    def __init__(self, hidden: int, device: torch.device) -> None:
+    def __init__(self, hidden: int, device: torch.device, filed: bool = False) -> None:
+        """filed: the vectors go to temporary files (on the CPU alone: elsewhere they stay on the device)."""
         self.watched: list[Watched] = []
         self.steps: list[Step] = []
-        self.features = Rows(hidden, device)
-        self.vision_means = Rows(hidden, device)
+        filed = filed and device.type == "cpu"
+        self.features, self.vision_means = (
+            FiledRows(hidden) if filed else Rows(hidden, device) for _ in range(2)
+        )
         self._tokens_before = [0]
         self._positions_before = [0]
 

@@ -27,8 +27,10 @@ class WindowMemory(Memory):
     attention, and no key is rotated once for each eviction: rounding would add up.
     """
 
-    def __init__(self, model: LoadedModel, settings: MemorySettings, reserve: int = 0) -> None:
-        super().__init__(model, reserve)
+    def __init__(
+        self, model: LoadedModel, settings: MemorySettings, reserve: int = 0, filed: bool = False
+    ) -> None:
+        super().__init__(model, reserve, filed)
         self._settings = settings
         self._shrinks = settings.positions == "shrink"
         self._gap = 0  # positions the sinks have moved up
