@@ -19,7 +19,7 @@ from qvl_cli.chunks import iter_chunks
 from qvl_cli.coverage import cover, hole_warnings, promised_end, unread_warnings
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
 from qvl_cli.index.index import Index, NoIndex
-from qvl_cli.index.opened import Subject, open_index, saved_plan
+from qvl_cli.index.opened import Subject, known_media, open_index, saved_plan
 from qvl_cli.media import open_video
 from qvl_cli.memory import AUTO, MemorySettings, what_is_lost
 from qvl_cli.registry import ModelSpec
@@ -79,7 +79,8 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
     """Open, plan, check, load, watch: or take what was saved. Raises the errors of every stage, all qvl's."""
     from qvl_cli.model.load import pick_device, pick_dtype
 
-    inputs = replace(request.inputs, progress=listener.progress)
+    known = known_media(request.index)
+    inputs = replace(request.inputs, progress=listener.progress, known=known)
     with open_video(request.path, request.backend, inputs) as video:
         sampled_range(video.info, request.sampling)  # before a checkpoint is downloaded for nothing
         spec, chosen = choose_spec(request, listener)
@@ -101,7 +102,7 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
             listener.note(note)
         notes = (*notes, *kept)
         with open_index(subject, plan, memory, request.index, listener.note) as index:
-            index.prepare(spec, request.path, video.info.duration)
+            index.prepare(spec, request.path, video.info)
             model, aligner = load(spec, request)
 
             began = time.monotonic()

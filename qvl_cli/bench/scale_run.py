@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from statistics import median
@@ -107,7 +107,7 @@ def _median_step(times: Sequence[float], first: int) -> float:
     return median(took[min(first, max(len(took) - 1 - _LOOK, 0)) :][:_LOOK])
 
 
-_PARTS = {"film": film_clip, "watch": watch}
+_PARTS: dict[str, Callable[..., dict[str, Any]]] = {"film": film_clip, "watch": watch}
 
 if __name__ == "__main__":
     sys.stdout.write(json.dumps(_PARTS[sys.argv[1]](*sys.argv[2:])) + "\n")

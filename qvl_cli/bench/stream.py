@@ -15,7 +15,7 @@ SIDE = 256  # pixels of a frame's side
 VISION_TOKENS = 64  # of a step
 # at least: two brackets, and ten for `<0.0 seconds>` in the byte vocabulary
 STEP_TOKENS = VISION_TOKENS + 12
-KV = ("fp32",)  # how the cache holds keys and values; the child knows each by name
+KV = {"fp32": "none", "int8": "int8"}  # how the cache holds keys and values -> `--kv`
 
 _RUN = "qvl_cli.bench.stream_run"
 

@@ -14,26 +14,25 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from qvl_cli.bench.noise import cut, noise_clip
 from qvl_cli.bench.one_shot import OneShot
-from qvl_cli.bench.stream import SIDE, VISION_TOKENS
-from qvl_cli.budget import STEP_TEXT_TOKENS
+from qvl_cli.bench.stream import KV, SIDE, VISION_TOKENS
+from qvl_cli.budget import STEP_TEXT_TOKENS, turn_tokens
+from qvl_cli.cache import make_memory
 from qvl_cli.chunks import FrameChunk
+from qvl_cli.memory import MemorySettings
 from qvl_cli.model.load import load_model
 from qvl_cli.prompts import Prompt
 from qvl_cli.registry import read_spec
 from qvl_cli.stream import StreamSession
 
 PROMPT = Prompt("", "What happens?")
-# By name in `stream.KV`: what StreamSession is told.
-CACHES: Mapping[str, Mapping[str, Any]] = {"fp32": {}}
 
 
 def main(kind: str, folder: str, steps: str, logits: str = "", chunk: str = "", kv: str = "") -> None:
@@ -49,8 +48,11 @@ def main(kind: str, folder: str, steps: str, logits: str = "", chunk: str = "", 
         model = load_model(spec, "cpu", "float32")
         if kind == "load-qvl":
             return
-        # what the pipeline reserves from its plan
-        session = StreamSession(model, len(clip.steps) * (VISION_TOKENS + STEP_TEXT_TOKENS), **CACHES[kv])
+        # what the pipeline reserves from its plan; compressed blocks leave the part that grows
+        settings = MemorySettings("full", kv=KV[kv])
+        growing = len(clip.steps) if settings.kv == "none" else spec.block_steps
+        reserve = growing * (VISION_TOKENS + STEP_TEXT_TOKENS) + turn_tokens(spec)
+        session = StreamSession(model, memory=make_memory(model, settings, reserve))
         _report(lambda: _stream(session, clip, int(chunk)), Path(logits))
 
 

@@ -13,6 +13,7 @@ place      where saved indexes lie, and how files get there
 exact      dataclasses <-> JSON without losing a bit
 locks      one writer or many readers, across processes
 manifest   what a saved index says of itself
+beside     small sealed documents in the folder of an index
 saved      blocks <-> files
 library    all indexes of a folder: list, find, verify, remove, prune
 

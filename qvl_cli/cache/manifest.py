@@ -53,6 +53,10 @@ class IndexKey:
         """Whether the same plan belongs to both: how much is kept, and in which dtype, is no part of it."""
         return other == replace(self, memory=other.memory, dtype=other.dtype)
 
+    def tells_of(self, video: str) -> bool:
+        """Whether what this qvl found out about that file lies with it."""
+        return self.video == video and self.version == __version__ and self.format == FORMAT
+
 
 def settings_text(settings: object) -> str:
     """A frozen dataclass of settings as a part of a key: canonical and exact."""

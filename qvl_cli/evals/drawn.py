@@ -161,22 +161,9 @@ def _watch_outside(
 def _record(turn: Turn, case: Case, watcher: Watcher, accepted: bool) -> dict[str, Any]:
     """What a finished video leaves in the results file: what was said, to be scored at the end."""
     from qvl_cli.generate import DecodeSettings
-    from qvl_cli.tasks.ask import ask
-    from qvl_cli.tasks.locate import locate
     from qvl_cli.tasks.summarize import summarize
 
     settings = DecodeSettings(max_new_tokens=_ANSWER_TOKENS)
-
-    def locate_all(session: StreamSession) -> list[dict[str, Any]]:
-        queries = [query for kind in LOCATE_KINDS for query in case.queries(kind)]
-        return [_said(query, locate(session, watcher.aligner, query.text)) for query in queries]
-
-    def ask_all(session: StreamSession) -> list[dict[str, Any]]:
-        return [
-            _said(query, ask(session, watcher.aligner, query.text, settings, Silent().text))
-            for query in case.queries("asks")
-        ]
-
     session = turn.watched.session
     sections = summarize(session, settings, lambda done, total: None).sections if case.asks else ()
     return {
@@ -184,12 +171,34 @@ def _record(turn: Turn, case: Case, watcher: Watcher, accepted: bool) -> dict[st
         "duration": turn.watched.duration,
         "watch_s": turn.watched.seconds,
         "accepted": accepted,
-        "located": locate_all(session),
-        "asked": ask_all(session),
+        "located": locate_all(session, case, watcher),
+        "asked": answer_all(session, case, watcher),
         "sections": [[part.start, part.end, part.text] for part in sections],
-        "blind_located": locate_all(turn.other) if turn.other else [],
-        "blind_asked": ask_all(turn.other) if turn.other else [],
+        "blind_located": locate_all(turn.other, case, watcher) if turn.other else [],
+        "blind_asked": answer_all(turn.other, case, watcher) if turn.other else [],
     }
+
+
+def locate_all(
+    session: StreamSession, case: Case, watcher: Watcher, kinds: Sequence[str] = LOCATE_KINDS
+) -> list[dict[str, Any]]:
+    """What is said of each event of these kinds, in their order."""
+    from qvl_cli.tasks.locate import locate
+
+    queries = [query for kind in kinds for query in case.queries(kind)]
+    return [_said(query, locate(session, watcher.aligner, query.text)) for query in queries]
+
+
+def answer_all(session: StreamSession, case: Case, watcher: Watcher) -> list[dict[str, Any]]:
+    """What is said to each question."""
+    from qvl_cli.generate import DecodeSettings
+    from qvl_cli.tasks.ask import ask
+
+    settings = DecodeSettings(max_new_tokens=_ANSWER_TOKENS)
+    return [
+        _said(query, ask(session, watcher.aligner, query.text, settings, Silent().text))
+        for query in case.queries("asks")
+    ]
 
 
 def _said(query: Query, found: Findings) -> dict[str, Any]:

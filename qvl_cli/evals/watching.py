@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -13,6 +14,7 @@ from qvl_cli import pipeline, registry
 from qvl_cli.coverage import cover, hole_warnings, promised_end
 from qvl_cli.errors import MediaError, OutsideWorld, OverBudget, UsageError
 from qvl_cli.media import open_video
+from qvl_cli.memory import MemorySettings
 from qvl_cli.request import Request
 from qvl_cli.sampling import plan_samples
 from qvl_cli.sessions import open_session
@@ -53,6 +55,12 @@ class Watcher:
             HeadAligner.load(self.model, head) if head else load_aligner(self.model, request.aligner)
         )
         self._head = sha256(head.read_bytes()).hexdigest() if head else None
+
+    def with_memory(self, memory: MemorySettings) -> Watcher:
+        """The same model, remembering in another way."""
+        twin = copy.copy(self)
+        twin.request = replace(self.request, memory=memory)
+        return twin
 
     def watch(self, path: Path, gated: bool | None = None) -> Watched:
         """gated: whether the embedded model may refuse what is not of its world; by default where it was not

@@ -17,14 +17,15 @@ from qvl_cli.errors import OverBudget, QvlError
 from qvl_cli.index.opening import Note, open_locked
 from qvl_cli.index.settings import IndexSettings
 from qvl_cli.index.writer import Writer
+from qvl_cli.media.known import InfoRecord
 from qvl_cli.registry.spec import DTYPES
 from qvl_cli.timeline import TimeSpan, merge
 
 if TYPE_CHECKING:
-    from fractions import Fraction
     from pathlib import Path
 
     from qvl_cli.cache import Block
+    from qvl_cli.media.info import MediaInfo
     from qvl_cli.registry import ModelSpec
     from qvl_cli.sampling import SamplePlan, Step
     from qvl_cli.stream import StreamSession
@@ -104,7 +105,7 @@ class Index:
         """Nothing is left to watch."""
         return self._held is not None and self._held.complete
 
-    def prepare(self, spec: ModelSpec, path: str, duration: Fraction) -> None:
+    def prepare(self, spec: ModelSpec, path: str, info: MediaInfo) -> None:
         """Decide whether the plan will be saved, say so with its size, and make room for it.
 
         Raises OverBudget where saving is insisted on and there is no room.
@@ -112,7 +113,8 @@ class Index:
         if self.complete or not self._writable:
             return
         number = dict(DTYPES.values())[self._key.dtype]
-        size = index_bytes(self._plan, spec, number)
+        record = InfoRecord.of(info)
+        size = index_bytes(self._plan, spec, number) + (2 * len(exact.dump(record)) if record else 0)
         try:
             if not self._fits(size):
                 return
@@ -120,10 +122,10 @@ class Index:
             self._cannot_save(str(error.strerror))
             return
         self._make_room(size)
-        manifest = Manifest(self._key, os.path.realpath(path), duration, spec.name, self._digest)
+        manifest = Manifest(self._key, os.path.realpath(path), info.duration, spec.name, self._digest)
         if self._held is not None:
             manifest = replace(manifest, blocks=self._held.blocks, lost=self._held.lost)
-        self._writer = Writer(self.folder, manifest, self._plan)
+        self._writer = Writer(self.folder, manifest, self._plan, record)
 
     def blocks(self, lost: list[TimeSpan]) -> list[Block]:
         """What is saved, for a session to begin with; `lost` gets what could not be decoded then."""

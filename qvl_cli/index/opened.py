@@ -11,6 +11,7 @@ from qvl_cli.errors import QvlError, UsageError
 from qvl_cli.index.index import Index, NoIndex
 from qvl_cli.index.opening import Note
 from qvl_cli.index.settings import IndexSettings
+from qvl_cli.media.known import InfoRecord, Known
 from qvl_cli.memory import MemorySettings
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling import SamplePlan, SamplingSettings
@@ -54,6 +55,20 @@ class Subject:
             dtype=self.dtype,
             subtitles=self.subtitles,
         )
+
+
+def known_media(settings: IndexSettings | None) -> Known | None:
+    """What saved indexes say of the files they were made from: these need not be examined again."""
+    if settings is None:
+        return None
+
+    def known(video: str) -> InfoRecord | None:
+        try:
+            return Library(settings.root).media_of(video)
+        except QvlError:  # no such folder for us: opening the index will say so
+            return None
+
+    return known
 
 
 def saved_plan(subject: Subject | None, settings: IndexSettings | None) -> SamplePlan | None:

@@ -1,6 +1,7 @@
 """Containers to frames with exact presentation times. `open_video` is the only door.
 
     info        MediaInfo and Frame: what a probe knows, what a decoder yields
+    known       MediaInfo as it is stored, for files examined before
     container   opening files, choosing the stream, foreign errors -> MediaError (PyAV starts here)
     bitstream   which pictures are shown, and which no other picture needs, from the packets' own headers
     packets     every shown frame's time and every keyframe, from the packets alone
