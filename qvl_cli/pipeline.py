@@ -15,6 +15,7 @@ from qvl_cli import registry
 from qvl_cli.align import load_aligner
 from qvl_cli.answer import Answer, Media, ModelUse, Sampling, SubtitleUse, Usage
 from qvl_cli.budget import answer_tokens, check_budget, choose_memory, free_memory
+from qvl_cli.cache.beside import SECTIONS
 from qvl_cli.chunks import iter_chunks
 from qvl_cli.coverage import cover, hole_warnings, promised_end, unread_warnings
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
@@ -124,7 +125,7 @@ def run(request: Request, listener: Listener) -> Answer:
     with watched(request, listener) as it:
         plan, session, spec = it.plan, it.session, it.session.model.spec
         began = time.monotonic()
-        findings = answer(session, it.aligner, request, listener, it.sections)
+        findings = answer(session, it.aligner, request, listener, it.sections, it.index)
         answered = time.monotonic() - began
 
         coverage = cover(plan, session, it.video, request.sampling.end)
@@ -309,12 +310,15 @@ def answer(
     request: Request,
     listener: Listener,
     sections: Sections | None = None,
+    index: Index | NoIndex | None = None,
 ) -> Findings:
-    """Run the task on the watched session. sections: of a summary, where they are written already."""
+    """Run the task on the watched session. sections: of a summary, where they are written already. index: of
+    the session; a summary is kept with it, and taken from it."""
     from qvl_cli.generate import DecodeSettings
     from qvl_cli.tasks.ask import ask
     from qvl_cli.tasks.locate import locate
     from qvl_cli.tasks.summarize import summarize
+    from qvl_cli.tasks.told import Summary, summary_key
 
     settings = DecodeSettings(max_new_tokens=answer_tokens(session.model.spec))
     if request.task == "ask":
@@ -326,7 +330,15 @@ def answer(
         def on_progress(done: int, total: int) -> None:
             listener.progress("summarizing", done, total)
 
-        return summarize(session, settings, on_progress, sections)
+        key = summary_key(settings)
+        kept = index.recall(Summary, SECTIONS) if index else None
+        if kept is not None and kept.key == key:
+            listener.note("the sections were written before")
+            return kept.findings()
+        findings = summarize(session, settings, on_progress, sections)
+        if index:
+            index.keep(SECTIONS, Summary.of(findings, key))
+        return findings
     raise ValueError(f"no task is called {request.task!r}")
 
 

@@ -46,9 +46,7 @@ def command(
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAMES", help="drawn: points lost by retrieve, window, bf16, int8, int4."
-        ),
+        typer.Option(metavar="NAMES", help="drawn: points lost by retrieve, window, bf16, int8, int4."),
     ] = None,
     resume: Annotated[
         str | None,

@@ -7,13 +7,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from qvl_cli.budget import held_tokens
 from qvl_cli.cache import exact
+from qvl_cli.cache.beside import read_beside, write_beside
 from qvl_cli.cache.library import Library, discard
 from qvl_cli.cache.manifest import IndexKey, Manifest, plan_digest
-from qvl_cli.errors import OverBudget, QvlError
+from qvl_cli.errors import IndexUnusable, OverBudget, QvlError
 from qvl_cli.index.opening import Note, open_locked
 from qvl_cli.index.settings import IndexSettings
 from qvl_cli.index.writer import Writer
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from qvl_cli.registry import ModelSpec
     from qvl_cli.sampling import SamplePlan, Step
     from qvl_cli.stream import StreamSession
+
+T = TypeVar("T")
 
 _DISK_SHARE = 10  # a question's own index may take a tenth of the free disk
 _STEP_BYTES = 1_000  # of a step's exact times, positions and lengths
@@ -56,6 +59,11 @@ class NoIndex:
     def save(self, *_: object) -> None: ...
 
     def finish(self, *_: object) -> None: ...
+
+    def recall(self, kind: type[T], name: str) -> T | None:
+        return None
+
+    def keep(self, *_: object) -> None: ...
 
 
 class Index:
@@ -165,6 +173,36 @@ class Index:
         if self._writer is not None and self.state == "unsaved":
             self.state = "saved"
         self._release()
+
+    def recall(self, kind: type[T], name: str) -> T | None:
+        """What `keep` has put beside the blocks under this name; None where there is nothing, or damage, and
+        that is noted."""
+        if not self.complete:
+            return None
+        try:
+            return read_beside(self.folder, name, kind)
+        except IndexUnusable as error:
+            self._note(f"{error.fact}: it is made again")
+            return None
+
+    def keep(self, name: str, value: object) -> None:
+        """Put a small document beside the blocks, once all of them are saved. Where another process is using
+        the index, or nothing can be written, the next run makes it again, and that is noted."""
+        held = self.manifest
+        if held is None or not held.complete:
+            return
+        try:
+            with contextlib.ExitStack() as stack:
+                lock = self._library.lock(self.name, exclusive=True)
+                if lock is None:
+                    why = "another qvl is using the index"
+                else:
+                    stack.enter_context(lock)
+                    write_beside(self.folder, name, value)
+                    return
+        except OSError as error:
+            why = str(error.strerror)
+        self._note(f"{name} is not kept for later: {why}")
 
     def _fits(self, size: int) -> bool:
         """Whether there is room for so many bytes, announced. Raises OverBudget and OSError."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qvl_cli.cache.beside import MEDIA, write_beside
+from qvl_cli.cache.beside import BESIDE, MEDIA, write_beside
 from qvl_cli.cache.manifest import MANIFEST, PLAN, Manifest, StoredBlock, write_manifest, write_plan
 from qvl_cli.cache.place import make_folder
 from qvl_cli.media.known import InfoRecord
@@ -71,7 +71,7 @@ class Writer:
         if self._media is not None:
             write_beside(self._folder, MEDIA, self._media)
         write_manifest(self._folder, self.manifest)
-        named = {MANIFEST, PLAN, MEDIA, *(block.file for block in self.manifest.blocks)}
+        named = {MANIFEST, PLAN, *BESIDE, *(block.file for block in self.manifest.blocks)}
         for path in self._folder.iterdir():
             if path.name not in named:
                 path.unlink()
