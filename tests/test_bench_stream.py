@@ -59,6 +59,7 @@ def test_both_sides_read_the_same_prompt(
         path = tmp_path / f"{name}.npy"
         stream_run.main(kind, str(folder), "9", str(path), *more)
         report = json.loads(capfd.readouterr().out.splitlines()[-1])
+        assert ("kv_over_bf16" in report) == (name == "int8")
         assert report["logits"] == str(path) and report["seconds"] > 0 and report["cpu_seconds"] > 0
         logits[name], tokens[name] = np.load(path), report["tokens"]
     assert logits["peer"].std() > 0.1

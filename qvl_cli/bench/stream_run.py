@@ -24,12 +24,13 @@ from qvl_cli.bench.noise import cut, noise_clip
 from qvl_cli.bench.one_shot import OneShot
 from qvl_cli.bench.stream import KV, SIDE, VISION_TOKENS
 from qvl_cli.budget import STEP_TEXT_TOKENS, turn_tokens
-from qvl_cli.cache import make_memory
+from qvl_cli.cache import Memory, make_memory
+from qvl_cli.cache.packed import PackedMemory
 from qvl_cli.chunks import FrameChunk
 from qvl_cli.memory import MemorySettings
 from qvl_cli.model.load import load_model
 from qvl_cli.prompts import Prompt
-from qvl_cli.registry import read_spec
+from qvl_cli.registry import ModelSpec, read_spec
 from qvl_cli.stream import StreamSession
 
 PROMPT = Prompt("", "What happens?")
@@ -52,8 +53,9 @@ def main(kind: str, folder: str, steps: str, logits: str = "", chunk: str = "", 
         settings = MemorySettings("full", kv=KV[kv])
         growing = len(clip.steps) if settings.kv == "none" else spec.block_steps
         reserve = growing * (VISION_TOKENS + STEP_TEXT_TOKENS) + turn_tokens(spec)
-        session = StreamSession(model, memory=make_memory(model, settings, reserve))
-        _report(lambda: _stream(session, clip, int(chunk)), Path(logits))
+        memory = make_memory(model, settings, reserve)
+        session = StreamSession(model, memory=memory)
+        _report(lambda: _stream(session, clip, int(chunk)), Path(logits), lambda: _kept(memory, spec))
 
 
 def _one_forward(peer: OneShot, clip: FrameChunk) -> tuple[Tensor, int]:
@@ -70,12 +72,21 @@ def _stream(session: StreamSession, clip: FrameChunk, size: int) -> tuple[Tensor
     return session.read(PROMPT).logits, session.tokens
 
 
-def _report(section: Callable[[], tuple[Tensor, int]], path: Path) -> None:
+def _kept(memory: Memory, spec: ModelSpec) -> dict[str, float]:
+    """Bytes of the finished blocks over what they would take in bfloat16, where they are compressed."""
+    if not isinstance(memory, PackedMemory) or not memory.packed_tokens:
+        return {}
+    return {"kv_over_bf16": memory.nbytes / (memory.packed_tokens * spec.kv_bytes_per_token(2))}
+
+
+def _report(
+    section: Callable[[], tuple[Tensor, int]], path: Path, more: Callable[[], dict[str, float]] = dict
+) -> None:
     began, used = time.perf_counter(), time.process_time()
     logits, tokens = section()
     figures = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - used}
     np.save(path, logits.numpy())
-    sys.stdout.write(json.dumps({**figures, "tokens": tokens, "logits": str(path)}) + "\n")
+    sys.stdout.write(json.dumps({**figures, **more(), "tokens": tokens, "logits": str(path)}) + "\n")
 
 
 if __name__ == "__main__":

@@ -143,6 +143,11 @@ class PackedMemory(Memory):
         """Bytes of keys and values in the compressed blocks."""
         return sum(block.nbytes for block in self._shelf.blocks)
 
+    @property
+    def packed_tokens(self) -> int:
+        """Tokens in the compressed blocks."""
+        return self._shelf.tokens
+
     def room(self, step: Step) -> int | None:
         return self._block_steps - len(self.trail) % self._block_steps
 
