@@ -106,8 +106,10 @@ class _Sealed:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace the folder's manifest. Raises OSError."""
-    digest = hashlib.sha256(exact.dump(manifest)).hexdigest()
-    write_whole(folder / MANIFEST, exact.dump(_Sealed(FORMAT, digest, manifest)))
+    content = exact.dump(manifest)
+    digest = hashlib.sha256(content).hexdigest().encode()
+    # `exact.dump` of a _Sealed, but the manifest, which grows with the video, is put into words only once.
+    write_whole(folder / MANIFEST, b'{"format":%d,"manifest":%s,"sha256":"%s"}' % (FORMAT, content, digest))
 
 
 def read_manifest(folder: Path) -> Manifest | None:
