@@ -37,7 +37,7 @@ def _plain(value: object) -> object:
         return [_plain(each) for each in value]
     if isinstance(value, Fraction):
         return str(value)
-    if names := _names(type(value)):
+    if names := _names(type(value)):  # type: ignore[arg-type]
         return {name: _plain(getattr(value, name)) for name in names}
     if isinstance(value, bool | int | float | str):
         return value
