@@ -102,7 +102,8 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
         for note in (kept := memory_notes(plan, spec, request, memory, spilled)):
             listener.note(note)
         notes = (*notes, *kept)
-        with open_index(subject, plan, memory, request.index, listener.note) as index:
+        told = _summary_key(spec) if request.task == "summarize" else None
+        with open_index(subject, plan, memory, request.index, listener.note, told) as index:
             index.prepare(spec, request.path, video.info)
             model, aligner = load(spec, request)
 
@@ -265,7 +266,7 @@ def watch(
 
     spec = session.model.spec
     sections, size = None, request.steps_per_chunk or spec.block_steps
-    if request.task == "summarize" and memory.policy == "window":
+    if request.task == "summarize" and memory.policy == "window" and plan.steps:
         sections, size = Sections(DecodeSettings(answer_tokens(spec))), spec.block_steps
     judge = None
     if spec.has_world_gate and request.model == "auto":
@@ -318,7 +319,7 @@ def answer(
     from qvl_cli.tasks.ask import ask
     from qvl_cli.tasks.locate import locate
     from qvl_cli.tasks.summarize import summarize
-    from qvl_cli.tasks.told import Summary, summary_key
+    from qvl_cli.tasks.told import Summary
 
     settings = DecodeSettings(max_new_tokens=answer_tokens(session.model.spec))
     if request.task == "ask":
@@ -330,7 +331,7 @@ def answer(
         def on_progress(done: int, total: int) -> None:
             listener.progress("summarizing", done, total)
 
-        key = summary_key(settings)
+        key = _summary_key(session.model.spec)
         kept = index.recall(Summary, SECTIONS) if index else None
         if kept is not None and kept.key == key:
             listener.note("the sections were written before")
@@ -340,6 +341,13 @@ def answer(
             index.keep(SECTIONS, Summary.of(findings, key))
         return findings
     raise ValueError(f"no task is called {request.task!r}")
+
+
+def _summary_key(spec: ModelSpec) -> str:
+    from qvl_cli.generate import DecodeSettings
+    from qvl_cli.tasks.told import summary_key
+
+    return summary_key(DecodeSettings(answer_tokens(spec)))
 
 
 def peak_megabytes() -> float:

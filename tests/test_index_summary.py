@@ -8,7 +8,7 @@ import pytest
 
 from qvl_cli.answer import Answer
 from qvl_cli.cache.beside import SECTIONS
-from qvl_cli.cache.library import Library
+from qvl_cli.cache.library import Library, verify
 from qvl_cli.generate import DecodeSettings
 from qvl_cli.prompts import Prompt
 from qvl_cli.tasks.told import summary_key
@@ -33,6 +33,27 @@ def test_a_second_summary_writes_nothing(
     assert heard.watched == [] and heard.said("the sections were written before")
     plain = summarize(root, memory=memory, no_index=True)
     assert (plain.text, plain.sections) == (one.text, one.sections)
+
+
+def test_a_summary_of_a_window_is_all_that_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, first, second = tmp_path / "cache", Heard(), Heard()
+    flags = {"memory": "window", "window": "4"}
+    one = summarize(root, first, **flags)
+    assert first.said("only the summary will be saved") and first.watched == [8, 16, 18]
+    assert one.usage.index == "saved" and len(one.sections) > 1
+    (entry,) = Library(root).entries()
+    assert entry.state == "complete" and verify(entry) == [] and not list(root.rglob("*.safetensors"))
+    with monkeypatch.context() as patched:
+        patched.delattr("qvl_cli.tasks.summarize.Sections.write")
+        again = summarize(root, second, **flags)
+    assert (again.usage.index, said(again)) == ("used", said(one)) and second.watched == []
+    for other in ({"memory": "window", "window": "5"}, {"memory": "window", "window": "4", "fps": "1"}):
+        assert summarize(root, **other).usage.index == "saved"
+    heard = Heard()  # a question has to look for itself
+    asked = ask(root, heard, **flags)
+    assert (asked.usage.index, heard.watched) == ("unsaved", [8, 16, 18])
+    (entry.folder / SECTIONS).write_text("{}")
+    assert summarize(root, second, **flags).usage.index == "saved" and second.watched == [8, 16, 18]
 
 
 def test_an_index_or_a_question_writes_no_summary_and_keeps_one(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from qvl_cli import registry
 from qvl_cli.cache.library import Library
 from qvl_cli.cache.manifest import IndexKey, settings_text
 from qvl_cli.errors import QvlError, UsageError
+from qvl_cli.index.captions import CaptionIndex
 from qvl_cli.index.index import Index, NoIndex
 from qvl_cli.index.opening import Note
 from qvl_cli.index.settings import IndexSettings
@@ -87,8 +88,10 @@ def open_index(
     memory: MemorySettings,
     settings: IndexSettings | None,
     note: Note,
+    summary: str | None = None,
 ) -> Index | NoIndex:
-    """What is saved of this subject; locked. settings None: `--no-index`.
+    """What is saved of this subject; locked. settings None: `--no-index`. summary: the key of the summary that
+    is wanted, if one is (`tasks.told`): it is saved even where the video is not.
 
     Raises QvlError where saving is insisted on and impossible.
     """
@@ -97,6 +100,8 @@ def open_index(
     if why := unsavable(memory):
         if settings.insist:
             raise UsageError(f"no index can be saved: {why}", "leave the flag out")
+        if summary is not None and memory.policy == "window" and memory.kv == "none":
+            return CaptionIndex(subject.key(memory), plan, settings, note, summary)
         note(f"nothing is saved for later questions: {why}")
         return NoIndex(plan, "unsaved")
     return Index(subject.key(memory), plan, settings, note)
