@@ -90,8 +90,8 @@ def open_index(
     note: Note,
     summary: str | None = None,
 ) -> Index | NoIndex:
-    """What is saved of this subject; locked. settings None: `--no-index`. summary: the key of the summary that
-    is wanted, if one is (`tasks.told`): it is saved even where the video is not.
+    """What is saved of this subject; locked. settings None: `--no-index`. summary: the key of the summary
+    that is wanted, if one is (`tasks.told`): it is saved even where the video is not.
 
     Raises QvlError where saving is insisted on and impossible.
     """
