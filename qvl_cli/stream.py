@@ -262,11 +262,11 @@ class StreamSession:
         return hidden
 
     def _check_positions(self, end: int) -> None:
-        limit = self.model.spec.max_positions
-        if end > limit:
+        limit, seen = self.model.spec.max_positions, end - self._memory.origin
+        if seen > limit:
             raise OverBudget(
-                f"the prompt would reach position {end:,}, beyond the {limit:,} {self.model.spec.name} knows",
-                "lower --fps or --max-tokens",
+                f"the prompt would take {seen:,} positions, {self.model.spec.name} holds {limit:,}",
+                "lower --fps, --max-tokens or --window",
             )
 
 

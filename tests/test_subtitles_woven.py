@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from qvl_cli.budget import STEP_TEXT_TOKENS, check_budget, estimate, held_tokens
+from qvl_cli.budget import check_budget, estimate, held_tokens
 from qvl_cli.cache import make_memory
 from qvl_cli.cache.manifest import IndexKey, Manifest
 from qvl_cli.cache.saved import read_blocks, write_block

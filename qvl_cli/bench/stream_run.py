@@ -24,11 +24,10 @@ from torch import Tensor
 from qvl_cli.bench.noise import cut, noise_clip
 from qvl_cli.bench.one_shot import OneShot
 from qvl_cli.bench.stream import SIDE, VISION_TOKENS
-from qvl_cli.budget import STEP_TEXT_TOKENS
 from qvl_cli.chunks import FrameChunk
 from qvl_cli.model.load import load_model
 from qvl_cli.prompts import Prompt
-from qvl_cli.registry import read_spec
+from qvl_cli.registry import STEP_TEXT_TOKENS, read_spec
 from qvl_cli.stream import StreamSession
 
 PROMPT = Prompt("", "What happens?")

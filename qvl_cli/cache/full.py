@@ -22,7 +22,7 @@ from qvl_cli.sampling import Step
 class Question:
     """The user's own words as the model reads them, for choosing what to show it.
 
-    states: float32 [tokens, hidden], final-norm hidden states; keys: [layers, kv_heads, tokens, head_dim],
+    states: float32 [tokens, hidden], final-norm hidden states; keys: [layers, kv_heads, tokens, key_dim],
     without rotation.
     """
 
@@ -42,7 +42,8 @@ class Memory:
     def __init__(self, model: LoadedModel, reserve: int = 0) -> None:
         """reserve: tokens to make room for at once."""
         self._model = model
-        self.cache = ArenaCache(model.spec.layers, reserve)
+        self._kept = kept_pairs(model)
+        self.cache = ArenaCache(model.spec.layers, reserve, self._kept)
         self.position = 0
         self.trail = Trail(model.spec.hidden_size, model.device)
         self.rotary = Rotary.of(model)
@@ -54,6 +55,11 @@ class Memory:
     def tokens(self) -> int:
         """Tokens that the model sees."""
         return self.cache.length
+
+    @property
+    def origin(self) -> int:
+        """Position of the first token in the cache."""
+        return 0
 
     def begin(self) -> None:
         """The prefix is in the cache; steps follow."""
@@ -111,7 +117,7 @@ class Memory:
 
     def text_keys(self, place: int, count: int) -> Tensor:
         """Keys of `count` text tokens from token `place` on, behind everything watched, without rotation:
-        [layers, kv_heads, count, head_dim]."""
+        [layers, kv_heads, count, key_dim]."""
         keys, _ = self.cache.states(place, place + count)
         first = self.position - (self.cache.length - place)
         return self.rotary.rotate(keys, -text_positions(count, first))
@@ -165,3 +171,10 @@ class Memory:
     def release(self) -> None:
         """Let the cache go now; the memory must not be used after this."""
         self.cache.release()
+
+
+def kept_pairs(model: LoadedModel) -> range | None:
+    """The rotary pairs that cached keys have; None: all of them."""
+    pairs = model.spec.head_dim // 2
+    kept = model.spec.rope.kept(pairs)
+    return None if len(kept) == pairs else kept

@@ -119,7 +119,7 @@ class RetrieveMemory(WindowMemory):
             self._mean_keys[number] = _mean_key(self.block(number).keys)
         means = [self._mean_keys[number] for number in range(len(self._kept))]
         means += [_mean_key(block.keys) for block in self.blocks(len(means), tail=True)]
-        each = torch.stack(means)  # [blocks, layers, kv_heads, head_dim]
+        each = torch.stack(means)  # [blocks, layers, kv_heads, key_dim]
         shared = each.mean(dim=0)
         wanted = _mean_key(question.keys) - shared
         return torch.nn.functional.cosine_similarity(each - shared, wanted[None], dim=-1).mean(dim=(1, 2))
@@ -153,5 +153,5 @@ def _spread(numbers: Sequence[int], count: int) -> list[int]:
 
 
 def _mean_key(keys: Tensor) -> Tensor:
-    """[layers, kv_heads, tokens, head_dim] without rotation -> float32 [layers, kv_heads, head_dim]."""
+    """[layers, kv_heads, tokens, key_dim] without rotation -> float32 [layers, kv_heads, key_dim]."""
     return keys.float().mean(dim=2).cpu()
