@@ -171,12 +171,14 @@ def check_budget(
         )
     if need.positions <= spec.max_positions and need.bytes <= free_bytes:
         return need
-    remedy = _remedy(plan, spec, free_bytes, dtype_bytes, chunk)
-    if choose_memory(plan, spec, free_bytes, dtype_bytes, replace(memory, policy="auto")).policy != "full":
-        remedy = f"use --memory retrieve, or {remedy}"
+    remedies = [_remedy(plan, spec, free_bytes, dtype_bytes, chunk)]
     stretch = math.ceil(need.positions / spec.max_positions)
-    if 1 < stretch <= _MOST_YARN and spec.rope_type == "default" and spec.rope.yarn is None:
-        remedy = f"{remedy}, or stretch its positions with --yarn {stretch}"
+    whole = need.bytes <= free_bytes and spec.rope_type == "default" and spec.rope.yarn is None
+    if whole and 1 < stretch <= _MOST_YARN:
+        remedies.insert(0, f"stretch its positions with --yarn {stretch}")
+    if choose_memory(plan, spec, free_bytes, dtype_bytes, replace(memory, policy="auto")).policy != "full":
+        remedies.insert(0, "use --memory retrieve")
+    remedy = ", or ".join([", ".join(remedies[:-1]), remedies[-1]]) if remedies[1:] else remedies[0]
     if need.positions > spec.max_positions:
         raise OverBudget(
             f"{len(plan.steps)} steps take {need.positions} positions, {spec.name} has {spec.max_positions}",
