@@ -206,7 +206,7 @@ def test_nothing_dropped_is_nothing_changed(plain: Path, noise: FrameChunk) -> N
     spec = read_spec(plain)
     assert with_rope(spec, RopeSettings()) == spec
     model = loaded(plain, RopeSettings(prune=Fraction(0)))
-    assert StreamSession(model)._memory._kept is None
+    assert StreamSession(model)._memory._pairs is None
     assert not any(hasattr(each, "qvl_kept") for each in model.network.modules())
     assert rope_notes(spec) == ()
 

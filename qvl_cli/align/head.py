@@ -98,7 +98,19 @@ class HeadAligner:
         return cls(network.to(model.device), threshold)
 
     def locate(self, session: StreamSession, event: str) -> Aligned:
-        return Aligned(tuple(self._spans(session, session.read(locate_prompt(event)).query)))
+        """Where the session chooses what to show, the words are read beside one view after the other, and
+        judge the steps of that view: words that look at what they name cannot judge what they do not see."""
+        prompt = locate_prompt(event)
+        if not session.selects or not session.steps or not event:
+            return Aligned(tuple(self._spans(session, session.read(prompt).query)))
+        found: list[tuple[range, StepScores]] = []
+        for view in session.views:
+            focus = session.focus(view.start, view.stop)
+            try:
+                found.append((view, self._scores(session, focus.read(prompt).query)))
+            finally:
+                focus.release()
+        return Aligned(tuple(self._scored(session, StepScores.joined(found))))
 
     def evidence(self, session: StreamSession, question: str, sentences: Sequence[Sentence]) -> list[Aligned]:
         states = session.answer_states
@@ -113,6 +125,11 @@ class HeadAligner:
     def _spans(self, session: StreamSession, query: Tensor) -> list[ScoredSpan]:
         if not len(query) or not session.steps:
             return []
+        return self._scored(session, self._scores(session, query))
+
+    def _scores(self, session: StreamSession, query: Tensor) -> StepScores:
+        return step_scores(self.network, session.features, query, [s.interval for s in session.steps])
+
+    def _scored(self, session: StreamSession, scores: StepScores) -> list[ScoredSpan]:
         intervals = [step.interval for step in session.steps]
-        scores = step_scores(self.network, session.features, query, intervals)
         return [s for s in score_runs(self.network, scores, intervals) if s.score >= self.threshold]

@@ -20,12 +20,13 @@ from qvl_cli.sampling import Step
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """The user's own words as the model reads them, for choosing what to show it.
+    """The user's own words as the model reads them beside some steps, for choosing what of these to show it.
 
-    states: float32 [tokens, hidden], final-norm hidden states; keys: [layers, kv_heads, tokens, key_dim],
-    without rotation.
+    steps: the numbers of those. states: float32 [tokens, hidden], final-norm hidden states; keys: [layers,
+    kv_heads, tokens, key_dim], without rotation.
     """
 
+    steps: range
     states: Tensor
     keys: Tensor
 
@@ -38,12 +39,13 @@ class Memory:
     """
 
     selects = False  # what a question sees depends on the question
+    sweeps = False  # and for that it is read beside every view, not only once
 
     def __init__(self, model: LoadedModel, reserve: int = 0) -> None:
         """reserve: tokens to make room for at once."""
         self._model = model
-        self._kept = kept_pairs(model)
-        self.cache = ArenaCache(model.spec.layers, reserve, self._kept)
+        self._pairs = kept_pairs(model)
+        self.cache = ArenaCache(model.spec.layers, reserve, self._pairs)
         self.position = 0
         self.trail = Trail(model.spec.hidden_size, model.device)
         self.rotary = Rotary.of(model)
@@ -122,8 +124,8 @@ class Memory:
         first = self.position - (self.cache.length - place)
         return self.rotary.rotate(keys, -text_positions(count, first))
 
-    def recall(self, question: Question) -> Memory:
-        """A memory to read the question with."""
+    def recall(self, questions: Sequence[Question]) -> Memory:
+        """A memory to read the question with. questions: its readings, which together judge every step."""
         return self.fork()
 
     def focus(self, first: int, last: int) -> Memory:

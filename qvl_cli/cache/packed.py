@@ -120,7 +120,7 @@ class _PackedLayer(ArenaLayer):
         return keys, values
 
     def _twin(self) -> ArenaLayer:
-        return _PackedLayer(self.index, self._reserve, self.shelf, self._kept)
+        return _PackedLayer(self.index, self._reserve, self.shelf, self._pairs)
 
 
 class PackedMemory(Memory):
@@ -133,7 +133,7 @@ class PackedMemory(Memory):
         self._shelf = _Shelf(self.rotary)
         self.cache = ArenaCache(0)
         self.cache.layers = [
-            _PackedLayer(i, reserve, self._shelf, self._kept) for i in range(model.spec.layers)
+            _PackedLayer(i, reserve, self._shelf, self._pairs) for i in range(model.spec.layers)
         ]
 
     @property

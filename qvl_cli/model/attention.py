@@ -39,7 +39,8 @@ def prune(language_model: Any, kept: range) -> None:
 
 def narrowed(states: Tensor, kept: range) -> Tensor:
     """The channels of these rotary pairs: [..., head_dim] -> [..., 2 * len(kept)]."""
-    return states.unflatten(-1, (2, -1))[..., kept.start : kept.stop].flatten(-2)
+    pairs = states.view(*states.shape[:-1], 2, -1)
+    return pairs[..., kept.start : kept.stop].flatten(-2)
 
 
 def _no_mask(*_args: Any, **_kwargs: Any) -> None:
