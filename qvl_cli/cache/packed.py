@@ -120,7 +120,7 @@ class _PackedLayer(ArenaLayer):
         return keys, values
 
     def _twin(self) -> ArenaLayer:
-        return _PackedLayer(self.index, self._reserve, self.shelf, self._pairs)
+        return _PackedLayer(self.index, self._reserve, self.shelf, self._kept)
 
 
 class PackedMemory(Memory):
