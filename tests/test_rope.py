@@ -34,7 +34,8 @@ from tests.test_stream_exact import CLOSE, PROMPT, distance, watched
 BLOCK = 2
 ORIGINAL = 128  # positions: a clip of these tests takes more
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": ORIGINAL}
-HIGH, LOW = RopeSettings(prune=Fraction(15, 100)), RopeSettings(prune=Fraction(15, 100), end="low")
+LOW = RopeSettings(prune=Fraction(15, 100))
+HIGH = replace(LOW, end="high")
 GREEDY = DecodeSettings(max_new_tokens=16)
 
 
@@ -220,15 +221,15 @@ def test_an_index_belongs_to_one_rotation(plain: Path, tmp_path: Path) -> None:
 
     half = Fraction(1, 2)
     changed = [RopeSettings(yarn=Fraction(3)), HIGH, LOW, replace(HIGH, prune=half)]
-    names = {key(rope) for rope in (RopeSettings(), RopeSettings(end="low"), *changed)}
+    names = {key(rope) for rope in (RopeSettings(), RopeSettings(end="high"), *changed)}
     assert len(names) == 1 + len(changed)  # where nothing is dropped, the end means nothing
 
 
 def test_which_pairs_are_kept() -> None:
     assert RopeSettings().kept(32) == range(32)
-    assert RopeSettings(prune=Fraction(15, 100)).kept(32) == range(5, 32)
-    assert RopeSettings(prune=Fraction(15, 100), end="low").kept(32) == range(27)
-    assert RopeSettings(prune=Fraction(1, 1000)).kept(32) == range(1, 32)  # what was asked for happens
+    assert HIGH.kept(32) == range(5, 32)
+    assert LOW.kept(32) == range(27)
+    assert RopeSettings(prune=Fraction(1, 1000)).kept(32) == range(31)  # what was asked for happens
     assert len(RopeSettings(prune=Fraction(999, 1000)).kept(32)) == 1
     axes = LAYOUTS["interleaved"]([12, 10, 10])
     assert [axes[:5].count(axis) for axis in range(3)] == [2, 2, 1]
@@ -259,14 +260,14 @@ def test_the_command_says_what_was_lost(run: Run, clip: Path) -> None:  # noqa: 
         "locate", str(clip), "a block", "--rope-prune", "15%", "--rope-prune-end", "low", "-f", "json"
     )
     assert code == 0
-    assert "10 of 64 rotary pairs with the lowest frequencies are dropped" in err
+    assert "10 of 64 rotary pairs with the highest frequencies are dropped" in err
     assert any("rotary pairs" in warning for warning in json.loads(out)["warnings"])
     code, _, err = run("ask", str(clip), "what?", "--yarn", "2")
     assert code == 0
     assert "524,288 positions, for which it was not trained" in err
     for flags, said in (
         (("--rope-prune", "1.5"), "a share from 0 to below 1"),
-        (("--rope-prune-end", "left"), "choose from high, low"),
+        (("--rope-prune-end", "left"), "choose from low, high"),
         (("--yarn", "1"), "give a number above 1"),
     ):
         code, _, err = run("ask", str(clip), "what?", *flags)

@@ -91,7 +91,7 @@ class Options:
         typer.Option(metavar="SHARE", help="Rotary pairs to drop from queries and keys, like 0.15. [0]"),
     ] = None
     rope_prune_end: Annotated[
-        str | None, typer.Option(metavar="END", help="Which frequencies to drop: high or low. [high]")
+        str | None, typer.Option(metavar="END", help="Which frequencies to drop: low or high. [low]")
     ] = None
     no_index: Annotated[
         bool, typer.Option("--no-index", help="Neither use nor save what was watched (see `qvl cache`).")

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from qvl_cli.errors import UsageError
 
-ENDS = ("high", "low")
+ENDS = ("low", "high")
 # Of a checkpoint's own rotations: angles must not depend on the length of the sequence (the cache is carried
 # while it grows), and these do.
 LENGTH_DEPENDENT_ROPE = ("dynamic", "longrope")
@@ -17,11 +17,12 @@ LENGTH_DEPENDENT_ROPE = ("dynamic", "longrope")
 class RopeSettings:
     """yarn: how many times as many positions as the checkpoint was trained for, by YaRN (arXiv 2309.00071);
     None: no more. prune: share of the rotary pairs that queries and cached keys lose; 0: none. end: of the
-    pairs with the highest frequencies (they tell near positions apart) or the lowest (far ones)."""
+    pairs with the lowest frequencies (they hardly turn over a whole video) or the highest (they tell near
+    positions apart)."""
 
     yarn: Fraction | None = None
     prune: Fraction = Fraction(0)
-    end: str = "high"
+    end: str = "low"
 
     def __post_init__(self) -> None:
         if self.yarn is not None and self.yarn <= 1:
