@@ -257,7 +257,7 @@ def test_narrow_keys_against_plain_scores(count: int, total: int, monkeypatch: p
 
 def test_the_command_says_what_was_lost(run: Run, clip: Path) -> None:  # noqa: F811
     code, out, err = run(
-        "locate", str(clip), "a block", "--rope-prune", "15%", "--rope-prune-end", "low", "-f", "json"
+        "locate", str(clip), "a block", "--rope-prune", "15%", "--rope-prune-end", "high", "-f", "json"
     )
     assert code == 0
     assert "10 of 64 rotary pairs with the highest frequencies are dropped" in err
