@@ -52,6 +52,18 @@ def _rate(raw: object) -> Fraction:
     return value
 
 
+def _share(raw: object) -> Fraction:
+    """Of a whole, as 0.15 or 15%."""
+    text = str(raw).strip()
+    try:
+        value = Fraction(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except (ValueError, ZeroDivisionError):
+        value = Fraction(-1)
+    if isinstance(raw, bool) or not 0 <= value < 1:
+        raise ValueError("a share from 0 to below 1, like 0.15 or 15%")
+    return value
+
+
 def _size(raw: object) -> int:
     match = None if isinstance(raw, bool) else _SIZE.fullmatch(str(raw).strip().lower())
     size = 0
@@ -98,6 +110,9 @@ KEYS: Mapping[str, Callable[[object], Value]] = {
     "max_memory": _size,
     "window": _rate,
     "kv": _text,
+    "yarn": _rate,
+    "rope_prune": _share,
+    "rope_prune_end": _text,
     "no_index": _switch,
     "cache_dir": _text,
     "cache_cap": _cap,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from qvl_cli import registry
 from qvl_cli.align import load_aligner
 from qvl_cli.answer import Answer, Media, ModelUse, Sampling, SubtitleUse, Usage
-from qvl_cli.budget import answer_tokens, check_budget, choose_memory, free_memory
+from qvl_cli.budget import answer_tokens, check_budget, choose_memory, estimate, free_memory
 from qvl_cli.cache.beside import SECTIONS
 from qvl_cli.chunks import iter_chunks
 from qvl_cli.coverage import cover, hole_warnings, promised_end, unread_warnings
@@ -180,7 +180,8 @@ def look(video: Source, spec: ModelSpec, sampling: SamplingSettings, listener: L
 
 
 def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[str, ...]]:
-    """The checkpoint that answers, and a note where qvl had to fall back to the embedded one."""
+    """The checkpoint that answers, its rotation as asked for; notes on that, and where qvl had to fall back
+    to the embedded one."""
 
     def on_download(done: int, total: int) -> None:
         listener.progress(f"downloading {request.model}", done, total)
@@ -192,11 +193,14 @@ def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[
         free, size = free_on_device(request) if choice else (free_memory(), 4)
         name = registry.choose_model(None, free, size)
     spec = registry.read_spec(registry.resolve(name, progress=on_download), name)
+    spec = registry.with_rope(spec, request.rope)
+    notes = registry.rope_notes(spec)
     if spec.has_world_gate and request.model == "auto":
         why = "no cached Qwen3-VL fits into memory" if choice else "no Qwen3-VL is cached"
         remedy = "--model 2b fetches a real one"
-        return spec, (f"{why}: using the embedded {name!r}, which only knows drawn shapes; {remedy}",)
-    return spec, ()
+        fallen = f"{why}: using the embedded {name!r}, which only knows drawn shapes; {remedy}"
+        return spec, (fallen, *notes)
+    return spec, notes
 
 
 def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> tuple[MemorySettings, int]:
@@ -204,7 +208,7 @@ def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> tuple[Mem
     fit, before any load."""
     from qvl_cli.model.load import pick_device, pick_dtype
 
-    device = pick_device(request.device)
+    spec, device = counted(plan, spec), pick_device(request.device)
     free, _ = free_on_device(request)
     size = pick_dtype(request.dtype, device, spec).itemsize
     if request.max_memory is not None:
@@ -221,11 +225,34 @@ def memory_notes(
     """What the user must know of how the video is remembered."""
     head = request.aligner != "text" and spec.has_alignment_head
     notes = what_is_lost(plan.steps, memory, spec.block_steps, head)
-    if request.memory.policy == "auto" and memory.policy != "full":
-        notes = (f"the whole video does not fit into memory: --memory {memory.policy}", *notes)
+    wanted = request.memory
+    if wanted.policy == "auto" and memory.policy != "full":
+        spec = counted(plan, spec)
+        why, need = "does not fit into memory", estimate(plan, spec, 4).positions
+        if need > spec.max_positions:
+            why = f"takes {need:,} positions and {spec.name} holds {spec.max_positions:,}"
+        notes = (f"the whole video {why}: --memory {memory.policy}", *notes)
+    if memory.window != wanted.window:
+        notes = (
+            *notes,
+            f"the window is {float(memory.window):g} s instead of {float(wanted.window):g} s: "
+            f"{spec.name} holds {spec.max_positions:,} positions",
+        )
     if spilled:
         notes = (*notes, f"blocks go to a temporary file of up to {spilled / 2**20:.0f} MiB")
     return notes
+
+
+def counted(plan: SamplePlan, spec: ModelSpec) -> ModelSpec:
+    """`spec` with the tokens of a printed time counted for this plan, where the safe guess would not fit."""
+    if estimate(plan, spec, 4).positions <= spec.max_positions:
+        return spec
+    from qvl_cli.model.preprocess import step_text
+    from qvl_cli.model.tokens import load_codec
+
+    codec = load_codec(spec.folder)
+    longest = max(len(codec.encode_text(step_text(replace(step, cues=())))) for step in plan.steps)
+    return replace(spec, step_text=longest + 2)  # and the brackets around the picture
 
 
 def free_on_device(request: Request) -> tuple[int, int]:

@@ -11,6 +11,8 @@ from qvl_cli.errors import UsageError
 from qvl_cli.index import IndexSettings
 from qvl_cli.media import BACKENDS, MAX_SPOOL, InputSettings
 from qvl_cli.memory import AUTO, MemorySettings
+from qvl_cli.registry import RopeSettings
+from qvl_cli.registry.rope import PLAIN_ROPE
 from qvl_cli.sampling import DETAIL, MODES, SamplingSettings
 from qvl_cli.timeline import parse_time
 
@@ -35,6 +37,7 @@ class Request:
     subs: str = "auto"
     memory: MemorySettings = AUTO
     max_memory: int | None = None
+    rope: RopeSettings = PLAIN_ROPE
     show_thinking: bool = False
     index: IndexSettings | None = None
 
@@ -77,6 +80,11 @@ def make_request(
             kv=config.text("kv", "none"),
         ),
         max_memory=config.count("max_memory"),
+        rope=RopeSettings(
+            config.rate("yarn"),
+            config.rate("rope_prune") or PLAIN_ROPE.prune,
+            config.text("rope_prune_end", PLAIN_ROPE.end),
+        ),
         show_thinking=config.switch("show_thinking"),
         index=IndexSettings.of(config, insist=task == "index"),
     )

@@ -205,22 +205,34 @@ class StreamSession:
         return self._memory.views()
 
     @property
+    def selects(self) -> bool:
+        """Whether what a question sees depends on the question."""
+        return self._memory.selects
+
+    @property
     def sees_all(self) -> bool:
         """Whether a question sees every step watched."""
         return self.views == [range(len(self._memory.trail))]
 
     def _reader(self, prompt: Prompt) -> StreamSession:
-        """A fork that sees what `prompt` needs. Where the memory selects, it is read once for that."""
-        if not self._memory.selects:
+        """A fork that sees what `prompt` needs. Where the memory selects, it is read for that first."""
+        memory = self._memory
+        if not memory.selects:
             return self.fork()
         self._feed_prefix()
-        probe = self.fork()
+        if not memory.sweeps:
+            return self._with(memory.recall([self.fork()._question(prompt, range(len(memory.trail)))]))
+        return self._with(
+            memory.recall([self.focus(v.start, v.stop)._question(prompt, v) for v in memory.views()])
+        )
+
+    def _question(self, prompt: Prompt, steps: range) -> Question:
+        """`prompt` as it is read here, to judge `steps` by; this session is let go."""
         try:
-            read = probe._prefill(prompt)
-            keys = probe._memory.text_keys(read.place, len(read.query_ids))
+            read = self._prefill(prompt)
+            return Question(steps, read.query, self._memory.text_keys(read.place, len(read.query_ids)))
         finally:
-            probe.release()
-        return self._with(self._memory.recall(Question(read.query, keys)))
+            self.release()
 
     def _with(self, memory: Memory) -> StreamSession:
         """A session with this past and another memory of it."""
@@ -262,11 +274,11 @@ class StreamSession:
         return hidden
 
     def _check_positions(self, end: int) -> None:
-        limit = self.model.spec.max_positions
-        if end > limit:
+        limit, seen = self.model.spec.max_positions, end - self._memory.origin
+        if seen > limit:
             raise OverBudget(
-                f"the prompt would reach position {end:,}, beyond the {limit:,} {self.model.spec.name} knows",
-                "lower --fps or --max-tokens",
+                f"the prompt would take {seen:,} positions, {self.model.spec.name} holds {limit:,}",
+                "lower --fps, --max-tokens or --window",
             )
 
 

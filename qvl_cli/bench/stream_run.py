@@ -23,14 +23,14 @@ from torch import Tensor
 from qvl_cli.bench.noise import cut, noise_clip
 from qvl_cli.bench.one_shot import OneShot
 from qvl_cli.bench.stream import KV, SIDE, VISION_TOKENS
-from qvl_cli.budget import STEP_TEXT_TOKENS, turn_tokens
+from qvl_cli.budget import turn_tokens
 from qvl_cli.cache import Memory, make_memory
 from qvl_cli.cache.packed import PackedMemory
 from qvl_cli.chunks import FrameChunk
 from qvl_cli.memory import MemorySettings
 from qvl_cli.model.load import load_model
 from qvl_cli.prompts import Prompt
-from qvl_cli.registry import ModelSpec, read_spec
+from qvl_cli.registry import STEP_TEXT_TOKENS, ModelSpec, read_spec
 from qvl_cli.stream import StreamSession
 
 PROMPT = Prompt("", "What happens?")

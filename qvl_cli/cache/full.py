@@ -20,12 +20,13 @@ from qvl_cli.sampling import Step
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """The user's own words as the model reads them, for choosing what to show it.
+    """The user's own words as the model reads them beside some steps, for choosing what of these to show it.
 
-    states: float32 [tokens, hidden], final-norm hidden states; keys: [layers, kv_heads, tokens, head_dim],
-    without rotation.
+    steps: the numbers of those. states: float32 [tokens, hidden], final-norm hidden states; keys: [layers,
+    kv_heads, tokens, key_dim], without rotation.
     """
 
+    steps: range
     states: Tensor
     keys: Tensor
 
@@ -38,11 +39,13 @@ class Memory:
     """
 
     selects = False  # what a question sees depends on the question
+    sweeps = False  # and for that it is read beside every view, not only once
 
     def __init__(self, model: LoadedModel, reserve: int = 0, filed: bool = False) -> None:
         """reserve: tokens to make room for at once. filed: see Trail."""
         self._model = model
-        self.cache = ArenaCache(model.spec.layers, reserve)
+        self._pairs = kept_pairs(model)
+        self.cache = ArenaCache(model.spec.layers, reserve, self._pairs)
         self.position = 0
         self.trail = Trail(model.spec.hidden_size, model.device, filed)
         self.rotary = Rotary.of(model)
@@ -54,6 +57,11 @@ class Memory:
     def tokens(self) -> int:
         """Tokens that the model sees."""
         return self.cache.length
+
+    @property
+    def origin(self) -> int:
+        """Position of the first token in the cache."""
+        return 0
 
     def begin(self) -> None:
         """The prefix is in the cache; steps follow."""
@@ -111,13 +119,13 @@ class Memory:
 
     def text_keys(self, place: int, count: int) -> Tensor:
         """Keys of `count` text tokens from token `place` on, behind everything watched, without rotation:
-        [layers, kv_heads, count, head_dim]."""
+        [layers, kv_heads, count, key_dim]."""
         keys, _ = self.cache.states(place, place + count)
         first = self.position - (self.cache.length - place)
         return self.rotary.rotate(keys, -text_positions(count, first))
 
-    def recall(self, question: Question) -> Memory:
-        """A memory to read the question with."""
+    def recall(self, questions: Sequence[Question]) -> Memory:
+        """A memory to read the question with. questions: its readings, which together judge every step."""
         return self.fork()
 
     def focus(self, first: int, last: int) -> Memory:
@@ -165,3 +173,10 @@ class Memory:
     def release(self) -> None:
         """Let the cache go now; the memory must not be used after this."""
         self.cache.release()
+
+
+def kept_pairs(model: LoadedModel) -> range | None:
+    """The rotary pairs that cached keys have; None: all of them."""
+    pairs = model.spec.head_dim // 2
+    kept = model.spec.rope.kept(pairs)
+    return None if len(kept) == pairs else kept

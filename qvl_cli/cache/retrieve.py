@@ -40,7 +40,11 @@ def _held(block: Kept) -> Read:
 
 
 class RetrieveMemory(WindowMemory):
-    """relevance: how much each step has to do with a question; None: by the likeness of keys."""
+    """relevance: how much each step has to do with a question; None: by the likeness of keys.
+
+    Words look at what they name and say when it is not there: so relevance is asked of each view for its own
+    steps, with the words as they are read beside it.
+    """
 
     selects = True
 
@@ -55,6 +59,7 @@ class RetrieveMemory(WindowMemory):
     ) -> None:
         super().__init__(model, replace(settings, positions="shrink"), reserve, filed)
         self._relevance, self._keep = relevance, keep
+        self.sweeps = relevance is not None
         self._prefix: tuple[Tensor, Tensor] | None = None
         # Of each whole block. What the trail has anyway is not held twice: small things among large ones that
         # come and go would split the heap.
@@ -85,12 +90,12 @@ class RetrieveMemory(WindowMemory):
         )
         return self._described(first, first + self._block_steps, keys, values)
 
-    def recall(self, question: Question) -> Memory:
+    def recall(self, questions: Sequence[Question]) -> Memory:
         blocks = -(-len(self.trail) // self._block_steps)
         count = self._settings.picked(blocks)
-        if count == blocks or not len(question.states):
+        if count == blocks or not all(len(each.states) for each in questions):
             return self._shown(_spread(range(blocks), count))
-        scores = self._relevances(question) if self._relevance else self._likenesses(question)
+        scores = self._relevances(questions) if self._relevance else self._likenesses(questions[0])
         return self._shown(scores.topk(count).indices.tolist())
 
     def focus(self, first: int, last: int) -> Memory:
@@ -109,11 +114,14 @@ class RetrieveMemory(WindowMemory):
         twin._kept, twin._mean_keys = list(self._kept), dict(self._mean_keys)
         return twin
 
-    def _relevances(self, question: Question) -> Tensor:
+    def _relevances(self, questions: Sequence[Question]) -> Tensor:
         """[blocks]: the score of each block's best step."""
         assert self._relevance is not None
-        intervals = [step.interval for step in self.trail.steps]
-        scores = self._relevance(self.trail.features.view(), question.states, intervals).float().cpu()
+        intervals, features = [step.interval for step in self.trail.steps], self.trail.features.view()
+        scores = torch.empty(len(intervals))
+        for each in questions:
+            judged = slice(each.steps.start, each.steps.stop)
+            scores[judged] = self._relevance(features, each.states, intervals).float().cpu()[judged]
         size = self._block_steps
         return torch.stack([scores[first : first + size].max() for first in range(0, len(scores), size)])
 
@@ -124,7 +132,7 @@ class RetrieveMemory(WindowMemory):
             self._mean_keys[number] = _mean_key(self.block(number).keys)
         means = [self._mean_keys[number] for number in range(len(self._kept))]
         means += [_mean_key(block.keys) for block in self.blocks(len(means), tail=True)]
-        each = torch.stack(means)  # [blocks, layers, kv_heads, head_dim]
+        each = torch.stack(means)  # [blocks, layers, kv_heads, key_dim]
         shared = each.mean(dim=0)
         wanted = _mean_key(question.keys) - shared
         return torch.nn.functional.cosine_similarity(each - shared, wanted[None], dim=-1).mean(dim=(1, 2))
@@ -158,5 +166,5 @@ def _spread(numbers: Sequence[int], count: int) -> list[int]:
 
 
 def _mean_key(keys: Tensor) -> Tensor:
-    """[layers, kv_heads, tokens, head_dim] without rotation -> float32 [layers, kv_heads, head_dim]."""
+    """[layers, kv_heads, tokens, key_dim] without rotation -> float32 [layers, kv_heads, key_dim]."""
     return keys.float().mean(dim=2).cpu()

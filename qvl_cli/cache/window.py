@@ -36,6 +36,10 @@ class WindowMemory(Memory):
         self._gap = 0  # positions the sinks have moved up
         self._sinks: Tensor | None = None  # keys of prefix and sinks where they first were
 
+    @property
+    def origin(self) -> int:
+        return self._gap
+
     def room(self, step: Step) -> int | None:
         filled = len(self.trail) % self._block_steps
         if filled == 0:

@@ -83,6 +83,16 @@ class Options:
     window: Annotated[
         str | None, typer.Option(metavar="SECONDS", help="What window and retrieve keep in view. [120]")
     ] = None
+    yarn: Annotated[
+        str | None, typer.Option(metavar="N", help="Stretch the model's positions N times, like 3. [no]")
+    ] = None
+    rope_prune: Annotated[
+        str | None,
+        typer.Option(metavar="SHARE", help="Rotary pairs to drop from queries and keys, like 0.15. [0]"),
+    ] = None
+    rope_prune_end: Annotated[
+        str | None, typer.Option(metavar="END", help="Which frequencies to drop: low or high. [low]")
+    ] = None
     no_index: Annotated[
         bool, typer.Option("--no-index", help="Neither use nor save what was watched (see `qvl cache`).")
     ] = False

@@ -94,6 +94,7 @@ class Watcher:
             "fingerprint": registry.fingerprint(self.spec.folder),
             "aligner": self.aligner.name,
             **({"head": self._head} if self._head else {}),
+            **({"rope": self.spec.rope.text} if self.spec.rope.text else {}),
             "dtype": str(self.model.dtype),
             "sampling": sampling,
             "memory": {key: str(value) for key, value in asdict(self.request.memory).items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from qvl_cli import registry
@@ -20,8 +21,8 @@ from qvl_cli.sampling import SamplePlan, SamplingSettings
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Which bits are watched: the sha256 of a video, the digest of the weights that watch, sampled how, with
-    which subtitles (a digest; empty: none)."""
+    """Which bits are watched: the sha256 of a video, the digest of the weights that watch (and of how
+    their rotation is changed), sampled how, with which subtitles (a digest; empty: none)."""
 
     video: str
     weights: str
@@ -42,6 +43,8 @@ class Subject:
         if settings is None:
             return None
         weights = registry.weights_digest(spec.folder, settings.root / "weights.json")
+        if spec.rope.text:  # other rotations make other keys of the same weights
+            weights = hashlib.sha256(f"{weights} {spec.rope.text}".encode()).hexdigest()
         return Subject(video, weights, str(dtype).removeprefix("torch."), sampling, subtitles)
 
     def key(self, memory: MemorySettings) -> IndexKey:
