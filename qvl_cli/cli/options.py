@@ -40,6 +40,9 @@ class Options:
         str | None,
         typer.Option(metavar="SECONDS", help="Longest time adaptive and scene pass without a look. [10]"),
     ] = None
+    drop_static: Annotated[
+        bool, typer.Option("--drop-static", help="Show the model only patches that change.")
+    ] = False
     start: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="Watch from here (90, 1:30, 01:02:03.5).")
     ] = None

@@ -175,6 +175,11 @@ def sampled_range(info: MediaInfo, settings: SamplingSettings) -> TimeSpan:
             f"--sampling {settings.mode} looks for changes: pictures and pages are steps of their own",
             "leave the flag out",
         )
+    if info.alone and settings.drop_static:
+        raise UsageError(
+            "--drop-static compares the frames of one video: pictures and pages are steps of their own",
+            "leave the flag out",
+        )
     if settings.max_gap is not None and settings.max_gap <= 0:
         raise UsageError(f"--max-gap {settings.max_gap} is not above 0", "try --max-gap 10")
     if settings.fps <= 0:
