@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 _CHILD = ("-m", "qvl_cli.media.decord_child")
 _PATIENCE = 60.0  # seconds for one answer: a GOP of 4K takes a few on a slow core
-# Of the wanted frames, spread evenly, are decoded by PyAV too: all of a short video's. It spends half as long on
-# a frame as decord does.
+# Of the wanted frames, spread evenly, are decoded by PyAV too: all of a short video's. PyAV takes half of the
+# time that decord takes for a frame.
 _COMPARED = 64
 # Mean difference of 0..255 in pictures of more than 8 bits, which the two convert differently: 0.1 to 0.9.
 # Pictures of 8 bits are equal to the last bit.
