@@ -14,6 +14,7 @@ The modules, in the order of the data (each imports only from those above it):
     weave         plan + subtitles -> the steps carry the cues read in front of them
     memory        full | window | retrieve: how much of what was watched is kept
     budget        what a plan costs in positions and memory, checked before any load
+    static        which patches of a step show something new (`--drop-static`)
     chunks        source x plan -> FrameChunks, prefetched
     model         pixels and text -> Qwen3-VL forward passes (torch starts here)
     cache         the KV cache carried from chunk to chunk, and its saved form

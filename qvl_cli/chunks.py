@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from qvl_cli.sampling import SamplePlan, Step
+from qvl_cli.static import StaticPatches
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,10 +28,17 @@ class FrameChunk:
     """Consecutive steps and their frames, the unit of streaming.
 
     frames: uint8 RGB [steps, 2, height, width, 3], already at the plan's size.
+    kept: bool [steps, rows, columns], the vision tokens that the language model gets; None: all of them.
     """
 
     steps: tuple[Step, ...]
     frames: npt.NDArray[np.uint8]
+    kept: npt.NDArray[np.bool_] | None = None
+
+    def part(self, first: int, last: int) -> FrameChunk:
+        """Its steps [first, last)."""
+        kept = None if self.kept is None else self.kept[first:last]
+        return FrameChunk(self.steps[first:last], self.frames[first:last], kept)
 
 
 def iter_chunks(
@@ -39,11 +47,13 @@ def iter_chunks(
     steps_per_chunk: int,
     resize: Callable[[list[Pixels], int, int], Pixels],
     prefetch: int = 2,
+    static: StaticPatches | None = None,
 ) -> Generator[FrameChunk, None, None]:
     """The plan's steps in order, `steps_per_chunk` at a time, the last chunk maybe shorter.
 
     resize(frames [h, w, 3], width, height) -> uint8 [n, height, width, 3] runs once a step, so that no
     chunk size changes a bit of it. prefetch: chunks made ahead on a thread; 0 makes them on the caller's.
+    static: chooses the tokens that are kept; None keeps all.
     A step whose frames are lost is left out and leaves its subtitles to the next; `video.lost`
     says so. Errors of the thread are raised here; closing the iterator stops the thread and leaves `video` to
     its owner.
@@ -51,15 +61,18 @@ def iter_chunks(
     if steps_per_chunk < 1:
         raise ValueError("a chunk holds at least one step")
     stop = threading.Event()
-    chunks = _chunks(_watched(video, plan, resize, stop), steps_per_chunk)
+    chunks = _chunks(_watched(video, plan, resize, stop), steps_per_chunk, static)
     return _prefetched(chunks, prefetch, stop) if prefetch > 0 else chunks
 
 
-def _chunks(watched: Iterator[tuple[Step, Pixels]], size: int) -> Generator[FrameChunk, None, None]:
+def _chunks(
+    watched: Iterator[tuple[Step, Pixels]], size: int, static: StaticPatches | None
+) -> Generator[FrameChunk, None, None]:
     import numpy as np
 
     while batch := list(islice(watched, size)):
-        yield FrameChunk(tuple(step for step, _ in batch), np.stack([pair for _, pair in batch]))
+        kept = None if static is None else np.stack([static.keep(pair) for _, pair in batch])
+        yield FrameChunk(tuple(step for step, _ in batch), np.stack([pair for _, pair in batch]), kept)
 
 
 def _watched(

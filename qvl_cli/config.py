@@ -103,6 +103,7 @@ KEYS: Mapping[str, Callable[[object], Value]] = {
     "max_pixels": _count,
     "sampling": _text,
     "max_gap": _rate,
+    "drop_static": _switch,
     "max_spool": _size,
     "chunk": _count,
     "subs": _text,

@@ -17,7 +17,14 @@ from qvl_cli.answer import Answer, Media, ModelUse, Sampling, SubtitleUse, Usage
 from qvl_cli.budget import answer_tokens, check_budget, choose_memory, estimate, free_memory
 from qvl_cli.cache.beside import SECTIONS
 from qvl_cli.chunks import iter_chunks
-from qvl_cli.coverage import cover, hole_warnings, promised_end, unread_warnings
+from qvl_cli.coverage import (
+    cover,
+    dropped_tokens,
+    hole_warnings,
+    promised_end,
+    static_warnings,
+    unread_warnings,
+)
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
 from qvl_cli.index.index import Index, NoIndex
 from qvl_cli.index.opened import Subject, known_media, open_index, saved_plan
@@ -35,6 +42,7 @@ from qvl_cli.sampling import (
 )
 from qvl_cli.scan import Activity, ScanSettings, scan
 from qvl_cli.sessions import open_session
+from qvl_cli.static import StaticPatches
 from qvl_cli.subtitled import choose_subtitles
 from qvl_cli.weave import size_notes
 
@@ -132,7 +140,7 @@ def run(request: Request, listener: Listener) -> Answer:
         coverage = cover(plan, session, it.video, request.sampling.end)
         read = sum(len(step.cues) for step in session.steps)
         holes = (*hole_warnings(coverage, it.video.info.unit), *unread_warnings(plan, session))
-        later = (*it.video.warnings, *holes, *findings.warnings)
+        later = (*it.video.warnings, *holes, *static_warnings(plan, session), *findings.warnings)
         for warning in later:
             listener.note(warning)
         return Answer(
@@ -154,10 +162,11 @@ def run(request: Request, listener: Listener) -> Answer:
                 considered=plan.considered,
                 fps=float(plan.fps),
                 frame=(plan.width, plan.height),
-                tokens=plan.tokens_per_step * len(session.steps),
+                tokens=session.vision_tokens,
                 coarsened=plan.coarsened,
                 mode=plan.mode,
                 kept=dict(plan.kept),
+                dropped=dropped_tokens(plan, session),
             ),
             coverage=coverage,
             usage=Usage(round(it.seconds, 3), round(answered, 3), peak_megabytes(), it.index.state),
@@ -301,7 +310,11 @@ def watch(
 
         judge = WorldGate.load(spec.folder).judge()
     total = len(session.steps) + len(plan.steps)
-    chunks = iter_chunks(video, plan, size, resize_frames)
+    static = None
+    if request.sampling.drop_static:
+        side = spec.patch_size * spec.merge_size
+        static = StaticPatches(side, spec.block_steps, len(session.steps))
+    chunks = iter_chunks(video, plan, size, resize_frames, static=static)
     # Closed before the video is: the prefetch thread must not decode from a file that is gone.
     with closing(chunks):
         for chunk in chunks:

@@ -63,6 +63,7 @@ def make_request(
             max_pixels=config.count("max_pixels") or preset.max_pixels,
             mode=mode,
             max_gap=config.rate("max_gap"),
+            drop_static=config.switch("drop_static"),
             start=None if start is None else parse_time(start),
             end=None if end is None else parse_time(end),
         ),

@@ -87,13 +87,20 @@ class StreamSession:
         return self._memory.tokens
 
     @property
+    def vision_tokens(self) -> int:
+        """Vision tokens that the language model has read, those of steps that left the cache included."""
+        text = (len(self.model.codec.encode_text(step_text(step))) + 2 for step in self.steps)
+        return sum(each.tokens for each in self._memory.trail.watched) - sum(text)
+
+    @property
     def features(self) -> Tensor:
         """float32 [steps, hidden]: final-norm hidden state at each step's `<|vision_end|>`."""
         return self._memory.trail.features.view()
 
     @property
     def vision_means(self) -> Tensor:
-        """float32 [steps, hidden]: mean of each step's merged vision tokens, before the language model."""
+        """float32 [steps, hidden]: mean of each step's merged vision tokens, before the language model and
+        before any of them is dropped."""
         return self._memory.trail.vision_means.view()
 
     @property
@@ -130,7 +137,7 @@ class StreamSession:
             with memory_errors("watching the video"):
                 room = self._memory.room(chunk.steps[first])
             last = count if room is None else min(first + room, count)
-            self._watch(FrameChunk(chunk.steps[first:last], chunk.frames[first:last]))
+            self._watch(chunk.part(first, last))
             first = last
 
     def _watch(self, chunk: FrameChunk) -> None:
@@ -144,10 +151,11 @@ class StreamSession:
                 start = self._feed_prefix()
                 texts = [model.codec.encode_text(step_text(step)) for step in chunk.steps]
                 ids = (model.vision_start_id, model.video_token_id, model.vision_end_id)
-                prompt = step_tokens(texts, rows, columns, ids, start)
+                kept = None if chunk.kept is None else torch.from_numpy(chunk.kept).flatten(1)
+                prompt = step_tokens(texts, rows, columns, ids, start, kept)
                 self._check_positions(prompt.next_position)
                 vision = encode_steps(model, chunk.frames)
-                hidden = advance(model, memory.cache, prompt.ids, prompt.positions, vision)
+                hidden = advance(model, memory.cache, prompt.ids, prompt.positions, vision.rows(kept))
                 features, means = (
                     hidden[prompt.ends.to(hidden.device)].float(),
                     vision.tokens.float().mean(dim=1),

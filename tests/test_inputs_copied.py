@@ -147,6 +147,9 @@ def test_no_more_is_copied_than_allowed(clip: bytes, web: WebServer, copies: Pat
     open_video(web.url + "/a.mp4", settings=InputSettings(max_spool=len(clip))).close()
     done = _pipe(clip, copies, "locate", "-", "x", "--max-spool", "1k")
     assert done.returncode == 5 and b"--max-spool" in done.stderr
+    done = _pipe(clip, copies, "probe", "-", "--max-spool", "1k")
+    assert done.returncode == 5 and b"--max-spool" in done.stderr
+    assert _pipe(clip, copies, "probe", "-", "--max-spool", str(len(clip))).returncode == 0
 
 
 def _write_playlist(folder: Path) -> Path:

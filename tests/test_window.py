@@ -74,14 +74,19 @@ class Banded:
         allowed = table[of + 1][:, of + 1] & torch.ones(len(of), len(of), dtype=torch.bool).tril()
         return torch.zeros(len(of), len(of)).masked_fill(~allowed, torch.finfo(torch.float32).min)[None, None]
 
+    def steps_of(self, ids: Tensor) -> Tensor:
+        """Numbers of the steps of all tokens [n], -1 in the prefix."""
+        ends = (ids == self.model.vision_end_id).long()
+        of = ends.cumsum(0) - ends
+        of[: len(self.model.codec.encode_template(self.model.prefix))] = -1
+        return of
+
     @torch.no_grad()
     def answer(self, count: int) -> tuple[Tensor, list[int]]:
         """Logits after the prompt and greedy tokens."""
         network, model = self.one_shot.network, self.model
         ids = torch.tensor([self.one_shot.ids(self.clip, PROMPT)])
-        ends = (ids[0] == model.vision_end_id).long()
-        of = ends.cumsum(0) - ends
-        of[: len(model.codec.encode_template(model.prefix))] = -1
+        of = self.steps_of(ids[0])
         steps, _, height, width, _ = self.clip.frames.shape
         grid = torch.tensor([[steps, height // 16, width // 16]])
         kinds = (ids == model.video_token_id).int() * 2

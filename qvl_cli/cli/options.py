@@ -21,6 +21,9 @@ VideoFile = Annotated[
         help="A video, a picture, a folder of pictures, a PDF, a URL or - for stdin; ./-x.mp4 for a dash.",
     ),
 ]
+MaxSpool = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Most of stdin or a URL to copy to disk. [8G]")
+]
 OutputPath = Annotated[str, typer.Option("--output", "-o", metavar="PATH", help="Write here; - is stdout.")]
 
 
@@ -40,6 +43,9 @@ class Options:
         str | None,
         typer.Option(metavar="SECONDS", help="Longest time adaptive and scene pass without a look. [10]"),
     ] = None
+    drop_static: Annotated[
+        bool, typer.Option("--drop-static", help="Show the model only patches that change.")
+    ] = False
     start: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="Watch from here (90, 1:30, 01:02:03.5).")
     ] = None
@@ -102,9 +108,7 @@ class Options:
     format: Annotated[
         str | None, typer.Option("--format", "-f", metavar="FORMAT", help="txt, json, jsonl or srt. [txt]")
     ] = None
-    max_spool: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Most of stdin or a URL to copy to disk. [8G]")
-    ] = None
+    max_spool: MaxSpool = None
     output: OutputPath = "-"
     fail_empty: Annotated[bool, typer.Option("--fail-empty", help="Exit 10 where nothing is found.")] = False
     show_thinking: Annotated[

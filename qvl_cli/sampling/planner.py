@@ -175,6 +175,11 @@ def sampled_range(info: MediaInfo, settings: SamplingSettings) -> TimeSpan:
             f"--sampling {settings.mode} looks for changes: pictures and pages are steps of their own",
             "leave the flag out",
         )
+    if info.alone and settings.drop_static:
+        raise UsageError(
+            "--drop-static compares the frames of one video: pictures and pages are steps of their own",
+            "leave the flag out",
+        )
     if settings.max_gap is not None and settings.max_gap <= 0:
         raise UsageError(f"--max-gap {settings.max_gap} is not above 0", "try --max-gap 10")
     if settings.fps <= 0:
@@ -185,14 +190,27 @@ def sampled_range(info: MediaInfo, settings: SamplingSettings) -> TimeSpan:
         raise UsageError(f"--max-tokens {settings.max_tokens} is below 1", "try --max-tokens 12288")
     start = max(settings.start or Fraction(0), info.begins)
     end = min(settings.end, info.duration) if settings.end is not None else info.duration
-    lasts = f"the video lasts {format_clock(info.duration)}"
+    paged = info.unit == "page"
+    whole = f"the video lasts {format_clock(info.duration)}"
+    if paged:
+        whole = f"the last page is {len(info.frame_times)}"
     if (settings.start or 0) < 0 or end < 0:
+        if paged:
+            raise UsageError("--from and --to are page numbers", "give numbers of 1 or more")
         raise UsageError("--from and --to count from the start of the video", "give times of 0 or later")
     if start >= info.duration:
-        raise UsageError(f"--from {format_clock(start)} is past the end: {lasts}", "start earlier")
+        raise UsageError(f"--from {_at(start, info)} is past the end: {whole}", "start earlier")
     if end <= start:
-        raise UsageError(f"--to {format_clock(end)} is not after --from {format_clock(start)}", lasts)
+        remedy = "--to N ends in front of page N" if paged else whole
+        # What was typed, where the range was moved to the first page.
+        begin = settings.start if paged and settings.start is not None else start
+        raise UsageError(f"--to {_at(end, info)} is not after --from {_at(begin, info)}", remedy)
     return TimeSpan(start, end)
+
+
+def _at(time: Fraction, info: MediaInfo) -> str:
+    """A time as a user types it: pages are numbers."""
+    return f"{float(time):g}" if info.unit == "page" else format_clock(time)
 
 
 def _steps(count: int) -> str:
