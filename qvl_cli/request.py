@@ -19,6 +19,7 @@ from qvl_cli.timeline import parse_time
 class Request:
     """What to do with which video. steps_per_chunk: None = the model's cache block; it changes no result.
     subs: `auto`, `none` or a subtitle file.
+    refine: whether boundaries are looked at again, frame by frame; None: with an alignment head.
     max_memory: bytes; None is what the machine has. index: None neither uses nor saves what was watched."""
 
     task: str
@@ -36,6 +37,7 @@ class Request:
     memory: MemorySettings = AUTO
     max_memory: int | None = None
     show_thinking: bool = False
+    refine: bool | None = None
     index: IndexSettings | None = None
 
 
@@ -78,6 +80,7 @@ def make_request(
         ),
         max_memory=config.count("max_memory"),
         show_thinking=config.switch("show_thinking"),
+        refine=config.choice("refine"),
         index=IndexSettings.of(config, insist=task == "index"),
     )
 

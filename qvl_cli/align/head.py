@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,17 +99,18 @@ class HeadAligner:
         return cls(network.to(model.device), threshold)
 
     def locate(self, session: StreamSession, event: str) -> Aligned:
-        return Aligned(tuple(self._spans(session, session.read(locate_prompt(event)).query)))
+        return self._aligned(session.read(locate_prompt(event)).query, session)
 
     def evidence(self, session: StreamSession, question: str, sentences: Sequence[Sentence]) -> list[Aligned]:
         states = session.answer_states
-        return [
-            Aligned(tuple(self._spans(session, states[slice(*sentence.tokens)]))) for sentence in sentences
-        ]
+        return [self._aligned(states[slice(*sentence.tokens)], session) for sentence in sentences]
 
     def relevance(self, features: Tensor, query: Tensor, intervals: Sequence[TimeSpan]) -> Tensor:
         """Logits [steps] that each step has to do with `query`: what `retrieve` chooses blocks by."""
         return torch.from_numpy(step_scores(self.network, features, query, intervals).inside)
+
+    def _aligned(self, query: Tensor, session: StreamSession) -> Aligned:
+        return Aligned(tuple(self._spans(session, query)), again=partial(self._aligned, query))
 
     def _spans(self, session: StreamSession, query: Tensor) -> list[ScoredSpan]:
         if not len(query) or not session.steps:
