@@ -12,13 +12,19 @@ import pytest
 
 from qvl_cli.align import ScoredSpan
 from qvl_cli.align.looks import (
+    APART,
+    CLOSE_LOOKS,
+    CLOSE_REACH,
     LOOKS,
+    REACH,
     Boundary,
     agreed,
     boundaries,
+    close_steps,
     first_frame,
-    look_steps,
     moved_spans,
+    open_still,
+    shifted_steps,
     vote,
     windows,
 )
@@ -79,21 +85,33 @@ def seen_by(steps: Sequence[Step], event: TimeSpan) -> list[TimeSpan]:
     return [TimeSpan(start, end)]
 
 
-def found_again(info: MediaInfo, event: TimeSpan, coarse: TimeSpan) -> list[Fraction | None]:
-    steps = look_steps(info, TimeSpan(Fraction(0), info.duration), FPS, 1)[0]
+def found_again(
+    info: MediaInfo, event: TimeSpan, coarse: TimeSpan, close: bool = False
+) -> list[Fraction | None]:
+    whole = TimeSpan(Fraction(0), info.duration)
+    steps = shifted_steps(info, whole, FPS, 1)[0]
     times: list[Fraction | None] = []
     for each in boundaries([ScoredSpan(coarse, 1.0)], steps, FPS):
-        (window,) = windows([each], FPS, TimeSpan(Fraction(0), info.duration))
-        grids = look_steps(info, window, FPS, LOOKS)
-        assert len(grids) == LOOKS
-        time = agreed([vote(each, grid, seen_by(grid, event)) for grid in grids], FPS)
+        (window,) = windows([each], CLOSE_REACH if close else REACH / FPS, whole)
+        make, looks = (close_steps, CLOSE_LOOKS) if close else (shifted_steps, LOOKS)
+        grids = make(info, window, FPS, looks)
+        time = agreed([vote(each, grid, seen_by(grid, event)) for grid in grids], APART / FPS)
         times.append(None if time is None else first_frame(info, time))
     return times
 
 
+@pytest.mark.parametrize("media", [even(Fraction(10)), even(Fraction(25)), even(Fraction(30000, 1001))])
+def test_close_looks_find_a_planted_frame_exactly(media: MediaInfo) -> None:
+    for frame in range(200, 220):
+        event = TimeSpan(media.frame_times[frame], media.frame_times[frame + 60])
+        for coarse in (Fraction(-4, 10), Fraction(0), Fraction(1, 4)):
+            moved = TimeSpan(event.start + coarse, event.end - coarse)
+            assert found_again(media, event, moved, close=True) == [event.start, event.end]
+
+
 @pytest.mark.parametrize("rate", [Fraction(10), Fraction(25), Fraction(30000, 1001)])
 @pytest.mark.parametrize("frame", [0, 1, 3, 4, 7])
-def test_a_planted_frame_comes_back(rate: Fraction, frame: int) -> None:
+def test_shifted_looks_come_near_a_planted_frame(rate: Fraction, frame: int) -> None:
     info = even(rate)
     start, end = info.frame_times[int(8 * rate) + frame], info.frame_times[int(19 * rate) + frame]
     rough = TimeSpan(start - Fraction(1, 3), end + Fraction(2, 5))
@@ -118,17 +136,19 @@ def test_uneven_frames() -> None:
     info = uneven()
     event = TimeSpan(info.frame_times[200], info.frame_times[400])
     rough = TimeSpan(event.start + Fraction(1, 4), event.end - Fraction(1, 4))
-    for found, true in zip(found_again(info, event, rough), (event.start, event.end), strict=True):
-        assert found in info.frame_times
-        assert found is not None and abs(found - true) <= Fraction(1, 10)
+    for close in (True, False):
+        for found, true in zip(found_again(info, event, rough, close), (event.start, event.end), strict=True):
+            assert found in info.frame_times
+            assert found is not None and abs(found - true) <= Fraction(1, 10)
 
 
 def test_looks_are_honest_grids() -> None:
     for info in (even(Fraction(25)), uneven(), even(Fraction(4)), even(Fraction(1))):
         window = TimeSpan(Fraction(5), Fraction(13))
-        grids = look_steps(info, window, FPS, LOOKS)
-        assert len({grid[0].t0 for grid in grids}) == len(grids) <= LOOKS
-        for grid in grids:
+        shifted, close = (make(info, window, FPS, LOOKS) for make in (shifted_steps, close_steps))
+        assert len({grid[0].t0 for grid in shifted}) == len(shifted) <= LOOKS
+        assert len(set(close)) == len(close) <= LOOKS
+        for grid in (*shifted, *close):
             assert all(step.t0 in info.frame_times and step.t1 in info.frame_times for step in grid)
             assert all(step.t0 <= step.t1 <= step.t0 + HALF for step in grid)
             assert all(a.interval.end == b.interval.start for a, b in pairwise(grid))
@@ -139,10 +159,10 @@ def test_looks_are_honest_grids() -> None:
 
 def test_windows_stay_in_the_media_and_become_one_where_they_meet() -> None:
     bounds = TimeSpan(Fraction(0), Fraction(30))
-    steps = look_steps(even(Fraction(10)), bounds, FPS, 1)[0]
+    steps = shifted_steps(even(Fraction(10)), bounds, FPS, 1)[0]
     long, short = TimeSpan(Fraction(2), Fraction(16)), TimeSpan(Fraction(24), Fraction(28))
     found = boundaries([ScoredSpan(long, 0.9), ScoredSpan(short, 0.8)], steps, FPS)
-    assert windows(found, FPS, bounds) == [
+    assert windows(found, REACH / FPS, bounds) == [
         TimeSpan(Fraction(0), Fraction(6)),
         TimeSpan(Fraction(12), Fraction(30)),
     ]
@@ -157,7 +177,7 @@ def test_a_span_cut_by_the_edge_of_a_look_is_no_boundary() -> None:
 
 def test_another_event_nearby_is_not_taken_for_this_one() -> None:
     start = Boundary(0, True, Fraction(10), Fraction(1))
-    (grid,) = look_steps(even(Fraction(10)), TimeSpan(Fraction(6), Fraction(14)), FPS, 1)
+    (grid,) = shifted_steps(even(Fraction(10)), TimeSpan(Fraction(6), Fraction(14)), FPS, 1)
     second = TimeSpan(Fraction(23, 2), Fraction(13))
     assert vote(start, grid, [second]) is None
     assert vote(start, grid, [second, TimeSpan(Fraction(10), Fraction(11))]) == 10
@@ -178,7 +198,10 @@ def test_another_event_nearby_is_not_taken_for_this_one() -> None:
     ],
 )
 def test_most_looks_must_agree(votes: list[Fraction | None], time: Fraction | None) -> None:
-    assert agreed(votes, FPS) == time
+    assert agreed(votes, Fraction(1)) == time
+    # A run of looks is given up where no majority is left.
+    assert not votes or open_still(votes, len(votes)) == (2 * len([v for v in votes if v]) > len(votes))
+    assert open_still([None], 5) and not open_still([None], 2) and not open_still([None] * 3, 5)
 
 
 def test_moved_spans_never_cross() -> None:

@@ -1,8 +1,10 @@
 """Where to look again for a boundary, and what several looks agree on. Pure: plain data in, exact times out.
 
-A look is the plan's own even grid, begun a few frames later. Its steps are like those the checkpoint was
-trained on (two frames 1/fps apart), so it is asked nothing new; but each look has its frames at other
-places, and all looks together have one at every place of the native rate, or as many as there are looks.
+close     a step at every time that can be written (0.1 s), of two neighbouring frames, a second to either
+          side; another look begins each step at another frame. What appears or leaves is seen to the frame.
+          Such steps show no motion: for what something *does* a look finds nothing, and says so.
+shifted   the plan's own grid, begun a few frames later: steps like those the checkpoint was trained on. Each
+          look parts the frames elsewhere, so that what they say of a boundary is off in both directions.
 """
 
 from __future__ import annotations
@@ -11,17 +13,21 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import groupby, pairwise
 
 from qvl_cli.align import ScoredSpan
 from qvl_cli.media.info import MediaInfo
 from qvl_cli.sampling import Step
 from qvl_cli.sampling.grid import distinct, even_pairs, tile
-from qvl_cli.timeline import TimeSpan, merge
+from qvl_cli.timeline import TimeSpan, merge, prompt_seconds
 
-REACH = 8  # grid times that are watched on either side of a boundary: four steps
-LOOKS = 5  # odd: grids begun at fifths of a step also part the two frames of a step at fifths
-WIDEST = 60  # grid times on either side, where the plan's own steps are far apart
-APART = 2  # grid times that a boundary may move; also how far the looks may disagree
+LOOKS = 5  # shifted; odd: begun at fifths of a step they part the two frames of a step at fifths, too
+CLOSE_LOOKS = 2
+REACH = 8  # times of the plan's grid that a shifted look reaches to either side
+CLOSE_REACH = Fraction(1)  # seconds
+WIDEST = 60  # like REACH, where the plan's own steps are far apart
+APART = 2  # times of the grid that a boundary may move; also how far shifted looks may disagree
+CLOSE_APART = Fraction(1, 5)  # seconds that close looks may disagree
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +57,27 @@ def boundaries(spans: Sequence[ScoredSpan], steps: Sequence[Step], fps: Fraction
     ]
 
 
-def windows(found: Sequence[Boundary], fps: Fraction, bounds: TimeSpan) -> list[TimeSpan]:
-    """The stretches to look at: around each boundary, those that overlap as one."""
-    spans = []
-    for each in found:
-        reach = max(2 * each.within, REACH / fps)
-        spans.append(TimeSpan(max(each.time - reach, bounds.start), min(each.time + reach, bounds.end)))
-    return merge(spans)
+def windows(found: Sequence[Boundary], reach: Fraction, bounds: TimeSpan) -> list[TimeSpan]:
+    """The stretches to look at: `reach` seconds around each boundary, those that overlap as one."""
+    return merge(
+        TimeSpan(max(each.time - reach, bounds.start), min(each.time + reach, bounds.end)) for each in found
+    )
 
 
-def look_steps(info: MediaInfo, window: TimeSpan, fps: Fraction, looks: int) -> list[tuple[Step, ...]]:
+def close_steps(info: MediaInfo, window: TimeSpan, fps: Fraction, looks: int) -> list[tuple[Step, ...]]:
+    """Up to `looks` grids of neighbouring frames over `window`, a step for every time that can be written."""
+    first, last = (bisect_left(info.frame_times, time) for time in (window.start, window.end))
+    times = list(info.frame_times[first:last])
+    pairs = [(t0, t1 if t1 - t0 <= 1 / fps else t0) for t0, t1 in pairwise(times)]
+    alike = [list(group) for _, group in groupby(pairs, lambda pair: prompt_seconds(*pair))]
+    found = []
+    for look in range(min(looks, max(map(len, alike), default=0))):
+        chosen = [group[look * len(group) // looks] for group in alike]
+        found.append(tuple(tile(chosen, TimeSpan(chosen[0][0], window.end))))
+    return list(dict.fromkeys(found))
+
+
+def shifted_steps(info: MediaInfo, window: TimeSpan, fps: Fraction, looks: int) -> list[tuple[Step, ...]]:
     """Up to `looks` grids over `window`, each begun at another frame of its first step."""
     times, step = info.frame_times, 2 / fps
     first = bisect_left(times, window.start)
@@ -91,14 +108,19 @@ def vote(boundary: Boundary, steps: Sequence[Step], spans: Sequence[TimeSpan]) -
     return min(near, key=lambda end: abs(end - boundary.time), default=None)
 
 
-def agreed(votes: Sequence[Fraction | None], fps: Fraction) -> Fraction | None:
-    """The mean of the votes without the first and the last; None where most looks saw nothing, or where
-    those that did contradict each other."""
+def open_still(votes: Sequence[Fraction | None], looks: int) -> bool:
+    """Whether more than half of `looks` looks can still see the boundary, after these votes."""
+    return 2 * (looks - sum(each is None for each in votes)) > looks
+
+
+def agreed(votes: Sequence[Fraction | None], apart: Fraction) -> Fraction | None:
+    """The mean of the votes, of many without the first and the last; None where most looks saw nothing, or
+    where those that did are more than `apart` seconds apart."""
     cast = sorted(each for each in votes if each is not None)
     if 2 * len(cast) <= len(votes):
         return None
     middle = cast[1:-1] if len(cast) > 3 else cast
-    if middle[-1] - middle[0] > APART / fps:
+    if middle[-1] - middle[0] > apart:
         return None
     return sum(middle, Fraction(0)) / len(middle)
 

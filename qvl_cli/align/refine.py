@@ -14,14 +14,20 @@ from typing import TYPE_CHECKING
 from qvl_cli.align import Aligned, Aligner
 from qvl_cli.align.looks import (
     APART,
+    CLOSE_APART,
+    CLOSE_LOOKS,
+    CLOSE_REACH,
     LOOKS,
+    REACH,
     WIDEST,
     Boundary,
     agreed,
     boundaries,
+    close_steps,
     first_frame,
-    look_steps,
     moved_spans,
+    open_still,
+    shifted_steps,
     vote,
     windows,
 )
@@ -38,7 +44,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from qvl_cli.media.info import Source
+    from qvl_cli.media.info import MediaInfo, Source
     from qvl_cli.model.load import LoadedModel
 
     Pairs = dict[tuple[Fraction, Fraction], npt.NDArray[np.uint8]]
@@ -52,6 +58,17 @@ def refines(choice: bool | None, aligner: Aligner) -> bool:
     """Whether to refine where the user did not say: with a trained head, to which a look costs a few steps.
     The textual aligner writes its times anew in every look."""
     return aligner.name == "head" if choice is None else choice
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of look (see `looks`): how its steps are made, how many seconds it reaches to either side, how
+    many seconds the looks may be apart, and how many there are."""
+
+    steps: Callable[[MediaInfo, TimeSpan, Fraction, int], list[tuple[Step, ...]]]
+    reach: Fraction
+    apart: Fraction
+    looks: int = LOOKS
 
 
 @dataclass(slots=True)
@@ -107,38 +124,44 @@ class Refiner:
 
     def _moved(self, found: Sequence[Boundary], ask: Ask) -> dict[tuple[int, bool], Fraction]:
         """(number of the span, whether its start) -> the frame, for the boundaries that were found again."""
-        close = APART / self.fps
-        far = [each for each in found if each.within > close]
-        near = [each for each in found if each.within <= close]
+        near = APART / self.fps
+        shifted = Kind(shifted_steps, REACH / self.fps, near)
         # Where the steps lay further apart than the grid, one look finds the place for the others.
-        near += [replace(each, time=time, within=close) for each, time in self._look(far, ask, 1)]
-        frames = {
-            (each.of, each.is_start): first_frame(self.video.info, time)
-            for each, time in self._look(near, ask, LOOKS)
-        }
+        far = [each for each in found if each.within > near]
+        widest = max((2 * each.within for each in far), default=near)
+        placed = self._look(far, ask, replace(shifted, reach=widest, looks=1))
+        left = [each for each in found if each.within <= near]
+        left += [replace(each, time=time, within=near) for each, time in placed.items()]
+        seen = self._look(left, ask, Kind(close_steps, CLOSE_REACH, CLOSE_APART, CLOSE_LOOKS))
+        seen |= self._look([each for each in left if each not in seen], ask, shifted)
+        info = self.video.info
+        frames = {(each.of, each.is_start): first_frame(info, time) for each, time in seen.items()}
         return {key: frame for key, frame in frames.items() if frame <= self.plan.range.end}
 
-    def _look(self, found: Sequence[Boundary], ask: Ask, looks: int) -> list[tuple[Boundary, Fraction]]:
+    def _look(self, found: Sequence[Boundary], ask: Ask, kind: Kind) -> dict[Boundary, Fraction]:
         """Those of the boundaries that most looks agree on, with their times."""
-        agreements = []
-        for window in windows(found, self.fps, self.plan.range):
-            grids = look_steps(self.video.info, window, self.fps, looks)
+        seen = {}
+        for window in windows(found, kind.reach, self.plan.range):
+            grids = kind.steps(self.video.info, window, self.fps, kind.looks)
             pairs = self._frames(step for grid in grids for step in grid)
-            inside = [each for each in found if window.start <= each.time <= window.end]
-            votes: dict[Boundary, list[Fraction | None]] = {each: [] for each in inside}
+            votes: dict[Boundary, list[Fraction | None]] = {
+                each: [] for each in found if window.start <= each.time <= window.end
+            }
             for grid in grids:
                 # A look with a hole would see the event end there.
                 whole = all((step.t0, step.t1) in pairs for step in grid)
                 self._unread += not whole
                 spans = self._asked(grid, pairs, window, ask) if whole else []
-                for each in inside:
-                    votes[each].append(vote(each, grid, spans))
-            for each in inside:
-                time = agreed(votes[each], self.fps)
+                for each, cast in votes.items():
+                    cast.append(vote(each, grid, spans))
+                if not any(open_still(cast, len(grids)) for cast in votes.values()):
+                    break
+            for each, cast in votes.items():
+                time = agreed(cast, kind.apart) if open_still(cast, len(grids)) else None
                 if time is not None:
-                    agreements.append((each, time))
-                self.on_progress(len(agreements), len(found))
-        return agreements
+                    seen[each] = time
+            self.on_progress(len(seen), len(found))
+        return seen
 
     def _asked(self, grid: tuple[Step, ...], pairs: Pairs, window: TimeSpan, ask: Ask) -> list[TimeSpan]:
         """What the aligner finds in a session that watches `grid` alone, with the subtitles of that time."""
