@@ -169,7 +169,7 @@ def refiner(it: Watched, request: Request, listener: Listener) -> Refiner | None
     """What moves the boundaries of moments to the frame, where that is wanted."""
     from qvl_cli.align.refine import Refiner, refines
 
-    if not refines(request.refine, it.aligner):
+    if not refines(request.refine, request.task, it.aligner):
         return None
 
     def on_progress(done: int, total: int) -> None:

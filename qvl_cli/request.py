@@ -19,7 +19,8 @@ from qvl_cli.timeline import parse_time
 class Request:
     """What to do with which video. steps_per_chunk: None = the model's cache block; it changes no result.
     subs: `auto`, `none` or a subtitle file.
-    refine: whether boundaries are looked at again, frame by frame; None: with an alignment head.
+    refine: whether boundaries are looked at again, frame by frame; None: those of `locate` with an alignment
+    head.
     max_memory: bytes; None is what the machine has. index: None neither uses nor saves what was watched."""
 
     task: str

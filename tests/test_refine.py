@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -63,12 +64,12 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_film(path, list(zip((0.0, 5.6, 15.6), scripts, strict=True)))
 
 
-def request_for(path: Path, query: str = "a red circle", **more: object) -> Request:
-    return replace(Request("locate", str(path), query, SamplingSettings(), model="tiny"), **more)  # type: ignore[arg-type]
+def request_for(path: Path, query: str = "a red circle", **more: Any) -> Request:
+    return replace(Request("locate", str(path), query, SamplingSettings(), model="tiny"), **more)
 
 
 @contextmanager
-def refiner_of(path: Path, **more: object) -> Iterator[tuple[pipeline.Watched, Refiner]]:
+def refiner_of(path: Path, **more: Any) -> Iterator[tuple[pipeline.Watched, Refiner]]:
     request = request_for(path, **more)
     with pipeline.watched(request, Silent()) as watched:
         refiner = pipeline.refiner(watched, request, Silent())
@@ -126,7 +127,8 @@ def test_the_command_is_nearer_to_the_truth(capfd: pytest.CaptureFixture[str], f
 
 def test_events_of_the_sample_and_their_evidence() -> None:
     truth = json.loads(SAMPLE.with_suffix("").with_suffix(".truth.json").read_text())["actors"]
-    coarse, fine = [], []
+    coarse: list[float] = []
+    fine: list[float] = []
     with refiner_of(SAMPLE) as (watched, refiner):
         for actor in truth[:4]:
             event = f"the {actor['colour']} {actor['shape']}"
@@ -135,6 +137,7 @@ def test_events_of_the_sample_and_their_evidence() -> None:
                 errors.append(abs(best.start - actor["start"]) + abs(best.end - actor["end"]))
         assert sum(fine) < sum(coarse)
         request = request_for(SAMPLE, "What shape is purple?", task="ask")
+        assert pipeline.refiner(watched, request, Silent()) is None  # proof is not worth the time unasked
         asked = pipeline.answer(watched.session, watched.aligner, request, Silent(), refiner=refiner)
     assert any(moment.refined for moment in asked.moments)
 
@@ -188,7 +191,8 @@ def test_the_number_of_boundaries_is_bounded_and_told(film: Path) -> None:
 
 
 def test_the_textual_aligner_refines_only_where_it_is_told_to(film: Path) -> None:
-    assert not refines(None, TextualAligner()) and refines(True, TextualAligner())
+    text = TextualAligner()
+    assert not refines(None, "locate", text) and refines(True, "ask", text)
     request = request_for(film, aligner="text")
     with pipeline.watched(request, Silent()) as watched:
         assert pipeline.refiner(watched, request, Silent()) is None

@@ -54,10 +54,10 @@ _LEFT = "boundaries left at step resolution"
 Ask = Callable[[StreamSession], Aligned]
 
 
-def refines(choice: bool | None, aligner: Aligner) -> bool:
-    """Whether to refine where the user did not say: with a trained head, to which a look costs a few steps.
-    The textual aligner writes its times anew in every look."""
-    return aligner.name == "head" if choice is None else choice
+def refines(choice: bool | None, task: str, aligner: Aligner) -> bool:
+    """Whether to refine where the user did not say: `locate`, whose answer the boundaries are, with a trained
+    head, to which a look costs a few steps. The textual aligner writes its times anew in every look."""
+    return task == "locate" and aligner.name == "head" if choice is None else choice
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,8 +202,11 @@ def _record(turn: Turn, case: Case, watcher: Watcher, accepted: bool) -> dict[st
 
     session = turn.watched.session
     sections = summarize(session, settings, lambda done, total: None).sections if case.asks else ()
-    with watcher.refiner(turn.watched) as refiner:  # blind answers have no boundaries to be exact about
-        located, answered = locate_all(session, refiner), ask_all(session, refiner)
+    # Blind answers have no boundaries to be exact about.
+    with watcher.refiner(turn.watched, "locate") as refiner:
+        located = locate_all(session, refiner)
+    with watcher.refiner(turn.watched, "ask") as refiner:
+        answered = ask_all(session, refiner)
     return {
         "video": turn.name,
         "duration": turn.watched.duration,

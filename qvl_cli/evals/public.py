@@ -138,7 +138,7 @@ def _watch_all(
 def _record(suite: str, turn: Turn, queries: Sequence[Query], watcher: Watcher) -> dict[str, Any]:
     """What a finished video leaves in the journal."""
     warnings = list(turn.watched.warnings)
-    with watcher.refiner(turn.watched) as refiner:
+    with watcher.refiner(turn.watched, "locate") as refiner:
         said = [_ask(suite, query, turn.watched.session, watcher, warnings, refiner) for query in queries]
     blind = [_ask(suite, query, turn.other, watcher, []) for query in queries] if turn.other else []
     if suite == "qvhighlights":

@@ -83,12 +83,12 @@ class Watcher:
             )
 
     @contextmanager
-    def refiner(self, watched: Watched) -> Iterator[Refiner | None]:
-        """What moves the boundaries of this video's moments to the frame, where that is wanted; for one
-        answer. Raises MediaError where the file has gone."""
+    def refiner(self, watched: Watched, task: str) -> Iterator[Refiner | None]:
+        """What moves the boundaries of this video's moments to the frame, where the task wants that; a copy
+        for each answer. Raises MediaError where the file has gone."""
         from qvl_cli.align.refine import Refiner, refines
 
-        if not refines(self.request.refine, self.aligner):
+        if not refines(self.request.refine, task, self.aligner):
             yield None
             return
         with open_video(watched.path, self.request.backend) as video:
@@ -109,7 +109,7 @@ class Watcher:
             **({"head": self._head} if self._head else {}),
             "dtype": str(self.model.dtype),
             "sampling": sampling,
-            "refine": refines(self.request.refine, self.aligner),
+            "refine": [t for t in ("ask", "locate") if refines(self.request.refine, t, self.aligner)],
             "memory": {key: str(value) for key, value in asdict(self.request.memory).items()},
         }
 
