@@ -16,7 +16,7 @@ import pytest
 
 from qvl_cli import pipeline
 from qvl_cli.align import Aligned, ScoredSpan
-from qvl_cli.align.refine import Refiner, refines
+from qvl_cli.align.refine import MOST, Refiner, refines
 from qvl_cli.align.textual import TextualAligner
 from qvl_cli.answer import Answer
 from qvl_cli.cli.app import main
@@ -107,6 +107,16 @@ def test_steps_far_apart_are_looked_at_twice(film: Path) -> None:
         (found,) = refiner.refine(Aligned((ScoredSpan(coarse, 0.7),), again=planted(event))).spans
     assert found == ScoredSpan(event, 0.7, refined=True)
     assert coarse != event
+
+
+def test_steps_that_are_the_frames_are_not_looked_at_again(film: Path) -> None:
+    event = TimeSpan(Fraction(161, RATE), Fraction(200, RATE))
+    sampling = SamplingSettings(fps=Fraction(RATE), start=Fraction(6), end=Fraction(9))
+    with refiner_of(film, sampling=sampling) as (watched, refiner):
+        (found,) = seen_by(watched.session.steps, event)
+        aligned = Aligned((ScoredSpan(found, 0.7),), again=planted(event))
+        assert refiner.refine(aligned) == aligned
+        assert refiner.most == MOST
 
 
 def test_the_command_is_nearer_to_the_truth(capfd: pytest.CaptureFixture[str], film: Path) -> None:

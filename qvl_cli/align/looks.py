@@ -3,8 +3,8 @@
 close     a step at every time that can be written (0.1 s), of two neighbouring frames, a second to either
           side; another look begins each step at another frame. What appears or leaves is seen to the frame.
           Such steps show no motion: for what something *does* a look finds nothing, and says so.
-shifted   the plan's own grid, begun a few frames later: steps like those the checkpoint was trained on. Each
-          look parts the frames elsewhere, so that what they say of a boundary is off in both directions.
+shifted   the even grid, begun a few frames later: steps like those checkpoints are trained on. Each look
+          parts the frames elsewhere, so that what they say of a boundary is off in both directions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from qvl_cli.timeline import TimeSpan, merge, prompt_seconds
 
 LOOKS = 5  # shifted; odd: begun at fifths of a step they part the two frames of a step at fifths, too
 CLOSE_LOOKS = 2
-REACH = 8  # times of the plan's grid that a shifted look reaches to either side
+REACH = 8  # times of the grid that a shifted look reaches to either side
 CLOSE_REACH = Fraction(1)  # seconds
 WIDEST = 60  # like REACH, where the plan's own steps are far apart
 APART = 2  # times of the grid that a boundary may move; also how far shifted looks may disagree

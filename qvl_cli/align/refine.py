@@ -33,7 +33,7 @@ from qvl_cli.align.looks import (
 )
 from qvl_cli.budget import STEP_TEXT_TOKENS
 from qvl_cli.chunks import FrameChunk, iter_chunks
-from qvl_cli.errors import MediaError, OverBudget
+from qvl_cli.errors import QvlError
 from qvl_cli.model.preprocess import resize_frames
 from qvl_cli.sampling import SamplePlan, SamplingSettings, Step
 from qvl_cli.stream import StreamSession
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     Pairs = dict[tuple[Fraction, Fraction], npt.NDArray[np.uint8]]
 
 MOST = 16  # boundaries of one answer
+FPS = SamplingSettings().fps  # of looks, whatever the plan's: what checkpoints are trained on
 _LEFT = "boundaries left at step resolution"
 Ask = Callable[[StreamSession], Aligned]
 
@@ -87,20 +88,17 @@ class Refiner:
     on_progress: Callable[[int, int], None] = lambda done, total: None
     _unread: int = 0  # looks with frames that could not be read again
 
-    @property
-    def fps(self) -> Fraction:
-        """Of the looks: the plan's own, or what checkpoints are trained on where the plan is coarser."""
-        return max(self.plan.fps, SamplingSettings().fps)
-
     def refine(self, aligned: Aligned) -> Aligned:
         """The same spans in the same order, each boundary at the frame that most looks agree on; `refined`
         are those of which one was found again. The others stay, and what was not looked at is a warning."""
         info = self.video.info
-        if aligned.again is None or info.alone or self.fps >= info.average_rate:
-            return aligned  # the steps are as close as the frames
-        found = boundaries(aligned.spans, self.steps, self.fps)
-        near = [each for each in found if 2 * each.within <= WIDEST / self.fps]
-        warnings = []
+        if aligned.again is None or info.alone:
+            return aligned
+        found = boundaries(aligned.spans, self.steps, FPS)
+        if self.plan.fps >= info.average_rate:  # the steps are the frames, but where they were thinned
+            found = [each for each in found if each.within > APART / FPS]
+        near = [each for each in found if 2 * each.within <= WIDEST / FPS]
+        warnings: list[str] = []
         if len(near) < len(found):
             warnings.append(f"{_LEFT}, because the steps lie far apart: {len(found) - len(near)}")
         if len(near) > self.most:
@@ -111,8 +109,8 @@ class Refiner:
         moved: dict[tuple[int, bool], Fraction] = {}
         try:
             moved = self._moved(near, aligned.again)
-        except (MediaError, OverBudget, OSError) as error:
-            why = error.strerror if isinstance(error, OSError) else error.fact
+        except (QvlError, OSError) as error:
+            why = error.fact if isinstance(error, QvlError) else error.strerror
             warnings.append(f"{_LEFT}, because the video could not be looked at again ({why}): {len(near)}")
         finally:
             # Frames that only a look missed are no hole in what was watched.
@@ -124,8 +122,8 @@ class Refiner:
 
     def _moved(self, found: Sequence[Boundary], ask: Ask) -> dict[tuple[int, bool], Fraction]:
         """(number of the span, whether its start) -> the frame, for the boundaries that were found again."""
-        near = APART / self.fps
-        shifted = Kind(shifted_steps, REACH / self.fps, near)
+        near = APART / FPS
+        shifted = Kind(shifted_steps, REACH / FPS, near)
         # Where the steps lay further apart than the grid, one look finds the place for the others.
         far = [each for each in found if each.within > near]
         widest = max((2 * each.within for each in far), default=near)
@@ -142,7 +140,7 @@ class Refiner:
         """Those of the boundaries that most looks agree on, with their times."""
         seen = {}
         for window in windows(found, kind.reach, self.plan.range):
-            grids = kind.steps(self.video.info, window, self.fps, kind.looks)
+            grids = kind.steps(self.video.info, window, FPS, kind.looks)
             pairs = self._frames(step for grid in grids for step in grid)
             votes: dict[Boundary, list[Fraction | None]] = {
                 each: [] for each in found if window.start <= each.time <= window.end
