@@ -21,7 +21,7 @@ The modules, in the order of the data (each imports only from those above it):
     generate      the decode loop
     stream        StreamSession: watch, ask, fork
     index         what was watched before: found, resumed, or saved
-    align         text <-> time: alignment head, textual times
+    align         text <-> time: alignment head, textual times, boundaries to the frame
     sessions      a plan and blocks watched before -> StreamSession
     tasks         ask, locate, summarize
     coverage      which seconds an answer stands on

@@ -121,6 +121,7 @@ KEYS: Mapping[str, Callable[[object], Value]] = {
     "fail_empty": _switch,
     "quiet": _switch,
     "show_thinking": _switch,
+    "refine": _switch,
 }
 
 
@@ -151,6 +152,11 @@ class Config:
 
     def switch(self, key: str) -> bool:
         return self._value(key) is True
+
+    def choice(self, key: str) -> bool | None:
+        """A switch whose absence is neither yes nor no."""
+        value = self._value(key)
+        return value if isinstance(value, bool) else None
 
     def source(self, key: str) -> str:
         """Where the key was set; `default` where it was not."""

@@ -48,6 +48,7 @@ from qvl_cli.weave import size_notes
 
 if TYPE_CHECKING:
     from qvl_cli.align import Aligner
+    from qvl_cli.align.refine import Refiner
     from qvl_cli.media.info import Source
     from qvl_cli.model.load import LoadedModel
     from qvl_cli.model.world_gate import WorldJudge
@@ -134,7 +135,8 @@ def run(request: Request, listener: Listener) -> Answer:
     with watched(request, listener) as it:
         plan, session, spec = it.plan, it.session, it.session.model.spec
         began = time.monotonic()
-        findings = answer(session, it.aligner, request, listener, it.sections, it.index)
+        refines = refiner(it, request, listener)
+        findings = answer(session, it.aligner, request, listener, it.sections, it.index, refines)
         answered = time.monotonic() - began
 
         coverage = cover(plan, session, it.video, request.sampling.end)
@@ -174,6 +176,19 @@ def run(request: Request, listener: Listener) -> Answer:
             thinking=findings.thinking if request.show_thinking else None,
             warnings=(*it.notes, *later),
         )
+
+
+def refiner(it: Watched, request: Request, listener: Listener) -> Refiner | None:
+    """What moves the boundaries of moments to the frame, where that is wanted."""
+    from qvl_cli.align.refine import Refiner, refines
+
+    if not refines(request.refine, request.task, it.aligner):
+        return None
+
+    def on_progress(done: int, total: int) -> None:
+        listener.progress("refining", done, total)
+
+    return Refiner(it.video, it.plan, it.session.steps, it.session.model, on_progress=on_progress)
 
 
 def look(video: Source, spec: ModelSpec, sampling: SamplingSettings, listener: Listener) -> Activity | None:
@@ -352,9 +367,10 @@ def answer(
     listener: Listener,
     sections: Sections | None = None,
     index: Index | NoIndex | None = None,
+    refiner: Refiner | None = None,
 ) -> Findings:
     """Run the task on the watched session. sections: of a summary, where they are written already. index: of
-    the session; a summary is kept with it, and taken from it."""
+    the session; a summary is kept with it, and taken from it. refiner: for the boundaries of moments."""
     from qvl_cli.generate import DecodeSettings
     from qvl_cli.tasks.ask import ask
     from qvl_cli.tasks.locate import locate
@@ -363,9 +379,9 @@ def answer(
 
     settings = DecodeSettings(max_new_tokens=answer_tokens(session.model.spec))
     if request.task == "ask":
-        return ask(session, aligner, request.query, settings, listener.text)
+        return ask(session, aligner, request.query, settings, listener.text, refiner)
     if request.task == "locate":
-        return locate(session, aligner, request.query)
+        return locate(session, aligner, request.query, refiner)
     if request.task == "summarize":
 
         def on_progress(done: int, total: int) -> None:

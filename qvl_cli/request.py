@@ -21,6 +21,8 @@ from qvl_cli.timeline import parse_time
 class Request:
     """What to do with which video. steps_per_chunk: None = the model's cache block; it changes no result.
     subs: `auto`, `none` or a subtitle file.
+    refine: whether boundaries are looked at again, frame by frame; None: those of `locate` with an alignment
+    head.
     max_memory: bytes; None is what the machine has. index: None neither uses nor saves what was watched."""
 
     task: str
@@ -39,6 +41,7 @@ class Request:
     max_memory: int | None = None
     rope: RopeSettings = PLAIN_ROPE
     show_thinking: bool = False
+    refine: bool | None = None
     index: IndexSettings | None = None
 
 
@@ -87,6 +90,7 @@ def make_request(
             config.text("rope_prune_end", PLAIN_ROPE.end),
         ),
         show_thinking=config.switch("show_thinking"),
+        refine=config.choice("refine"),
         index=IndexSettings.of(config, insist=task == "index"),
     )
 

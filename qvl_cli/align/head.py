@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -100,13 +101,16 @@ class HeadAligner:
     def locate(self, session: StreamSession, event: str) -> Aligned:
         if not session.steps or not event:
             return Aligned()
-        return Aligned(tuple(self._spans(session, self._scored_steps(session, locate_prompt(event)))))
+        prompt = locate_prompt(event)
+        if not session.selects:
+            return self._aligned(session.read(prompt).query, session)
+        spans = self._spans(session, self._swept_steps(session, prompt))
+        again = partial(self._aligned, session.read(prompt).query) if spans else None
+        return Aligned(tuple(spans), again=again)
 
-    def _scored_steps(self, session: StreamSession, prompt: Prompt) -> StepScores:
+    def _swept_steps(self, session: StreamSession, prompt: Prompt) -> StepScores:
         """Where the session chooses what to show, the words are read beside one view after the other, and
         judge the steps of that view: words that look at what they name cannot judge what they do not see."""
-        if not session.selects:
-            return self._scores(session, session.read(prompt).query)
         found: list[tuple[range, StepScores]] = []
         for view in session.views:
             focus = session.focus(view.start, view.stop)
@@ -119,11 +123,8 @@ class HeadAligner:
     def evidence(self, session: StreamSession, question: str, sentences: Sequence[Sentence]) -> list[Aligned]:
         if not session.steps:
             return [Aligned() for _ in sentences]
-        states = [session.answer_states[slice(*sentence.tokens)] for sentence in sentences]
-        return [
-            Aligned(tuple(self._spans(session, self._scores(session, own)) if len(own) else ()))
-            for own in states
-        ]
+        states = session.answer_states
+        return [self._aligned(states[slice(*sentence.tokens)], session) for sentence in sentences]
 
     def relevance(self, features: Tensor, query: Tensor, intervals: Sequence[TimeSpan]) -> Tensor:
         """Logits [steps] that each step has to do with `query`: what `retrieve` chooses blocks by."""
@@ -131,6 +132,12 @@ class HeadAligner:
 
     def _scores(self, session: StreamSession, query: Tensor) -> StepScores:
         return step_scores(self.network, session.features, query, [s.interval for s in session.steps])
+
+    def _aligned(self, query: Tensor, session: StreamSession) -> Aligned:
+        if not len(query) or not session.steps:
+            return Aligned()
+        spans = self._spans(session, self._scores(session, query))
+        return Aligned(tuple(spans), again=partial(self._aligned, query))
 
     def _spans(self, session: StreamSession, scores: StepScores) -> list[ScoredSpan]:
         intervals = [step.interval for step in session.steps]

@@ -114,6 +114,10 @@ class Options:
     show_thinking: Annotated[
         bool, typer.Option("--show-thinking", help="Keep the thinking of Thinking models in the answer.")
     ] = False
+    refine: Annotated[
+        bool | None,
+        typer.Option("--refine/--no-refine", help="Look again for the exact frame of boundaries."),
+    ] = None
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress on stderr.")] = False
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")] = False
 
@@ -122,7 +126,10 @@ class Options:
         own = ("start", "end", "output", "debug")  # of this one run: not settings
         flags = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in own}
         # A switch that was not given says nothing, so that a file can still turn it on.
-        return load_config({key: None if value is False else value for key, value in flags.items()})
+        silent = [each.name for each in fields(self) if each.default is False]
+        return load_config(
+            {key: None if value is False and key in silent else value for key, value in flags.items()}
+        )
 
 
 def takes_options(command: Callable[..., int], without: Collection[str] = ()) -> Callable[..., int]:

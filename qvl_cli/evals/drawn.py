@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from qvl_cli.tiny.questions import NUMBERS, section_query
 from qvl_cli.tiny.world import COLOUR_NAMES, SHAPES
 
 if TYPE_CHECKING:
+    from qvl_cli.align.refine import Refiner
     from qvl_cli.stream import StreamSession
     from qvl_cli.tasks import Findings
 
@@ -118,27 +120,31 @@ def _watch_all(
     listener: pipeline.Listener,
 ) -> None:
     accepted: dict[str, bool] = {}
+    films = tempfile.TemporaryDirectory(prefix="qvl-drawn-")
+
+    def film_of(name: str) -> Path:
+        return Path(films.name, f"{name}.mp4")
 
     def watch(name: str) -> Watched:
-        case = cases[name]
-        with tempfile.TemporaryDirectory(prefix="qvl-drawn-") as folder:
-            path = Path(folder) / "drawn.mp4"
-            film(case.script, path, rate=case.rate, crf=case.crf)
-            try:
-                watched = watcher.watch(path, gated=True)
-                accepted[name] = True
-            except OutsideWorld:
-                watched = watcher.watch(path, gated=False)
-                accepted[name] = False
+        case, path = cases[name], film_of(name)
+        film(case.script, path, rate=case.rate, crf=case.crf)
+        try:
+            watched = watcher.watch(path, gated=True)
+            accepted[name] = True
+        except OutsideWorld:
+            watched = watcher.watch(path, gated=False)
+            accepted[name] = False
         return watched
 
     def failed(name: str, why: str) -> None:
         troubles.add("unwatched video", [f"{name}: {why}"])
 
     listener.progress("evaluating", len(journal.records.keys() & cases.keys()), len(cases))
-    for turn in each_video(cases, journal.records.__contains__, watch, failed):
-        journal.add(_record(turn, cases[turn.name], watcher, accepted[turn.name]))
-        listener.progress("evaluating", len(journal.records.keys() & cases.keys()), len(cases))
+    with films:
+        for turn in each_video(cases, journal.records.__contains__, watch, failed):
+            journal.add(_record(turn, cases[turn.name], watcher, accepted[turn.name]))
+            film_of(turn.name).unlink()
+            listener.progress("evaluating", len(journal.records.keys() & cases.keys()), len(cases))
 
 
 def _watch_outside(
@@ -166,13 +172,18 @@ def _record(turn: Turn, case: Case, watcher: Watcher, accepted: bool) -> dict[st
     settings = DecodeSettings(max_new_tokens=_ANSWER_TOKENS)
     session = turn.watched.session
     sections = summarize(session, settings, lambda done, total: None).sections if case.asks else ()
+    # Blind answers have no boundaries to be exact about.
+    with watcher.refiner(turn.watched, "locate") as refiner:
+        located = locate_all(session, case, watcher, refiner=refiner)
+    with watcher.refiner(turn.watched, "ask") as refiner:
+        answered = answer_all(session, case, watcher, refiner)
     return {
         "video": turn.name,
         "duration": turn.watched.duration,
         "watch_s": turn.watched.seconds,
         "accepted": accepted,
-        "located": locate_all(session, case, watcher),
-        "asked": answer_all(session, case, watcher),
+        "located": located,
+        "asked": answered,
         "sections": [[part.start, part.end, part.text] for part in sections],
         "blind_located": locate_all(turn.other, case, watcher) if turn.other else [],
         "blind_asked": answer_all(turn.other, case, watcher) if turn.other else [],
@@ -180,30 +191,58 @@ def _record(turn: Turn, case: Case, watcher: Watcher, accepted: bool) -> dict[st
 
 
 def locate_all(
-    session: StreamSession, case: Case, watcher: Watcher, kinds: Sequence[str] = LOCATE_KINDS
+    session: StreamSession,
+    case: Case,
+    watcher: Watcher,
+    kinds: Sequence[str] = LOCATE_KINDS,
+    refiner: Refiner | None = None,
 ) -> list[dict[str, Any]]:
-    """What is said of each event of these kinds, in their order."""
+    """What is said of each event of these kinds, in their order; with a refiner also what was said before it
+    looked again."""
     from qvl_cli.tasks.locate import locate
 
-    queries = [query for kind in kinds for query in case.queries(kind)]
-    return [_said(query, locate(session, watcher.aligner, query.text)) for query in queries]
+    said = []
+    for query in (query for kind in kinds for query in case.queries(kind)):
+        found = coarse = locate(session, watcher.aligner, query.text)
+        more: dict[str, Any] = {}
+        if refiner is not None:
+            began = time.monotonic()
+            found = locate(session, watcher.aligner, query.text, replace(refiner))
+            more = {"coarse": _windows(coarse), "refine_s": time.monotonic() - began}
+        said.append(_said(query, found) | more)
+    return said
 
 
-def answer_all(session: StreamSession, case: Case, watcher: Watcher) -> list[dict[str, Any]]:
+def answer_all(
+    session: StreamSession, case: Case, watcher: Watcher, refiner: Refiner | None = None
+) -> list[dict[str, Any]]:
     """What is said to each question."""
     from qvl_cli.generate import DecodeSettings
     from qvl_cli.tasks.ask import ask
 
-    settings = DecodeSettings(max_new_tokens=_ANSWER_TOKENS)
+    settings, silent = DecodeSettings(max_new_tokens=_ANSWER_TOKENS), Silent()
     return [
-        _said(query, ask(session, watcher.aligner, query.text, settings, Silent().text))
+        _said(
+            query,
+            ask(
+                session,
+                watcher.aligner,
+                query.text,
+                settings,
+                silent.text,
+                replace(refiner) if refiner else None,
+            ),
+        )
         for query in case.queries("asks")
     ]
 
 
 def _said(query: Query, found: Findings) -> dict[str, Any]:
-    windows = [[moment.start, moment.end, moment.score] for moment in found.moments]
-    return {"qid": query.qid, "text": found.text, "windows": windows}
+    return {"qid": query.qid, "text": found.text, "windows": _windows(found)}
+
+
+def _windows(found: Findings) -> list[list[float]]:
+    return [[moment.start, moment.end, moment.score] for moment in found.moments]
 
 
 def score(asked: Sequence[Asked], aligner: str) -> Figures:
@@ -222,13 +261,16 @@ def _watch_figures(asked: Sequence[Asked]) -> Figures:
     return figures
 
 
-def _pairs(asked: Iterable[Asked], kinds: Sequence[str], key: str) -> list[retrieval.Pair]:
+def _pairs(
+    asked: Iterable[Asked], kinds: Sequence[str], key: str, windows: str = "windows"
+) -> list[retrieval.Pair]:
     return retrieval.pair_up(
         [query for each in asked for kind in kinds for query in each.case.queries(kind)],
         [
-            Prediction(said["qid"], np.array(said["windows"], float).reshape(-1, 3), text=said["text"])
+            Prediction(said["qid"], np.array(said[windows], float).reshape(-1, 3), text=said["text"])
             for each in asked
             for said in each.record[key]
+            if windows in said
         ],
     )[0]
 
@@ -248,7 +290,25 @@ def _locate_figures(asked: Sequence[Asked], aligner: str) -> Figures:
     figures |= _span_figures(several, blind, ("map@0.5", "map@0.75", "map"))
     figures |= retrieval.denial_figures(_pairs(asked, ("locates", "absent"), "located"))
     figures |= retrieval.boundary_figures(_pairs(asked, ("locates",), "located"))
+    figures |= _refining_figures(asked)
     return figures | retrieval.score_figures(_pairs(asked, LOCATE_KINDS, "located"))
+
+
+def _refining_figures(asked: Sequence[Asked]) -> Figures:
+    """What boundaries were off by at step resolution, and the seconds a located event took to be refined."""
+    coarse = _pairs(asked, ("locates",), "located", "coarse")
+    if not coarse:  # the user did not want it
+        return {}
+    figures = retrieval.boundary_figures(coarse, "boundary_error_coarse_s")
+    spent = [
+        (said["refine_s"], each.case.script.seed)
+        for each in asked
+        for said in each.record["located"]
+        if said["windows"] and "refine_s" in said
+    ]
+    if spent:
+        figures |= means({"refine_s": np.array([seconds for seconds, _ in spent])}, [of for _, of in spent])
+    return figures
 
 
 def _span_figures(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -16,11 +17,12 @@ from qvl_cli.errors import MediaError, OutsideWorld, OverBudget, UsageError
 from qvl_cli.media import open_video
 from qvl_cli.memory import MemorySettings
 from qvl_cli.request import Request
-from qvl_cli.sampling import plan_samples
+from qvl_cli.sampling import SamplePlan, plan_samples
 from qvl_cli.sessions import open_session
 
 if TYPE_CHECKING:
     from qvl_cli.align import Aligner
+    from qvl_cli.align.refine import Refiner
     from qvl_cli.model.load import LoadedModel
     from qvl_cli.stream import StreamSession
 
@@ -29,8 +31,11 @@ VIDEO_ENDINGS = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".flv", ".ts")
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """seconds: how long reading and watching took. warnings: what the user should know of this video."""
+    """path, plan: what was watched of which file. seconds: how long reading and watching took. warnings: what
+    the user should know of this video."""
 
+    path: str
+    plan: SamplePlan
     session: StreamSession
     duration: float
     seconds: float
@@ -77,14 +82,30 @@ class Watcher:
             pipeline.watch(video, plan, session, request, Silent(), memory)
             coverage = cover(plan, session, video, request.sampling.end)
             return Watched(
+                request.path,
+                plan,
                 session,
                 float(promised_end(video)),
                 time.monotonic() - began,
                 (*notes, *video.warnings, *hole_warnings(coverage, video.info.unit)),
             )
 
+    @contextmanager
+    def refiner(self, watched: Watched, task: str) -> Iterator[Refiner | None]:
+        """What moves the boundaries of this video's moments to the frame, where the task wants that; a copy
+        for each answer. Raises MediaError where the file has gone."""
+        from qvl_cli.align.refine import Refiner, refines
+
+        if not refines(self.request.refine, task, self.aligner):
+            yield None
+            return
+        with open_video(watched.path, self.request.backend) as video:
+            yield Refiner(video, watched.plan, watched.session.steps, self.model)
+
     def settings(self) -> dict[str, object]:
         """What decides the answers, for the results file and the document."""
+        from qvl_cli.align.refine import refines
+
         sampling = {
             key: value if value is None else str(value)
             for key, value in asdict(self.request.sampling).items()
@@ -97,6 +118,7 @@ class Watcher:
             **({"rope": self.spec.rope.text} if self.spec.rope.text else {}),
             "dtype": str(self.model.dtype),
             "sampling": sampling,
+            "refine": [t for t in ("ask", "locate") if refines(self.request.refine, t, self.aligner)],
             "memory": {key: str(value) for key, value in asdict(self.request.memory).items()},
         }
 
