@@ -52,6 +52,12 @@ class Rows:
         """All rows so far; what is appended later does not change it."""
         return self._buffer[: self._length]
 
+    def cut(self, first: int, last: int) -> None:
+        """Take rows [first, last) out; copies made before keep them."""
+        rows = self.view()
+        self._buffer, self._owner = torch.cat([rows[:first], rows[last:]]), True
+        self._length = len(self._buffer)
+
     def copy(self) -> Rows:
         twin = copy.copy(self)
         twin._owner = False
@@ -86,6 +92,15 @@ class Trail:
             self._positions_before.append(self._positions_before[-1] + each.advance)
         self.features.extend(features)
         self.vision_means.extend(vision_means)
+
+    def cut(self, first: int, last: int) -> None:
+        """Forget steps [first, last): what follows them is numbered as if they had never been."""
+        tokens, advance = self.tokens(first, last), self.advance(first, last)
+        self._tokens_before[first:] = [before - tokens for before in self._tokens_before[last:]]
+        self._positions_before[first:] = [before - advance for before in self._positions_before[last:]]
+        del self.watched[first:last], self.steps[first:last]
+        self.features.cut(first, last)
+        self.vision_means.cut(first, last)
 
     def copy(self) -> Trail:
         twin = copy.copy(self)
