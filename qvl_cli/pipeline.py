@@ -265,11 +265,7 @@ def watch(
     sections, size = None, request.steps_per_chunk or spec.block_steps
     if request.task == "summarize" and memory.policy == "window":
         sections, size = Sections(DecodeSettings(answer_tokens(spec))), spec.block_steps
-    gate, judged = None, 0
-    if spec.has_world_gate and request.model == "auto":
-        from qvl_cli.model.world_gate import WorldGate
-
-        gate = WorldGate.load(spec.folder)
+    gate, judged = world_gate(spec, request), 0
     total = len(session.steps) + len(plan.steps)
     chunks = iter_chunks(video, plan, size, resize_frames)
     # Closed before the video is: the prefetch thread must not decode from a file that is gone.
@@ -291,6 +287,15 @@ def watch(
     if sections is not None:
         sections.watched(session, memory.window, spec.block_steps, end=True)
     return sections
+
+
+def world_gate(spec: ModelSpec, request: Request) -> WorldGate | None:
+    """What judges whether the checkpoint knows a video; None where it knows all, or the user insists."""
+    if not spec.has_world_gate or request.model != "auto":
+        return None
+    from qvl_cli.model.world_gate import WorldGate
+
+    return WorldGate.load(spec.folder)
 
 
 def check_world(gate: WorldGate, session: StreamSession, steps: int) -> None:

@@ -35,9 +35,7 @@ rates = st.sampled_from([Fraction(2), Fraction(1), Fraction(1, 2), Fraction(3000
 
 @settings(max_examples=400, deadline=None)
 @given(ticks, st.integers(1, 2000), rates, st.none() | st.integers(1, 20_000))
-def test_the_steps_are_those_of_the_plan(
-    gaps: list[int], last: int, fps: Fraction, upto: int | None
-) -> None:
+def test_the_steps_are_those_of_the_plan(gaps: list[int], last: int, fps: Fraction, upto: int | None) -> None:
     times = [Fraction(0)]
     for gap in gaps:
         times.append(times[-1] + Fraction(gap, 1000))

@@ -46,7 +46,8 @@ def find_ffmpeg() -> str:
 
 
 def remux_command(program: str, source: str, options: Mapping[str, str]) -> list[str]:
-    """`program` reading `source` with input `options`, its best video stream to stdout as NUT, not decoded."""
+    """`program` reading `source` with input `options`: its best video stream goes to stdout as NUT, as it
+    is."""
     node = ffmpeg.input(source, **options)
     node = ffmpeg.output(node, "pipe:1", format="nut", c="copy", an=None, sn=None, dn=None, flush_packets=1)
     return [program, *_GLOBAL, *ffmpeg.get_args(node)]
@@ -111,7 +112,7 @@ class Remux:
         self._stop.set()
 
     def turned(self) -> float:
-        """Degrees counterclockwise that upright pictures were turned by for storing. Called once data came."""
+        """Degrees counterclockwise that pictures were turned by for storing. Called once data came."""
         self._opened.wait(_GRACE)
         return self.rotation
 

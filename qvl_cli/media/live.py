@@ -1,9 +1,9 @@
 """open_live: a stream, a pipe or a growing file -> its pictures in shown order, until it ends or is stopped.
 
-    rtsp://, http://, ...   what ffmpeg reads by that protocol and by those that belong to it, nothing else
-    -                       standard input, as it comes
-    a growing file          followed until nothing has been written to it for a while
-    a finished file         read once, to its end
+rtsp://, http://, ...   what ffmpeg reads by that protocol and by those that belong to it, nothing else
+-                       standard input, as it comes
+a growing file          followed until nothing has been written to it for a while
+a finished file         read once, to its end
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -30,7 +30,7 @@ from av.video.reformatter import VideoReformatter
 from qvl_cli import __version__
 from qvl_cli.errors import MediaError, UsageError
 from qvl_cli.media import boxes
-from qvl_cli.media.container import Orientation, mapped, shown, turned, url
+from qvl_cli.media.container import Orientation, shown, turned_by, url
 from qvl_cli.media.ffmpeg import Remux, find_ffmpeg, remux_command
 from qvl_cli.media.follow import Follower, is_old
 from qvl_cli.timeline import TimeSpan, merge
@@ -74,19 +74,17 @@ class LiveInfo:
 class Picture:
     """One decoded picture and its exact time, from the first one; converted only where it is wanted."""
 
-    __slots__ = ("_frame", "_turn", "time")
+    __slots__ = ("_frame", "_reformatter", "_turn", "time")
 
-    def __init__(self, time: Fraction, frame: VideoFrame, turn: Orientation) -> None:
-        self.time, self._frame, self._turn = time, frame, turn
+    def __init__(
+        self, time: Fraction, frame: VideoFrame, turn: Orientation, reformatter: VideoReformatter
+    ) -> None:
+        self.time = time
+        self._frame, self._turn, self._reformatter = frame, turn, reformatter
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) as stored."""
-        return self._frame.width, self._frame.height
-
-    def pixels(self, reformatter: VideoReformatter) -> npt.NDArray[np.uint8]:
+    def pixels(self) -> npt.NDArray[np.uint8]:
         """uint8 RGB [height, width, 3], upright: what `VideoSource` gives of the same frame."""
-        rgb = reformatter.reformat(self._frame, format="rgb24").to_ndarray()
+        rgb = self._reformatter.reformat(self._frame, format="rgb24").to_ndarray()
         return self._turn.upright(np.asarray(rgb, dtype=np.uint8))
 
 
@@ -115,7 +113,7 @@ class LiveSource:
             self.close()
             raise
         frame = self._first[1]
-        self._turn = turned(round(remux.turned()))
+        self._turn = turned_by(round(remux.turned()))
         aspect = self._stream.sample_aspect_ratio or Fraction(1)
         if not Fraction(1, 16) <= aspect <= 16:  # absurd ratios are muxer bugs
             aspect = Fraction(1)
@@ -150,6 +148,7 @@ class LiveSource:
         first, self._first = self._first, None
         origin, size = first[0], (first[1].width, first[1].height)
         last: Fraction | None = None
+        convert = VideoReformatter()
         with closing(self._decoded) as decoded:
             for time, frame, whole in chain((first,), decoded):
                 now = time - origin
@@ -166,7 +165,7 @@ class LiveSource:
                 lasts = frame.duration * (frame.time_base or 0) if frame.duration else None
                 self.end = now + (lasts or (now - last if last is not None else Fraction(0)))
                 last = now
-                yield Picture(now, frame, self._turn)
+                yield Picture(now, frame, self._turn, convert)
         self._settle()
 
     def _open(self) -> VideoStream:
@@ -174,7 +173,7 @@ class LiveSource:
         try:
             # The rate need not be known, and finding it out takes seconds of a stream.
             self._container = av.open(
-                self._remux, format="nut", options={"fpsprobesize": "0"}, metadata_errors="replace"
+                self._remux, "r", format="nut", options={"fpsprobesize": "0"}, metadata_errors="replace"
             )
             stream = self._container.streams.video[0]
         except (FFmpegError, IndexError) as error:
@@ -184,7 +183,7 @@ class LiveSource:
         stream.thread_type = "AUTO"
         return stream
 
-    def _decode(self) -> Iterator[tuple[Fraction, VideoFrame, bool]]:
+    def _decode(self) -> Generator[tuple[Fraction, VideoFrame, bool], None, None]:
         """(time on the stream's clock, picture, whether nothing was lost in front of it)."""
         assert self._container is not None
         packets = self._container.demux(self._stream)

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Generic, Protocol, TypeVar
 
-from qvl_cli.sampling.plan import Step
+from qvl_cli.registry import ModelSpec
+from qvl_cli.sampling.plan import SamplePlan, SamplingSettings, Step
+from qvl_cli.sampling.planner import check_least
+from qvl_cli.sampling.size import Shown, affordable_steps, fitted_size, step_tokens
 from qvl_cli.timeline import TimeSpan, prompt_seconds
 
 
@@ -28,25 +31,71 @@ class LiveStep(Generic[P]):
     pictures: tuple[P, P]
 
 
+def plan_view(
+    info: Shown, settings: SamplingSettings, spec: ModelSpec, window: Fraction, sinks: int
+) -> tuple[SamplePlan, Fraction]:
+    """What a stream costs: a plan of as many steps as ever lie in the window and beside it, with the budgets
+    of `settings` spent on what is in view at once; and the share of the even steps that is watched.
+
+    As for files, frames shrink first, then steps become sparser. Raises UsageError for budgets that are less
+    than a step takes.
+    """
+    check_least(info, settings, spec)
+    wanted = math.ceil(window * settings.fps / 2) + sinks
+    count = min(wanted, max(settings.max_frames // 2, 1)) if settings.max_frames else wanted
+    full = fitted_size(info, settings, spec, steps=count, max_tokens=None)
+    count = affordable_steps(info, settings, spec, count)
+    height, width = size = fitted_size(info, settings, spec, steps=count, max_tokens=settings.max_tokens)
+    notes = []
+    if count < wanted:
+        notes.append(f"{count} of {wanted} steps are in view at once, to fit the budget")
+    if size != full:
+        notes.append(
+            f"frames of {full[1]}x{full[0]} -> {width}x{height} pixels: {settings.max_tokens} tokens are "
+            f"for what is in view at once"
+        )
+    share = Fraction(count, wanted)
+    apart = 2 / settings.fps / share
+    spans = [TimeSpan(at * apart, (at + 1) * apart) for at in range(2 * count)]
+    plan = SamplePlan(
+        steps=tuple(Step(span.start, span.start + 1 / settings.fps, span) for span in spans),
+        range=TimeSpan(Fraction(0), spans[-1].end),
+        width=width,
+        height=height,
+        tokens_per_step=step_tokens(size, spec),
+        fps=settings.fps,
+        considered=2 * wanted,
+        coarsened=bool(notes),
+        notes=tuple(notes),
+    )
+    return plan, share
+
+
 def live_steps(
-    stream: Iterator[P], fps: Fraction, finish: Callable[[], Fraction], end: Fraction | None = None
+    stream: Iterator[P],
+    fps: Fraction,
+    finish: Callable[[], Fraction],
+    end: Fraction | None = None,
+    share: Fraction = Fraction(1),
 ) -> Iterator[LiveStep[P]]:
     """Steps of a stream of pictures whose times ascend from 0, by the rules of `grid.even_pairs`.
 
     A step is known once the next one has begun. A handful of pictures is held, whatever the stream's own
     rate. finish: called once the stream is over: when its last picture leaves the screen. end: as if the
-    stream were over there.
+    stream were over there. share: of the steps, evenly spread, that is given.
     """
 
     def ends() -> Fraction:
         return finish() if end is None else min(end, finish())
 
     pending: tuple[P, P] | None = None
-    begin, printed = Fraction(0), ""
+    begin, printed, number = Fraction(0), "", -1
     for pair in _pairs(_Lookahead(stream, end), fps, ends):
         if (text := prompt_seconds(pair[0].time, pair[1].time)) == printed:
             continue  # no two steps print the same time
-        printed = text
+        printed, number = text, number + 1
+        if math.ceil(number * share) == math.ceil((number + 1) * share):
+            continue
         if pending is not None:
             yield _step(pending, begin, pair[0].time)
             begin = pair[0].time
@@ -69,7 +118,7 @@ class _Lookahead(Generic[P]):
         self.over = False
 
     def read_past(self, *bounds: Fraction) -> None:
-        """Read until a picture after the greatest of the ascending `bounds` is held, or the stream is over."""
+        """Read until a picture after the last of the ascending `bounds` is held, or the stream is over."""
         while not self.over and (not self._held or self._held[-1].time <= bounds[-1]):
             picture = next(self._stream, None)
             if picture is None or (self._end is not None and picture.time >= self._end):
@@ -96,9 +145,7 @@ class _Lookahead(Generic[P]):
         return bool(self._held)
 
 
-def _pairs(
-    ahead: _Lookahead[P], fps: Fraction, ends: Callable[[], Fraction]
-) -> Iterator[tuple[P, P]]:
+def _pairs(ahead: _Lookahead[P], fps: Fraction, ends: Callable[[], Fraction]) -> Iterator[tuple[P, P]]:
     apart, latest, tick = 1 / fps, Fraction(-1), 0
     while True:
         now = tick * apart
