@@ -122,7 +122,6 @@ class Remux:
             self._process.wait(_GRACE)
         status = self._process.poll()
         self.close()
-        self._listener.join(_GRACE)
         return status, self.errors
 
     @property
@@ -137,6 +136,11 @@ class Remux:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)  # it holds nothing that is worth a goodbye
             self._process.wait()
+        self._listener.join(_GRACE)
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                with suppress(OSError):  # what could not be written to it any more
+                    pipe.close()
 
     def _listen(self) -> None:
         assert self._process.stderr is not None
