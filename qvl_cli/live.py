@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -19,7 +19,7 @@ from qvl_cli.request import Request
 from qvl_cli.sampling.live import live_steps, plan_view
 from qvl_cli.sampling.plan import SamplePlan, Step
 from qvl_cli.sessions import open_session
-from qvl_cli.tasks.events import EventTracker, Found
+from qvl_cli.tasks.events import WHEN, EventTracker, Found
 from qvl_cli.timeline import TimeSpan, subtract
 
 if TYPE_CHECKING:
@@ -41,15 +41,23 @@ class LiveSettings:
     every: Fraction | None = None
     patience: float = 30.0
 
+    def __post_init__(self) -> None:
+        if self.when not in WHEN:
+            raise UsageError(f"no time to report is called {self.when!r}", f"choose from {', '.join(WHEN)}")
+
 
 class Watcher:
     """One stream being watched. What it says can be asked for at any time, also after an interrupt."""
 
     def __init__(
-        self, request: Request, settings: LiveSettings, source: LiveSource, listener: pipeline.Listener
+        self,
+        request: Request,
+        settings: LiveSettings,
+        source: LiveSource,
+        listener: pipeline.Listener,
+        ignored: Sequence[str] = (),
     ) -> None:
-        if not request.query.strip():
-            raise UsageError("nothing to watch for", "give a text after the address")
+        """ignored: what of the user's settings means nothing to a stream, in sentences."""
         self.request, self.settings, self.source, self.listener = request, settings, source, listener
         self.notes: list[str] = []
         spec, chosen = pipeline.choose_spec(request, listener)
@@ -58,7 +66,7 @@ class Watcher:
         self.plan: SamplePlan = plan
         memory, spilled = pipeline.check_plan(plan, spec, request)
         kept = pipeline.memory_notes(plan, spec, request, memory, spilled)
-        for note in (*chosen, *plan.notes, *kept):
+        for note in (*ignored, *chosen, *plan.notes, *kept):
             self._note(note)
         model, self.aligner = pipeline.load(spec, request)
         self.session: StreamSession = open_session(model, self.aligner, plan, memory, spilled)
@@ -225,11 +233,18 @@ def watch(
     """
     from qvl_cli.media.live import open_live
 
+    if not request.query.strip():
+        raise UsageError("nothing to watch for", "give a text after the address")
+    ignored = []
+    if request.memory.policy not in ("auto", "window"):
+        ignored.append(f"a stream is watched through a window: memory {request.memory.policy} has no effect")
+    if request.sampling.mode != "uniform":
+        ignored.append(f"a stream is sampled evenly: sampling {request.sampling.mode} has no effect")
     memory = replace(request.memory, policy="window", positions="shrink")
     request = replace(request, memory=memory, index=None, subs="none")
     stopped_by: BaseException | None = None
     with open_live(request.path, settings.patience) as source:
-        watcher = Watcher(request, settings, source, listener)
+        watcher = Watcher(request, settings, source, listener, ignored)
         try:
             with closing(watcher.run()) as records:
                 for record in records:

@@ -7,7 +7,6 @@ from fractions import Fraction
 import pytest
 
 from qvl_cli.align import ScoredSpan
-from qvl_cli.errors import UsageError
 from qvl_cli.tasks.events import EventTracker, Found
 from qvl_cli.timeline import TimeSpan
 
@@ -116,8 +115,3 @@ def test_what_was_seen_in_the_kept_beginning_is_no_news() -> None:
     tracker = EventTracker("end", Fraction(2))
     for now in (200, 202, 204):
         assert tracker.look([ScoredSpan(span(0, 3), 0.9)], span(now - 60, now)) == []
-
-
-def test_when_is_one_of_three() -> None:
-    with pytest.raises(UsageError, match="choose from end, start, both"):
-        EventTracker("never", Fraction(2))

@@ -77,12 +77,6 @@ def _check(moments: list[dict[str, Any]]) -> None:
     assert [moment["event"] for moment in moments] == list(range(1, len(moments) + 1))
 
 
-def _no_children(process: subprocess.Popen[bytes]) -> bool:
-    """Whether no ffmpeg is left whose parent was this process: all of them have been waited for."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    return not children.exists() or not children.read_text().strip()
-
-
 def test_a_pipe_and_a_growing_file_tell_the_same_events_once(stream: bytes, tmp_path: Path) -> None:
     with watching(tmp_path, "-", EVENT) as process:
         out, said = process.communicate(stream, timeout=LIMIT)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from qvl_cli.align import ScoredSpan
-from qvl_cli.errors import UsageError
 from qvl_cli.timeline import TimeSpan
 
 WHEN = ("end", "start", "both")
@@ -59,8 +58,7 @@ class EventTracker:
     """
 
     def __init__(self, when: str, settle: Fraction) -> None:
-        if when not in WHEN:
-            raise UsageError(f"no time to report is called {when!r}", f"choose from {', '.join(WHEN)}")
+        assert when in WHEN
         self._when, self._settle = when, settle
         self._events: list[_Event] = []
         self._count = 0
