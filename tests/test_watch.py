@@ -93,7 +93,7 @@ def test_a_pipe_and_a_growing_file_tell_the_same_events_once(stream: bytes, tmp_
     grow += "    open(sys.argv[2], 'ab').write(d[at : at + 40000])\n    time.sleep(0.1)\n"
     (tmp_path / "all.ts").write_bytes(stream)
     writer = subprocess.Popen([sys.executable, "-c", grow, str(tmp_path / "all.ts"), str(path)])
-    with watching(tmp_path, str(path), EVENT, "--stall", "8", "-q") as process:
+    with watching(tmp_path, str(path), EVENT, "--stall", "15", "-q") as process:
         out, said = process.communicate(timeout=LIMIT)
     assert writer.wait(LIMIT) == 0
     assert (process.returncode, said) == (0, b"")
