@@ -115,6 +115,8 @@ def _run(arguments: Sequence[str]) -> int:
         raise
     if result == EXIT_INTERRUPTED:  # Typer's way with Ctrl-C
         raise KeyboardInterrupt
+    if isinstance(result, int) and result > 128:  # a command that ended in order when a signal asked it to
+        raise Terminated(result - 128)
     return result if isinstance(result, int) else EXIT_OK
 
 
