@@ -220,6 +220,8 @@ class LiveSource:
         status, errors = self._remux.finish()
         if status == 0 and not errors_of_reading(errors):
             self.ended = "end"
+            if errors:
+                self.warnings.append(f"ffmpeg met damage in {shown(self._address)}: {errors[-1]}")
         else:
             self.ended = "break"
             why = errors_of_reading(errors) or errors or [f"ffmpeg ended with {status}"]
