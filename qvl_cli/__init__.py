@@ -30,6 +30,7 @@ The modules, in the order of the data (each imports only from those above it):
     pipeline      the one place that sees every stage
     indexing      the same without a question: `qvl index`
     render        Answer -> txt, json, jsonl, srt
+    live          a stream without an end: each event as it is found, `qvl watch`
     tiny          the embedded model: its world, its recipe, its weights
     evals         metrics and suites
     heads         alignment heads for any checkpoint: features once, training, calibration

@@ -5,10 +5,11 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from qvl_cli.sampling import SamplePlan, Step
 from qvl_cli.static import StaticPatches
@@ -62,7 +63,15 @@ def iter_chunks(
         raise ValueError("a chunk holds at least one step")
     stop = threading.Event()
     chunks = _chunks(_watched(video, plan, resize, stop), steps_per_chunk, static)
-    return _prefetched(chunks, prefetch, stop) if prefetch > 0 else chunks
+    return _one_by_one(chunks, prefetch, stop) if prefetch > 0 else chunks
+
+
+def _one_by_one(
+    chunks: Iterator[FrameChunk], ahead: int, stop: threading.Event
+) -> Generator[FrameChunk, None, None]:
+    with closing(_prefetched(chunks, ahead, stop)) as ready:
+        for each in ready:
+            yield from each
 
 
 def _chunks(
@@ -111,6 +120,25 @@ def _watched(
             carried += step.cues
 
 
+def iter_ready(
+    steps: Iterator[tuple[Step, Pixels]], turn: int, halt: Callable[[], None], idle: float
+) -> Generator[FrameChunk | None, None, None]:
+    """Steps of a stream as they are made on a thread: all that wait, at least one, so that whoever is behind
+    catches up in larger chunks and whoever is not waits for nothing.
+
+    No chunk goes beyond a multiple of `turn` steps. None after every `idle` seconds without a step. halt:
+    called when the iterator is closed, makes `steps` come to an end.
+    """
+    import numpy as np
+
+    with closing(_prefetched(steps, 2 * turn, threading.Event(), turn, halt, idle)) as made:
+        for ready in made:
+            if ready:
+                yield FrameChunk(tuple(step for step, _ in ready), np.stack([pair for _, pair in ready]))
+            else:
+                yield None
+
+
 class _Failure:
     """An exception on its way from the thread to the caller."""
 
@@ -118,13 +146,23 @@ class _Failure:
         self.error = error
 
 
-def _prefetched(
-    chunks: Iterator[FrameChunk], ahead: int, stop: threading.Event
-) -> Generator[FrameChunk, None, None]:
-    """`chunks`, made on a thread that is at most `ahead` chunks in front. Sets `stop` when it ends."""
-    ready: queue.Queue[FrameChunk | _Failure | None] = queue.Queue(ahead)
+_Item = TypeVar("_Item")
 
-    def put(item: FrameChunk | _Failure | None) -> bool:
+
+def _prefetched(
+    items: Iterator[_Item],
+    ahead: int,
+    stop: threading.Event,
+    turn: int = 1,
+    halt: Callable[[], None] = lambda: None,
+    idle: float | None = None,
+) -> Generator[list[_Item], None, None]:
+    """`items`, made on a thread that is at most `ahead` of them in front; those that wait come together, but
+    not beyond a multiple of `turn`. An empty list after `idle` seconds. Sets `stop` and calls `halt` when it
+    ends."""
+    ready: queue.Queue[_Item | _Failure | None] = queue.Queue(ahead)
+
+    def put(item: _Item | _Failure | None) -> bool:
         while not stop.is_set():
             try:
                 ready.put(item, timeout=0.05)
@@ -135,8 +173,8 @@ def _prefetched(
 
     def work() -> None:
         try:
-            for chunk in chunks:
-                if not put(chunk):
+            for item in items:
+                if not put(item):
                     return
         except BaseException as error:  # noqa: BLE001 - raised again on the caller's thread
             put(_Failure(error))
@@ -145,12 +183,31 @@ def _prefetched(
 
     thread = threading.Thread(target=work, name="qvl-prefetch", daemon=True)
     thread.start()
+    given = 0
     try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, _Failure):
-                raise item.error
-            yield item
+        over = False
+        while not over:
+            waiting: list[_Item] = []
+            failed: BaseException | None = None
+            try:
+                item = ready.get(timeout=idle)
+                while True:
+                    if item is None or isinstance(item, _Failure):
+                        over, failed = True, item.error if item else None
+                        break
+                    waiting.append(item)
+                    if (given + len(waiting)) % turn == 0:
+                        break
+                    item = ready.get_nowait()
+            except queue.Empty:
+                pass
+            given += len(waiting)
+            if waiting or not over:
+                yield waiting
+            if failed is not None:
+                raise failed
     finally:
         # The thread may be inside the decoder: wait, so that closing the video cannot pull it away.
         stop.set()
+        halt()
         thread.join()

@@ -166,6 +166,14 @@ class Config:
         return self.settings[key].value if key in self.settings else None
 
 
+def parse_rate(source: str, raw: str) -> Fraction:
+    """A number above 0 that belongs to one command alone. Raises UsageError, naming `source`."""
+    try:
+        return _rate(raw)
+    except ValueError as expected:
+        raise UsageError(f"{source} {raw!r} is not usable", f"write {expected}") from None
+
+
 def user_file(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
     """The user's own file: XDG_CONFIG_HOME where set, else the platform's place for settings."""
     if xdg := environ.get("XDG_CONFIG_HOME"):

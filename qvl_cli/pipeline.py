@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from qvl_cli.align.refine import Refiner
     from qvl_cli.media.info import Source
     from qvl_cli.model.load import LoadedModel
-    from qvl_cli.model.world_gate import WorldJudge
+    from qvl_cli.model.world_gate import WorldGate
     from qvl_cli.stream import StreamSession
     from qvl_cli.tasks import Findings
     from qvl_cli.tasks.sections import Sections
@@ -319,11 +319,8 @@ def watch(
     sections, size = None, request.steps_per_chunk or spec.block_steps
     if request.task == "summarize" and memory.policy == "window" and plan.steps:
         sections, size = Sections(DecodeSettings(answer_tokens(spec))), spec.block_steps
-    judge = None
-    if spec.has_world_gate and request.model == "auto":
-        from qvl_cli.model.world_gate import WorldGate
-
-        judge = WorldGate.load(spec.folder).judge()
+    gate = world_gate(spec, request)
+    judge = gate.judge() if gate else None
     total = len(session.steps) + len(plan.steps)
     static = None
     if request.sampling.drop_static:
@@ -339,10 +336,11 @@ def watch(
             listener.progress("watching", len(session.steps), total)
             # Judged at every whole block, so that the verdict is the same for every chunk size.
             while judge is not None and judge.steps + spec.block_steps <= len(session.steps):
-                check_world(judge, session, judge.steps + spec.block_steps)
+                fresh = session.vision_means[judge.steps : judge.steps + spec.block_steps]
+                check_world(judge.accepts(fresh), spec.name)
             save()
     if judge is not None and judge.steps < len(session.steps):
-        check_world(judge, session, len(session.steps))
+        check_world(judge.accepts(session.vision_means[judge.steps :]), spec.name)
     if not session.steps:
         raise MediaError(f"no frame of {request.path} could be decoded", "repair or convert the file")
     if sections is not None:
@@ -350,10 +348,18 @@ def watch(
     return sections
 
 
-def check_world(judge: WorldJudge, session: StreamSession, steps: int) -> None:
-    """Raises OutsideWorld where the first `steps` steps are not what the checkpoint knows."""
-    name = session.model.spec.name
-    if not judge.accepts(session.vision_means[judge.steps : steps]):
+def world_gate(spec: ModelSpec, request: Request) -> WorldGate | None:
+    """What judges whether the checkpoint knows a video; None where it knows all, or the user insists."""
+    if not spec.has_world_gate or request.model != "auto":
+        return None
+    from qvl_cli.model.world_gate import WorldGate
+
+    return WorldGate.load(spec.folder)
+
+
+def check_world(accepted: bool, name: str) -> None:
+    """Raises OutsideWorld where the gate of the checkpoint `name` has not accepted what was watched."""
+    if not accepted:
         raise OutsideWorld(
             f"this video is not of the drawn world the embedded model {name!r} knows",
             f"use a real model (--model 2b), or insist with --model {name}",

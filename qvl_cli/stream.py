@@ -165,6 +165,11 @@ class StreamSession:
             raise
         memory.add(_watched(chunk.steps, prompt), features, means, prompt.next_position)
 
+    def forget(self) -> None:
+        """Let go of the steps that a window has passed: `steps`, `features` and `vision_means` are then those
+        of the sinks' blocks and of the window, and stay as short however long the video is."""
+        self._memory.forget()
+
     def fork(self) -> StreamSession:
         """A session with the same past, sharing its memory; what either does next, the other never sees."""
         return self._with(self._memory.fork())

@@ -136,6 +136,9 @@ class Memory:
         """The steps that `focus` can show, as ranges that can be shown at once."""
         return [range(len(self.trail))]
 
+    def forget(self) -> None:
+        """Let go of what is known of steps that no question can see any more: none here."""
+
     def restore(self, blocks: Sequence[Block]) -> None:
         """As if the steps of `blocks` had just been watched; nothing else has been yet."""
         for block in blocks:

@@ -109,6 +109,9 @@ class RetrieveMemory(WindowMemory):
         at_once = max(self._settings.picked(-(-count // size)), 1) * size
         return [range(first, min(first + at_once, count)) for first in range(0, count, at_once)]
 
+    def forget(self) -> None:
+        """Nothing: a question may ask for every block."""
+
     def fork(self) -> Self:
         twin = super().fork()
         twin._kept, twin._mean_keys = list(self._kept), dict(self._mean_keys)

@@ -67,6 +67,15 @@ class WindowMemory(Memory):
     def views(self) -> list[range]:
         return [range(self._first, len(self.trail))]
 
+    def forget(self) -> None:
+        """Forget the times and features of steps that have left the cache, so that an endless video takes no
+        more than its window. Whole blocks go, those of the sinks stay: blocks begin where they began."""
+        size = self._block_steps
+        kept = min(-(-self._settings.sinks // size) * size, self._first)
+        if kept < self._first:
+            self.trail.cut(kept, self._first)
+            self._first = kept
+
     def _kept_from(self, now: Fraction) -> int:
         """The first step that a block which begins at `now` may see, sinks aside."""
         first, size, steps = self._first, self._block_steps, self.trail.steps

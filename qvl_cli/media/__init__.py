@@ -15,6 +15,9 @@
     remote      http and https, and nothing else
     playlist    HLS -> one local file
     stills, pictures, pages  pictures without times, folders of them, PDF
+    ffmpeg      the ffmpeg program: found, run, listened to, ended
+    follow      a file that still grows, into a pipe
+    live        open_live: a stream, a pipe, a growing file -> pictures as they come
     inputs      open_video: what the user typed -> a Source
     subtitles   files and streams of text -> cues on the video's own clock
 

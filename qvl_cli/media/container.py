@@ -136,6 +136,11 @@ _TURNS = {  # counterclockwise degrees
 }
 
 
+def turned_by(degrees: int) -> Orientation:
+    """Of pictures stored turned counterclockwise by so many degrees, where that is a quarter turn or more."""
+    return _TURNS.get(degrees % 360, Orientation())
+
+
 def orientation(frame: VideoFrame) -> Orientation:
     """From the frame's display matrix; a missing, empty or slanted one means as stored.
 
@@ -145,7 +150,7 @@ def orientation(frame: VideoFrame) -> Orientation:
         # Iterates over values, though it calls itself a Mapping.
         sides = list(cast("Iterable[SideData]", frame.side_data))
     except ValueError:  # EXIF and other kinds that this PyAV has no name for: ask for the turn alone
-        return _TURNS.get(round(frame.rotation) % 360, Orientation())
+        return turned_by(round(frame.rotation))
     for side in sides:
         if side.type.name == "DISPLAYMATRIX" and len(bytes(side)) >= 20:
             a, b, _, c, d = (int(v) for v in np.frombuffer(bytes(side)[:20], np.int32))

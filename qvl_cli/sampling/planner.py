@@ -17,7 +17,7 @@ from qvl_cli.sampling.plan import (
     SamplingSettings,
     Step,
 )
-from qvl_cli.sampling.size import affordable_steps, fitted_size, least_tokens, step_tokens
+from qvl_cli.sampling.size import Shown, affordable_steps, fitted_size, least_tokens, step_tokens
 from qvl_cli.scan import Activity
 from qvl_cli.timeline import TimeSpan, format_clock
 
@@ -152,8 +152,14 @@ def _skipped(steps: tuple[Step, ...], grid: list[Pair]) -> tuple[TimeSpan, ...]:
 def check_sampling(info: MediaInfo, settings: SamplingSettings, spec: ModelSpec) -> TimeSpan:
     """The range that is sampled. Raises UsageError where the settings make no sense for this video or
     checkpoint."""
-    factor = spec.patch_size * spec.merge_size
     span = sampled_range(info, settings)
+    check_least(info, settings, spec)
+    return span
+
+
+def check_least(info: Shown, settings: SamplingSettings, spec: ModelSpec) -> None:
+    """Raises UsageError where the budgets are less than one step takes."""
+    factor = spec.patch_size * spec.merge_size
     if settings.max_pixels is not None and settings.max_pixels < factor * factor:
         raise UsageError(
             f"--max-pixels {settings.max_pixels} is less than one {factor}x{factor} token",
@@ -164,7 +170,6 @@ def check_sampling(info: MediaInfo, settings: SamplingSettings, spec: ModelSpec)
             f"--max-tokens {settings.max_tokens} is less than a single step of this video takes",
             f"give at least {least}",
         )
-    return span
 
 
 def sampled_range(info: MediaInfo, settings: SamplingSettings) -> TimeSpan:
