@@ -26,6 +26,7 @@ The modules, in the order of the data (each imports only from those above it):
     tasks         ask, locate, summarize
     coverage      which seconds an answer stands on
     request       settings -> what to do with which video
+    fitting       a plan and the machine -> how much of the video is kept
     subtitled     which subtitles a run reads, woven into its plan
     pipeline      the one place that sees every stage
     indexing      the same without a question: `qvl index`

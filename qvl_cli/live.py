@@ -14,6 +14,7 @@ from qvl_cli import pipeline, registry
 from qvl_cli.answer import Answer, Coverage, Media, ModelUse, Moment, Sampling, Usage
 from qvl_cli.chunks import iter_ready
 from qvl_cli.errors import EXIT_INTERRUPTED, EXIT_PARTIAL, Terminated, UsageError
+from qvl_cli.fitting import check_plan, memory_notes
 from qvl_cli.render.records import done_record, moment_record
 from qvl_cli.request import Request
 from qvl_cli.sampling.live import live_steps, plan_view
@@ -65,8 +66,8 @@ class Watcher:
         sinks = request.memory.sinks
         plan, self._share = plan_view(source.info, request.sampling, spec, request.memory.window, sinks)
         self.plan: SamplePlan = plan
-        memory, spilled = pipeline.check_plan(plan, spec, request)
-        kept = pipeline.memory_notes(plan, spec, request, memory, spilled)
+        memory, spilled = check_plan(plan, spec, request)
+        kept = memory_notes(plan, spec, request, memory, spilled)
         for note in (*ignored, *chosen, *plan.notes, *kept):
             self._note(note)
         model, self.aligner = pipeline.load(spec, request)
