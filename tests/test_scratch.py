@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
 
-from qvl_cli.cache import make_memory
+from qvl_cli.cache import Block, make_memory
 from qvl_cli.cache.scratch import Scratch
 from qvl_cli.cache.spill import Spill
 from qvl_cli.cache.trail import FiledRows, Rows
@@ -20,6 +21,7 @@ from qvl_cli.prompts import Prompt
 from qvl_cli.stream import StreamSession
 from tests.checkpoints import cut, load_small_blocks, noise_clip
 
+_OPEN = Path("/proc/self/fd")
 PROMPT = Prompt("Look: ", "when does the seal wave?", " Say it.")
 
 
@@ -82,6 +84,27 @@ def test_a_session_with_everything_in_files_answers_the_same(
             assert torch.equal(one.keys, other.keys)
             assert torch.equal(one.values, other.values)
             assert torch.equal(one.features, other.features)
+
+
+@pytest.mark.skipif(not _OPEN.is_dir(), reason="no /proc")
+def test_a_question_holds_no_file_open_for_each_block(model: LoadedModel, clip: FrameChunk) -> None:
+    """A mapping holds a descriptor, and a process has a thousand of them: fewer than days have blocks."""
+    settings = MemorySettings("retrieve", sinks=1, window=Fraction(8), fewest=6)
+    session = StreamSession(model, memory=make_memory(model, settings, keep=Spill()))
+    session.watch(clip)
+    before, most = len(list(_OPEN.iterdir())), 0
+    memory = session._memory
+    read = memory.block
+
+    def block(number: int) -> Block:
+        nonlocal most
+        found = read(number)
+        most = max(most, len(list(_OPEN.iterdir())) - before)
+        return found
+
+    memory.block = block  # type: ignore[method-assign]
+    memory.focus(0, len(clip.steps))
+    assert 1 <= most <= 2
 
 
 def test_what_is_written_is_on_disk_and_nowhere_else() -> None:

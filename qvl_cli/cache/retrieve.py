@@ -143,23 +143,26 @@ class RetrieveMemory(WindowMemory):
     def _shown(self, numbers: Iterable[int]) -> Memory:
         """Prefix, sinks and the blocks of these numbers behind one another."""
         assert self._prefix is not None
-        parts = list(self._parts(set(numbers)))
+        extents = list(self._extents(set(numbers)))
         prefix = self._prefix[0].shape[2]
-        tokens = prefix + sum(part.tokens for part in parts)
+        tokens = prefix + sum(self.trail.tokens(first, last) for first, last in extents)
         shown = Memory(self._model, tokens + turn_tokens(self._model.spec))
         shown.cache.extend(*self._prefix)
         shown.position = prefix
-        for part in parts:
-            shown.append(part)
+        for first, last in extents:  # read one by one: what is on disk is never mapped all at once
+            block = self.block(first // self._block_steps)
+            shown.append(block if last - first == len(block.steps) else block.part(0, last - first))
         shown.trail = self.trail.copy()
         shown._first = len(self.trail)  # what it holds are not the steps of the trail: no block can be cut
         return shown
 
-    def _parts(self, numbers: set[int]) -> Iterator[Block]:
-        sinks, size = min(self._settings.sinks, len(self.trail)), self._block_steps
+    def _extents(self, numbers: set[int]) -> Iterator[tuple[int, int]]:
+        """Steps [first, last) of the sinks and of the blocks of these numbers, in the order of time."""
+        count, size = len(self.trail), self._block_steps
+        sinks = min(self._settings.sinks, count)
         for number in sorted(numbers | set(range(-(-sinks // size)))):
-            block = self.block(number)
-            yield block if number in numbers else block.part(0, min(sinks - block.first, len(block.steps)))
+            first = number * size
+            yield first, min(first + size, count) if number in numbers else min(first + size, sinks)
 
 
 def _spread(numbers: Sequence[int], count: int) -> list[int]:
