@@ -31,10 +31,10 @@ from qvl_cli.align.looks import (
     vote,
     windows,
 )
-from qvl_cli.budget import STEP_TEXT_TOKENS
 from qvl_cli.chunks import FrameChunk, iter_chunks
 from qvl_cli.errors import QvlError
 from qvl_cli.model.preprocess import resize_frames
+from qvl_cli.registry import STEP_TEXT_TOKENS
 from qvl_cli.sampling import SamplePlan, SamplingSettings, Step
 from qvl_cli.stream import StreamSession
 from qvl_cli.timeline import TimeSpan
