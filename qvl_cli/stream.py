@@ -59,6 +59,7 @@ class StreamSession:
         self.answer_ids: tuple[int, ...] = ()
         self._memory = memory or Memory(model, reserve)
         self._answer: list[Tensor] = []
+        self.told_tokens: int | None = None  # vision tokens of steps that are only told of, not held
 
     @classmethod
     def from_blocks(
@@ -89,6 +90,8 @@ class StreamSession:
     @property
     def vision_tokens(self) -> int:
         """Vision tokens that the language model has read, those of steps that left the cache included."""
+        if self.told_tokens is not None:
+            return self.told_tokens
         text = (len(self.model.codec.encode_text(step_text(step))) + 2 for step in self.steps)
         return sum(each.tokens for each in self._memory.trail.watched) - sum(text)
 

@@ -105,7 +105,7 @@ def test_the_head_judges_each_view_by_its_own_reading(model: LoadedModel, clip: 
         query = session.focus(view.start, view.stop).read(locate_prompt("a seal")).query
         scores = step_scores(aligner.network, session.features, query, intervals)
         judged.append(scores.inside[view.start : view.stop])
-    whole = aligner._scored_steps(session, locate_prompt("a seal"))
+    whole = aligner._swept_steps(session, locate_prompt("a seal"))
     assert np.allclose(whole.inside, np.concatenate(judged))
     assert len(whole.inside) == len(whole.end_at) == 15
 

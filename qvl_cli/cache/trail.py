@@ -101,8 +101,9 @@ class FiledRows:
 
     def _in_memory(self) -> Rows:
         if self._more is None:
-            self._more = Rows(self._width, torch.device("cpu"))
-            self._more.extend(self.view())
+            more = Rows(self._width, torch.device("cpu"))
+            more.extend(self.view())
+            self._more = more
         return self._more
 
     def copy(self) -> FiledRows:

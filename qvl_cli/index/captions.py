@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """key: of the summary, see `tasks.told`. content: the summary. steps, lost: what it was written from."""
+    """key: of the summary, see `tasks.told`. content: the summary. steps, lost: what it was written from;
+    tokens: vision tokens of these steps that the language model has read."""
 
     key: str
     content: str
     steps: tuple[Step, ...]
     lost: tuple[TimeSpan, ...]
+    tokens: int
 
 
 class CaptionIndex(NoIndex):
@@ -78,10 +80,13 @@ class CaptionIndex(NoIndex):
         return [_empty(self._held.steps, self._spec)]
 
     def remaining(self, session: StreamSession) -> tuple[Step, ...]:
-        return super().remaining(session) if self._held is None else ()
+        if self._held is None:
+            return super().remaining(session)
+        session.told_tokens = self._held.tokens
+        return ()
 
     def finish(self, session: StreamSession, lost: Sequence[TimeSpan]) -> None:
-        self._steps, self._lost = session.steps, tuple(lost)
+        self._steps, self._lost, self._tokens = session.steps, tuple(lost), session.vision_tokens
 
     def recall(self, kind: type[T], name: str) -> T | None:
         from qvl_cli.cache import exact
@@ -92,7 +97,7 @@ class CaptionIndex(NoIndex):
         """Save a summary under `name`, with all that a listing needs."""
         from qvl_cli.cache import exact
 
-        told = _Told(self._summary, exact.dump(value).decode(), self._steps, self._lost)
+        told = _Told(self._summary, exact.dump(value).decode(), self._steps, self._lost, self._tokens)
         manifest = Manifest(
             self._key,
             self._path,
