@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from qvl_cli.errors import BackendMissing, MediaError, UsageError
-from qvl_cli.media.ffmpeg import find_ffmpeg
+from qvl_cli.media.ffmpeg import find_ffmpeg, retries
 from qvl_cli.media.live import LiveSource, open_live
 from qvl_cli.media.source import open_file
 from tests.clips import read_number, write_clip, x264
@@ -233,6 +233,32 @@ def test_a_live_playlist_is_followed_until_it_ends(encrypted: bool, web: WebServ
     finally:
         writer.join()
     assert numbers == list(range(50)) and live.ended == "end"
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["late", "gone"])
+def test_a_part_of_a_playlist_is_waited_for_or_told(late: bool, web: WebServer, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.ts", STEADY, options=x264(keyint=10))
+    _ffmpeg("-i", clip, "-c", "copy", "-f", "hls", "-hls_time", "0.4", "-hls_list_size", "0",
+            tmp_path / "live.m3u8")  # fmt: skip
+    parts = sorted(tmp_path.glob("live*.ts"))
+    web.files["/live.m3u8"] = (tmp_path / "live.m3u8").read_bytes()
+    web.files |= {f"/{part.name}": part.read_bytes() for part in parts if part != parts[2]}
+
+    def come() -> None:
+        while not web.requests.count(f"/{parts[2].name}"):
+            time.sleep(0.001)
+        web.files[f"/{parts[2].name}"] = parts[2].read_bytes()
+
+    writer = threading.Thread(target=come, daemon=True)
+    if late and retries(find_ffmpeg()):
+        writer.start()
+        with open_live(web.url + "/live.m3u8", LONG) as live:
+            assert _numbers(live) == list(range(50))
+        writer.join()
+    elif not late:
+        with open_live(web.url + "/live.m3u8", LONG) as live:
+            assert _numbers(live) == [*range(20), *range(30, 50)]
+        assert any("are missing" in warning for warning in live.warnings), live.warnings
 
 
 def test_no_address_leads_to_the_files_of_this_machine(web: WebServer, tmp_path: Path) -> None:

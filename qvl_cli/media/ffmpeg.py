@@ -27,6 +27,7 @@ _GLOBAL = ("-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info")
 _TICK = 0.2  # seconds between two looks at whether to stop
 _GRACE = 5.0  # seconds a closed ffmpeg has to end by itself
 _KEPT = 200  # lines of its stderr
+_SKIPPED = re.compile(r"Failed to open segment|segments? ahead|too many times, skipping")
 _TURN = re.compile(r"display ?matrix: rotation of (-?\d+(?:\.\d+)?) degrees", re.IGNORECASE)
 
 
@@ -43,6 +44,14 @@ def find_ffmpeg() -> str:
             "there is no ffmpeg program, which reads live input",
             "install ffmpeg, or `pip install imageio-ffmpeg`, which brings one",
         ) from error
+
+
+def retries(program: str) -> dict[str, str]:
+    """Input options with which a playlist's part that cannot be had at once is asked for again; none where
+    the program does not know them (before ffmpeg 5.1), and goes on with the next part."""
+    command = [program, "-hide_banner", "-h", "demuxer=hls"]
+    known = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    return {"seg_max_retry": "5"} if "seg_max_retry" in known.stdout else {}
 
 
 def remux_command(program: str, source: str, options: Mapping[str, str]) -> list[str]:
@@ -64,6 +73,7 @@ class Remux:
         self._patience = patience
         self._stop = threading.Event()
         self._lines: deque[str] = deque(maxlen=_KEPT)
+        self.skipped: deque[str] = deque(maxlen=_KEPT)  # what it says of parts of a playlist it passed over
         self._opened = threading.Event()  # it has told what it reads
         self.stalled = False
         self.rotation = 0.0
@@ -152,6 +162,8 @@ class Remux:
                 self._opened.set()
             if any(f"[{level}]" in line for level in ("error", "fatal", "panic")):
                 self._lines.append(_bare(line))
+            elif "[warning]" in line and _SKIPPED.search(line):
+                self.skipped.append(_bare(line))
         self._opened.set()
 
 

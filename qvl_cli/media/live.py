@@ -31,7 +31,7 @@ from qvl_cli import __version__
 from qvl_cli.errors import MediaError, UsageError
 from qvl_cli.media import boxes
 from qvl_cli.media.container import Orientation, shown, turned_by, url
-from qvl_cli.media.ffmpeg import Remux, find_ffmpeg, remux_command
+from qvl_cli.media.ffmpeg import Remux, find_ffmpeg, remux_command, retries
 from qvl_cli.media.follow import Follower, is_old
 from qvl_cli.timeline import TimeSpan, merge
 
@@ -220,6 +220,10 @@ class LiveSource:
         status, errors = self._remux.finish()
         if status == 0 and not errors_of_reading(errors):
             self.ended = "end"
+            if skipped := self._remux.skipped:
+                self.warnings.append(
+                    f"parts of {shown(self._address)} are missing ({len(skipped)}): {skipped[-1]}"
+                )
             if errors:
                 self.warnings.append(f"ffmpeg met damage in {shown(self._address)}: {errors[-1]}")
         else:
@@ -264,6 +268,8 @@ def open_live(address: str, patience: float) -> LiveSource:
         options = {"protocol_whitelist": PROTOCOLS[scheme]}
         if scheme in ("http", "https"):
             options["user_agent"] = f"qvl/{__version__}"
+            if urlsplit(address).path.endswith(".m3u8"):
+                options |= retries(program)
         if scheme in ("rtsp", "rtsps"):
             options["rtsp_flags"] = "prefer_tcp"
         return LiveSource(address, Remux(remux_command(program, address, options), None, patience), None)
