@@ -131,7 +131,9 @@ def test_a_file_that_cannot_be_read_while_it_grows_says_what_can(tmp_path: Path)
         assert _numbers(live) == list(range(50))
 
 
-def test_a_named_pipe_that_goes_silent_is_a_stall(tmp_path: Path) -> None:
+@pytest.fixture
+def silent_pipe(tmp_path: Path) -> Iterator[Path]:
+    """A named pipe that gives two thirds of a clip and then nothing, without an end."""
     data = write_clip(tmp_path / "clip.ts", LENGTHY, options=x264()).read_bytes()
     path = tmp_path / "pipe"
     os.mkfifo(path)
@@ -145,15 +147,19 @@ def test_a_named_pipe_that_goes_silent_is_a_stall(tmp_path: Path) -> None:
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        with open_live(str(path), 5.0) as live:
-            numbers = _numbers(live)
-            assert 100 < len(numbers) < 400  # of the last few some wait for pictures that never came
-            assert numbers[:-5] == list(range(len(numbers) - 5))
-            assert live.ended == "stall"
-            assert [warning for warning in live.warnings if "sent nothing any more" in warning]
+        yield path
     finally:
         done.set()
         writer.join()
+
+
+def test_a_named_pipe_that_goes_silent_is_a_stall(silent_pipe: Path) -> None:
+    with open_live(str(silent_pipe), 5.0) as live:
+        numbers = _numbers(live)
+        assert 100 < len(numbers) < 400  # of the last few some wait for pictures that never came
+        assert numbers[:-5] == list(range(len(numbers) - 5))
+        assert live.ended == "stall"
+        assert [warning for warning in live.warnings if "sent nothing any more" in warning]
 
 
 def test_a_picture_that_changes_its_size_and_a_clock_that_starts_again(tmp_path: Path) -> None:
@@ -304,28 +310,12 @@ def test_the_program_is_the_paths_own_or_the_packages_or_missed(
     assert raised.value.exit_code == 4
 
 
-def test_closing_ends_the_program_and_a_stream_that_waits(tmp_path: Path) -> None:
-    data = write_clip(tmp_path / "clip.ts", LENGTHY, options=x264()).read_bytes()
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    done = threading.Event()
-
-    def write() -> None:
-        with path.open("wb", buffering=0) as pipe:
-            pipe.write(data[: len(data) * 2 // 3])
-            done.wait(600)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        with open_live(str(path), LONG) as live:
-            reader = threading.Thread(target=lambda: list(live.pictures()))
-            reader.start()
-            time.sleep(1.0)
-            live.stop()
-            reader.join(20)
-            assert not reader.is_alive() and live.ended is None
-        assert live._remux._process.poll() is not None
-    finally:
-        done.set()
-        writer.join()
+def test_closing_ends_the_program_and_a_stream_that_waits(silent_pipe: Path) -> None:
+    with open_live(str(silent_pipe), LONG) as live:
+        reader = threading.Thread(target=lambda: list(live.pictures()))
+        reader.start()
+        time.sleep(1.0)
+        live.stop()
+        reader.join(20)
+        assert not reader.is_alive() and live.ended is None
+    assert live._remux._process.poll() is not None

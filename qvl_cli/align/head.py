@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -105,7 +105,8 @@ class HeadAligner:
         if not session.selects:
             return self._aligned(session.read(prompt).query, session)
         spans = self._spans(session, self._swept_steps(session, prompt))
-        again = partial(self._aligned, session.read(prompt).query) if spans else None
+        words = cache(lambda: session.read(prompt).query)  # a reading beside every view, for who looks again
+        again = (lambda other: self._aligned(words(), other)) if spans else None
         return Aligned(tuple(spans), again=again)
 
     def _swept_steps(self, session: StreamSession, prompt: Prompt) -> StepScores:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -118,6 +119,11 @@ class Orientation:
             return 270 if self.flip_y else 90
         return 180 if self.flip_y else 0
 
+    def shown_size(self, width: int, height: int, aspect: Fraction) -> tuple[int, int]:
+        """(width, height) as displayed of pictures stored at this size; aspect: of their samples."""
+        size = max(round(width * aspect), 1), max(height, 1)
+        return size[::-1] if self.transpose else size
+
     def upright(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """[h, w, 3] as stored -> [h', w', 3] as shown."""
         if self.transpose:
@@ -134,6 +140,13 @@ _TURNS = {  # counterclockwise degrees
     180: Orientation(flip_x=True, flip_y=True),
     270: Orientation(transpose=True, flip_x=True),
 }
+
+
+def sample_aspect(stream: VideoStream) -> Fraction:
+    """Width of a sample over its height; square where the stream says nothing or nonsense."""
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    # Absurd ratios are muxer bugs.
+    return aspect if Fraction(1, 16) <= aspect <= 16 else Fraction(1)
 
 
 def turned_by(degrees: int) -> Orientation:

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import av
@@ -30,7 +29,8 @@ from av.video.reformatter import VideoReformatter
 from qvl_cli import __version__
 from qvl_cli.errors import MediaError, UsageError
 from qvl_cli.media import boxes
-from qvl_cli.media.container import Orientation, shown, turned_by, url
+from qvl_cli.media.closing import Closes
+from qvl_cli.media.container import Orientation, sample_aspect, shown, turned_by, url
 from qvl_cli.media.ffmpeg import Remux, find_ffmpeg, remux_command, retries
 from qvl_cli.media.follow import Follower, is_old
 from qvl_cli.timeline import TimeSpan, merge
@@ -88,7 +88,7 @@ class Picture:
         return self._turn.upright(np.asarray(rgb, dtype=np.uint8))
 
 
-class LiveSource:
+class LiveSource(Closes):
     """One opened stream; `pictures` is iterated once, perhaps on another thread than `stop`.
 
     lost: spans in which something could not be decoded, sorted; warnings: what else the user has to know;
@@ -114,20 +114,9 @@ class LiveSource:
             raise
         frame = self._first[1]
         self._turn = turned_by(round(remux.turned()))
-        aspect = self._stream.sample_aspect_ratio or Fraction(1)
-        if not Fraction(1, 16) <= aspect <= 16:  # absurd ratios are muxer bugs
-            aspect = Fraction(1)
-        size = max(round(frame.width * aspect), 1), frame.height
-        width, height = size[::-1] if self._turn.transpose else size
+        aspect = sample_aspect(self._stream)
+        width, height = self._turn.shown_size(frame.width, frame.height, aspect)
         self.info = LiveInfo(self._stream.codec_context.name, width, height)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def stop(self) -> None:
         """`pictures` comes to its end soon, whatever the stream does."""

@@ -7,14 +7,14 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from av.video.format import VideoFormat
 from av.video.reformatter import VideoReformatter
 
 from qvl_cli.errors import BackendMissing
+from qvl_cli.media.closing import Closes
 from qvl_cli.media.container import mapped
 from qvl_cli.media.decoder import Decoder
 from qvl_cli.media.examine import Examined, content_hash, examine
@@ -55,7 +55,7 @@ def open_file(path: str | Path, backend: str = "pyav", known: Known | None = Non
     return DecordSource(path, fall_back)
 
 
-class VideoSource:
+class VideoSource(Closes):
     """One opened video. Not thread-safe; one `frames` iteration at a time.
 
     info: what the probe found. lost: spans whose frames could not be decoded, sorted and merged; it grows
@@ -75,14 +75,6 @@ class VideoSource:
         self._plain: Decoder | None = None
         self._decoders: list[RunDecoder] = []
         self._walk: Generator[tuple[int, Frame | None], None, None] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop decoding and free the containers; safe to call again."""
