@@ -58,6 +58,7 @@ class Sampling:
     coarsened: bool
     mode: str = "uniform"
     kept: dict[str, int] = field(default_factory=dict)  # steps by the reason they were kept for
+    dropped: int = 0  # video tokens, beside `tokens`, that `--drop-static` left out
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import math
 import os
+from bisect import bisect_right
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 from qvl_cli.errors import OverBudget
-from qvl_cli.memory import KV_BYTES, REBASE, MemorySettings, most_held
-from qvl_cli.registry import ModelSpec
+from qvl_cli.memory import KV_BYTES, MemorySettings, most_held
+from qvl_cli.registry import STEP_TEXT_TOKENS, ModelSpec
 from qvl_cli.sampling import MIN_STEP_TOKENS, SamplePlan
 
-# `<12345.6 seconds>` and the two vision brackets: 12 tokens in the released vocabulary, 19 in bytes.
-STEP_TEXT_TOKENS = 20
 _PROMPT_TOKENS = 1_024  # the template's own text and the question
+_TURN_SHARE = 16  # of the model's positions that a prompt may take at most, and so many again an answer
 _OVERHEAD = 512 * 2**20  # interpreter, torch and the decoder's own frames
 _PREFETCHED = (
     5  # chunks of frames alive at once: one twice while it is put together, two waiting, one watched
 )
 _ROUND = 256  # tokens: remedies are round numbers
 _FULL = MemorySettings("full")
+_MOST_YARN = 4  # the largest factor the YaRN authors and the released models report
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """positions: of the whole prompt and answer. weights, cache, work: bytes where the model runs; kept:
-    bytes of the blocks that retrieve keeps elsewhere."""
+    """positions: of all that is in view at once, the longest answer included. weights, cache, work: bytes
+    where the model runs; kept: bytes of the blocks that retrieve keeps elsewhere."""
 
     positions: int
     weights: int
@@ -41,12 +43,12 @@ class Need:
 
 def answer_tokens(spec: ModelSpec) -> int:
     """The longest answer in tokens; thoughts come out of the same budget."""
-    return 4_096 if spec.thinking else 512
+    return min(4_096 if spec.thinking else 512, spec.max_positions // _TURN_SHARE)
 
 
 def turn_tokens(spec: ModelSpec) -> int:
     """Room for a question and its longest answer behind the video: reserved, and counted as needed."""
-    return _PROMPT_TOKENS + answer_tokens(spec)
+    return min(_PROMPT_TOKENS, spec.max_positions // _TURN_SHARE) + answer_tokens(spec)
 
 
 def estimate(
@@ -61,7 +63,8 @@ def estimate(
     chunk_steps: steps watched at once; None is the checkpoint's cache block. memory: what is kept of it.
 
     A step advances positions by its text and the longer side of its merged grid (interleaved MRoPE), not by
-    its tokens. Subtitles are text like any other.
+    its tokens. Subtitles are text like any other. Only distances between positions matter to the model, so
+    under a window that shrinks and under retrieve those count that one forward sees.
     """
     longest = max(plan.width, plan.height) // (spec.patch_size * spec.merge_size)
     chunk, each = chunk_steps or spec.block_steps, plan.tokens_per_step
@@ -73,17 +76,45 @@ def estimate(
     share = (KV_BYTES[memory.kv] or dtype_bytes) / dtype_bytes
     if memory.policy in ("auto", "full"):
         return replace(full, cache=math.ceil(full.cache * share))
-    steps, kept = most_held(plan.steps, memory, spec.block_steps), 0
+    seen = steps = most_held(plan.steps, memory, spec.block_steps)
+    kept = 0
     if memory.policy == "retrieve":  # a question's blocks lie beside the window
         blocks = -(-len(plan.steps) // spec.block_steps)
-        steps += memory.picked(blocks) * spec.block_steps + memory.sinks
+        shown = memory.picked(blocks) * spec.block_steps + memory.sinks
+        seen, steps = max(seen, min(shown, len(plan.steps))), steps + shown
         kept = held_tokens(plan, len(plan.steps)) * spec.kv_bytes_per_token(dtype_bytes)
         kept = math.ceil(kept * share)
     text = _most_text(plan, steps)
     held = _need(spec, dtype_bytes, chunk, steps, steps * each, longest, each, text, min(text, chunk_text))
     bounded = memory.positions == "shrink" or memory.policy == "retrieve"
-    positions = min(held.positions + REBASE, full.positions) if bounded else full.positions
-    return replace(held, positions=positions, kept=kept)
+    return replace(held, positions=_positions(plan, spec, seen) if bounded else full.positions, kept=kept)
+
+
+def _positions(plan: SamplePlan, spec: ModelSpec, steps: int) -> int:
+    """Of the longest `steps` steps of the plan, a question and its answer."""
+    longest = max(plan.width, plan.height) // (spec.patch_size * spec.merge_size)
+    return steps * (longest + spec.step_text) + _most_text(plan, steps) + turn_tokens(spec)
+
+
+def fit_positions(plan: SamplePlan, spec: ModelSpec, wanted: MemorySettings) -> MemorySettings:
+    """`wanted` with no more in view at once than the model's positions hold: a shorter window, and fewer
+    blocks for a question. Where nothing helps it stays as it is, and will be refused."""
+    if wanted.policy not in ("window", "retrieve") or wanted.positions != "shrink":
+        return wanted
+    count, size = len(plan.steps), spec.block_steps
+    held = bisect_right(range(1, count + 1), spec.max_positions, key=lambda n: _positions(plan, spec, n))
+    if most_held(plan.steps, wanted, size) > held:
+        lengths = range(1, math.ceil(wanted.window))
+
+        def most(seconds: int) -> int:
+            return most_held(plan.steps, replace(wanted, window=Fraction(seconds)), size)
+
+        fitting = bisect_right(lengths, held, key=most)
+        wanted = replace(wanted, window=Fraction(lengths[fitting - 1])) if fitting else wanted
+    room = (held - wanted.sinks) // size
+    if wanted.policy == "retrieve" and 1 <= room < wanted.picked(-(-count // size)):
+        wanted = replace(wanted, most=room)
+    return wanted
 
 
 def held_tokens(plan: SamplePlan, steps: int) -> int:
@@ -101,11 +132,12 @@ def choose_memory(
     plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int, wanted: MemorySettings
 ) -> MemorySettings:
     """What `auto` means: full where the plan fits whole, else retrieve; where that does not fit either, full
-    again, which will be refused. Other policies stay as they are."""
+    again, which will be refused. Window and retrieve see no more than the model's positions hold
+    (`fit_positions`)."""
     if wanted.policy != "auto":
-        return wanted
+        return fit_positions(plan, spec, wanted)
     for policy in ("full", "retrieve"):
-        chosen = replace(wanted, policy=policy)
+        chosen = fit_positions(plan, spec, replace(wanted, policy=policy))
         need = estimate(plan, spec, dtype_bytes, None, chosen)
         if need.positions <= spec.max_positions and need.bytes <= free_bytes:
             return chosen
@@ -139,9 +171,14 @@ def check_budget(
         )
     if need.positions <= spec.max_positions and need.bytes <= free_bytes:
         return need
-    remedy = _remedy(plan, spec, free_bytes, dtype_bytes, chunk)
+    remedies = [_remedy(plan, spec, free_bytes, dtype_bytes, chunk)]
+    stretch = math.ceil(need.positions / spec.max_positions)
+    whole = need.bytes <= free_bytes and spec.rope_type == "default" and spec.rope.yarn is None
+    if whole and 1 < stretch <= _MOST_YARN:
+        remedies.insert(0, f"stretch its positions with --yarn {stretch}")
     if choose_memory(plan, spec, free_bytes, dtype_bytes, replace(memory, policy="auto")).policy != "full":
-        remedy = f"use --memory retrieve, or {remedy}"
+        remedies.insert(0, "use --memory retrieve")
+    remedy = ", or ".join([", ".join(remedies[:-1]), remedies[-1]]) if remedies[1:] else remedies[0]
     if need.positions > spec.max_positions:
         raise OverBudget(
             f"{len(plan.steps)} steps take {need.positions} positions, {spec.name} has {spec.max_positions}",
@@ -191,9 +228,9 @@ def _need(
     chunk_text: int,
 ) -> Need:
     """text, chunk_text: tokens of subtitles, all of them and those of the chunk that has most."""
-    length = tokens + text + steps * STEP_TEXT_TOKENS + turn_tokens(spec)
+    length = tokens + text + steps * spec.step_text + turn_tokens(spec)
     chunk_steps = min(chunk_steps, steps)
-    chunk = chunk_steps * (step_tokens + STEP_TEXT_TOKENS) + chunk_text
+    chunk = chunk_steps * (step_tokens + spec.step_text) + chunk_text
     kv = spec.kv_bytes_per_token(dtype_bytes)
     work = (
         # language model: residual, norms, queries, gate and up of one layer at a time
@@ -208,7 +245,7 @@ def _need(
         + _OVERHEAD
     )
     return Need(
-        positions=steps * (longest + STEP_TEXT_TOKENS) + text + turn_tokens(spec),
+        positions=steps * (longest + spec.step_text) + text + turn_tokens(spec),
         weights=spec.parameters * dtype_bytes,
         cache=length * kv,
         work=work,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from qvl_cli.sampling import SamplePlan, Step
+from qvl_cli.static import StaticPatches
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,10 +29,17 @@ class FrameChunk:
     """Consecutive steps and their frames, the unit of streaming.
 
     frames: uint8 RGB [steps, 2, height, width, 3], already at the plan's size.
+    kept: bool [steps, rows, columns], the vision tokens that the language model gets; None: all of them.
     """
 
     steps: tuple[Step, ...]
     frames: npt.NDArray[np.uint8]
+    kept: npt.NDArray[np.bool_] | None = None
+
+    def part(self, first: int, last: int) -> FrameChunk:
+        """Its steps [first, last)."""
+        kept = None if self.kept is None else self.kept[first:last]
+        return FrameChunk(self.steps[first:last], self.frames[first:last], kept)
 
 
 def iter_chunks(
@@ -39,11 +48,13 @@ def iter_chunks(
     steps_per_chunk: int,
     resize: Callable[[list[Pixels], int, int], Pixels],
     prefetch: int = 2,
+    static: StaticPatches | None = None,
 ) -> Generator[FrameChunk, None, None]:
     """The plan's steps in order, `steps_per_chunk` at a time, the last chunk maybe shorter.
 
     resize(frames [h, w, 3], width, height) -> uint8 [n, height, width, 3] runs once a step, so that no
     chunk size changes a bit of it. prefetch: chunks made ahead on a thread; 0 makes them on the caller's.
+    static: chooses the tokens that are kept; None keeps all.
     A step whose frames are lost is left out and leaves its subtitles to the next; `video.lost`
     says so. Errors of the thread are raised here; closing the iterator stops the thread and leaves `video` to
     its owner.
@@ -51,15 +62,26 @@ def iter_chunks(
     if steps_per_chunk < 1:
         raise ValueError("a chunk holds at least one step")
     stop = threading.Event()
-    chunks = _chunks(_watched(video, plan, resize, stop), steps_per_chunk)
-    return _prefetched(chunks, prefetch, stop) if prefetch > 0 else chunks
+    chunks = _chunks(_watched(video, plan, resize, stop), steps_per_chunk, static)
+    return _one_by_one(chunks, prefetch, stop) if prefetch > 0 else chunks
 
 
-def _chunks(watched: Iterator[tuple[Step, Pixels]], size: int) -> Generator[FrameChunk, None, None]:
+def _one_by_one(
+    chunks: Iterator[FrameChunk], ahead: int, stop: threading.Event
+) -> Generator[FrameChunk, None, None]:
+    with closing(_prefetched(chunks, ahead, stop)) as ready:
+        for each in ready:
+            yield from each
+
+
+def _chunks(
+    watched: Iterator[tuple[Step, Pixels]], size: int, static: StaticPatches | None
+) -> Generator[FrameChunk, None, None]:
     import numpy as np
 
     while batch := list(islice(watched, size)):
-        yield FrameChunk(tuple(step for step, _ in batch), np.stack([pair for _, pair in batch]))
+        kept = None if static is None else np.stack([static.keep(pair) for _, pair in batch])
+        yield FrameChunk(tuple(step for step, _ in batch), np.stack([pair for _, pair in batch]), kept)
 
 
 def _watched(
@@ -98,6 +120,25 @@ def _watched(
             carried += step.cues
 
 
+def iter_ready(
+    steps: Iterator[tuple[Step, Pixels]], turn: int, halt: Callable[[], None], idle: float
+) -> Generator[FrameChunk | None, None, None]:
+    """Steps of a stream as they are made on a thread: all that wait, at least one, so that whoever is behind
+    catches up in larger chunks and whoever is not waits for nothing.
+
+    No chunk goes beyond a multiple of `turn` steps. None after every `idle` seconds without a step. halt:
+    called when the iterator is closed, makes `steps` come to an end.
+    """
+    import numpy as np
+
+    with closing(_prefetched(steps, 2 * turn, threading.Event(), turn, halt, idle)) as made:
+        for ready in made:
+            if ready:
+                yield FrameChunk(tuple(step for step, _ in ready), np.stack([pair for _, pair in ready]))
+            else:
+                yield None
+
+
 class _Failure:
     """An exception on its way from the thread to the caller."""
 
@@ -105,13 +146,23 @@ class _Failure:
         self.error = error
 
 
-def _prefetched(
-    chunks: Iterator[FrameChunk], ahead: int, stop: threading.Event
-) -> Generator[FrameChunk, None, None]:
-    """`chunks`, made on a thread that is at most `ahead` chunks in front. Sets `stop` when it ends."""
-    ready: queue.Queue[FrameChunk | _Failure | None] = queue.Queue(ahead)
+_Item = TypeVar("_Item")
 
-    def put(item: FrameChunk | _Failure | None) -> bool:
+
+def _prefetched(
+    items: Iterator[_Item],
+    ahead: int,
+    stop: threading.Event,
+    turn: int = 1,
+    halt: Callable[[], None] = lambda: None,
+    idle: float | None = None,
+) -> Generator[list[_Item], None, None]:
+    """`items`, made on a thread that is at most `ahead` of them in front; those that wait come together, but
+    not beyond a multiple of `turn`. An empty list after `idle` seconds. Sets `stop` and calls `halt` when it
+    ends."""
+    ready: queue.Queue[_Item | _Failure | None] = queue.Queue(ahead)
+
+    def put(item: _Item | _Failure | None) -> bool:
         while not stop.is_set():
             try:
                 ready.put(item, timeout=0.05)
@@ -122,8 +173,8 @@ def _prefetched(
 
     def work() -> None:
         try:
-            for chunk in chunks:
-                if not put(chunk):
+            for item in items:
+                if not put(item):
                     return
         except BaseException as error:  # noqa: BLE001 - raised again on the caller's thread
             put(_Failure(error))
@@ -132,12 +183,31 @@ def _prefetched(
 
     thread = threading.Thread(target=work, name="qvl-prefetch", daemon=True)
     thread.start()
+    given = 0
     try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, _Failure):
-                raise item.error
-            yield item
+        over = False
+        while not over:
+            waiting: list[_Item] = []
+            failed: BaseException | None = None
+            try:
+                item = ready.get(timeout=idle)
+                while True:
+                    if item is None or isinstance(item, _Failure):
+                        over, failed = True, item.error if item else None
+                        break
+                    waiting.append(item)
+                    if (given + len(waiting)) % turn == 0:
+                        break
+                    item = ready.get_nowait()
+            except queue.Empty:
+                pass
+            given += len(waiting)
+            if waiting or not over:
+                yield waiting
+            if failed is not None:
+                raise failed
     finally:
         # The thread may be inside the decoder: wait, so that closing the video cannot pull it away.
         stop.set()
+        halt()
         thread.join()

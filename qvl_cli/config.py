@@ -52,6 +52,18 @@ def _rate(raw: object) -> Fraction:
     return value
 
 
+def _share(raw: object) -> Fraction:
+    """Of a whole, as 0.15 or 15%."""
+    text = str(raw).strip()
+    try:
+        value = Fraction(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except (ValueError, ZeroDivisionError):
+        value = Fraction(-1)
+    if isinstance(raw, bool) or not 0 <= value < 1:
+        raise ValueError("a share from 0 to below 1, like 0.15 or 15%")
+    return value
+
+
 def _size(raw: object) -> int:
     match = None if isinstance(raw, bool) else _SIZE.fullmatch(str(raw).strip().lower())
     size = 0
@@ -91,6 +103,7 @@ KEYS: Mapping[str, Callable[[object], Value]] = {
     "max_pixels": _count,
     "sampling": _text,
     "max_gap": _rate,
+    "drop_static": _switch,
     "max_spool": _size,
     "chunk": _count,
     "subs": _text,
@@ -98,6 +111,9 @@ KEYS: Mapping[str, Callable[[object], Value]] = {
     "max_memory": _size,
     "window": _rate,
     "kv": _text,
+    "yarn": _rate,
+    "rope_prune": _share,
+    "rope_prune_end": _text,
     "no_index": _switch,
     "cache_dir": _text,
     "cache_cap": _cap,
@@ -105,6 +121,7 @@ KEYS: Mapping[str, Callable[[object], Value]] = {
     "fail_empty": _switch,
     "quiet": _switch,
     "show_thinking": _switch,
+    "refine": _switch,
 }
 
 
@@ -136,12 +153,25 @@ class Config:
     def switch(self, key: str) -> bool:
         return self._value(key) is True
 
+    def choice(self, key: str) -> bool | None:
+        """A switch whose absence is neither yes nor no."""
+        value = self._value(key)
+        return value if isinstance(value, bool) else None
+
     def source(self, key: str) -> str:
         """Where the key was set; `default` where it was not."""
         return self.settings[key].source if key in self.settings else "default"
 
     def _value(self, key: str) -> Value | None:
         return self.settings[key].value if key in self.settings else None
+
+
+def parse_rate(source: str, raw: str) -> Fraction:
+    """A number above 0 that belongs to one command alone. Raises UsageError, naming `source`."""
+    try:
+        return _rate(raw)
+    except ValueError as expected:
+        raise UsageError(f"{source} {raw!r} is not usable", f"write {expected}") from None
 
 
 def user_file(environ: Mapping[str, str], platform: str = sys.platform) -> Path:

@@ -49,6 +49,18 @@ def unread_warnings(plan: SamplePlan, session: StreamSession) -> tuple[str, ...]
     return (f"subtitles not read, because no later frame could be: {unread}",) if unread else ()
 
 
+def dropped_tokens(plan: SamplePlan, session: StreamSession) -> int:
+    """Vision tokens of the watched steps that `--drop-static` left out."""
+    return plan.tokens_per_step * len(session.steps) - session.vision_tokens
+
+
+def static_warnings(plan: SamplePlan, session: StreamSession) -> tuple[str, ...]:
+    if not (dropped := dropped_tokens(plan, session)):
+        return ()
+    share = f"{dropped:,} of {dropped + session.vision_tokens:,} video tokens"
+    return (f"--drop-static: {share} show what was shown before and were left out",)
+
+
 def _gap_warnings(coverage: Coverage, unit: str) -> tuple[str, ...]:
     if not coverage.gaps:
         return ()

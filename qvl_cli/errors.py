@@ -12,14 +12,25 @@
     └── IndexUnusable         1   a saved index is damaged, or written by a newer qvl
 
 Exit codes beside these: 0 ok, 6 partial answer (a hole in the media), 10 nothing found with
-`--fail-empty`, 130 Ctrl-C. Foreign errors (PyAV, torch, huggingface_hub) are mapped to this tree where
-qvl calls them, never further up.
+`--fail-empty`, 130 Ctrl-C, 143 SIGTERM (`Terminated`, no error). Foreign errors (PyAV, torch,
+huggingface_hub) are mapped to this tree where qvl calls them, never further up.
 """
 
 EXIT_OK = 0
 EXIT_PARTIAL = 6
 EXIT_EMPTY = 10
 EXIT_INTERRUPTED = 130
+
+
+class Terminated(BaseException):
+    """A signal asks the process to end. Like Ctrl-C it passes every `finally`: nothing is left behind.
+
+    exit_code: 128 + the signal's number, as shells count.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"ended by signal {number}")
+        self.exit_code = 128 + number
 
 
 class QvlError(Exception):

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from qvl_cli import pipeline
-from qvl_cli.coverage import cover, hole_warnings, unread_warnings
+from qvl_cli.coverage import cover, hole_warnings, static_warnings, unread_warnings
 from qvl_cli.errors import EXIT_OK, EXIT_PARTIAL
 from qvl_cli.index.index import Index
 from qvl_cli.request import Request
@@ -52,6 +52,7 @@ def index(request: Request, listener: pipeline.Listener) -> IndexReport:
         holes = (
             *hole_warnings(coverage, it.video.info.unit),
             *unread_warnings(it.plan, it.session),
+            *static_warnings(it.plan, it.session),
         )
         for warning in holes:
             listener.note(warning)

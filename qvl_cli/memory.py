@@ -27,8 +27,9 @@ class MemorySettings:
     that fits, else retrieve (`budget.choose_memory`).
 
     positions: what eviction does to the survivors' positions: `append` leaves them, `shrink` closes the gap
-    and so stays within bounds for ever; retrieve always shrinks. share, fewest: of n blocks a question sees
-    share * n, `fewest` at least. kv: finished blocks are kept in the model's dtype (none), or compressed.
+    and so stays within bounds for ever; retrieve always shrinks. share, fewest, most: of n blocks a question
+    sees share * n, `fewest` at least, and no more than `most`, where the model's positions end there. kv:
+    finished blocks are kept in the model's dtype (none), or compressed.
     """
 
     policy: str = "auto"
@@ -37,6 +38,7 @@ class MemorySettings:
     positions: str = "shrink"
     share: Fraction = Fraction(1, 10)
     fewest: int = 8
+    most: int | None = None
     kv: str = "none"
 
     def __post_init__(self) -> None:
@@ -46,14 +48,20 @@ class MemorySettings:
             raise UsageError(f"no kv is called {self.kv!r}", f"choose from {', '.join(KV_BYTES)}")
         if self.positions not in POSITIONS:
             raise UsageError(f"no positions {self.positions!r}", f"choose from {', '.join(POSITIONS)}")
-        if self.sinks < 0 or self.window <= 0 or not 0 < self.share <= 1 or self.fewest < 1:
+        if (
+            self.sinks < 0
+            or self.window <= 0
+            or not 0 < self.share <= 1
+            or min(self.fewest, self.most or 1) < 1
+        ):
             raise UsageError(
                 "a window of no time or a choice of no blocks keeps nothing", "give numbers above 0"
             )
 
     def picked(self, blocks: int) -> int:
         """How many of `blocks` blocks a question sees under retrieve."""
-        return min(blocks, max(self.fewest, math.ceil(self.share * blocks)))
+        wanted = min(blocks, max(self.fewest, math.ceil(self.share * blocks)))
+        return wanted if self.most is None else min(wanted, self.most)
 
 
 AUTO = MemorySettings()

@@ -14,14 +14,23 @@ from typing import TYPE_CHECKING, Protocol
 from qvl_cli import registry
 from qvl_cli.align import load_aligner
 from qvl_cli.answer import Answer, Media, ModelUse, Sampling, SubtitleUse, Usage
-from qvl_cli.budget import answer_tokens, check_budget, choose_memory, free_memory
+from qvl_cli.budget import answer_tokens, free_memory
+from qvl_cli.cache.beside import SECTIONS
 from qvl_cli.chunks import iter_chunks
-from qvl_cli.coverage import cover, hole_warnings, promised_end, unread_warnings
+from qvl_cli.coverage import (
+    cover,
+    dropped_tokens,
+    hole_warnings,
+    promised_end,
+    static_warnings,
+    unread_warnings,
+)
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
+from qvl_cli.fitting import check_plan, free_on_device, memory_notes
 from qvl_cli.index.index import Index, NoIndex
-from qvl_cli.index.opened import Subject, open_index, saved_plan
+from qvl_cli.index.opened import Subject, known_media, open_index, saved_plan
 from qvl_cli.media import open_video
-from qvl_cli.memory import AUTO, MemorySettings, what_is_lost
+from qvl_cli.memory import AUTO, MemorySettings
 from qvl_cli.registry import ModelSpec
 from qvl_cli.request import Request
 from qvl_cli.sampling import (
@@ -34,11 +43,13 @@ from qvl_cli.sampling import (
 )
 from qvl_cli.scan import Activity, ScanSettings, scan
 from qvl_cli.sessions import open_session
+from qvl_cli.static import StaticPatches
 from qvl_cli.subtitled import choose_subtitles
 from qvl_cli.weave import size_notes
 
 if TYPE_CHECKING:
     from qvl_cli.align import Aligner
+    from qvl_cli.align.refine import Refiner
     from qvl_cli.media.info import Source
     from qvl_cli.model.load import LoadedModel
     from qvl_cli.model.world_gate import WorldGate
@@ -79,7 +90,8 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
     """Open, plan, check, load, watch: or take what was saved. Raises the errors of every stage, all qvl's."""
     from qvl_cli.model.load import pick_device, pick_dtype
 
-    inputs = replace(request.inputs, progress=listener.progress)
+    known = known_media(request.index)
+    inputs = replace(request.inputs, progress=listener.progress, known=known)
     with open_video(request.path, request.backend, inputs) as video:
         sampled_range(video.info, request.sampling)  # before a checkpoint is downloaded for nothing
         spec, chosen = choose_spec(request, listener)
@@ -100,8 +112,9 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
         for note in (kept := memory_notes(plan, spec, request, memory, spilled)):
             listener.note(note)
         notes = (*notes, *kept)
-        with open_index(subject, plan, memory, request.index, listener.note) as index:
-            index.prepare(spec, request.path, video.info.duration)
+        told = _summary_key(spec) if request.task == "summarize" else None
+        with open_index(subject, plan, memory, request.index, listener.note, told) as index:
+            index.prepare(spec, request.path, video.info)
             model, aligner = load(spec, request)
 
             began = time.monotonic()
@@ -123,13 +136,14 @@ def run(request: Request, listener: Listener) -> Answer:
     with watched(request, listener) as it:
         plan, session, spec = it.plan, it.session, it.session.model.spec
         began = time.monotonic()
-        findings = answer(session, it.aligner, request, listener, it.sections)
+        refines = refiner(it, request, listener)
+        findings = answer(session, it.aligner, request, listener, it.sections, it.index, refines)
         answered = time.monotonic() - began
 
         coverage = cover(plan, session, it.video, request.sampling.end)
         read = sum(len(step.cues) for step in session.steps)
         holes = (*hole_warnings(coverage, it.video.info.unit), *unread_warnings(plan, session))
-        later = (*it.video.warnings, *holes, *findings.warnings)
+        later = (*it.video.warnings, *holes, *static_warnings(plan, session), *findings.warnings)
         for warning in later:
             listener.note(warning)
         return Answer(
@@ -151,10 +165,11 @@ def run(request: Request, listener: Listener) -> Answer:
                 considered=plan.considered,
                 fps=float(plan.fps),
                 frame=(plan.width, plan.height),
-                tokens=plan.tokens_per_step * len(session.steps),
+                tokens=session.vision_tokens,
                 coarsened=plan.coarsened,
                 mode=plan.mode,
                 kept=dict(plan.kept),
+                dropped=dropped_tokens(plan, session),
             ),
             coverage=coverage,
             usage=Usage(round(it.seconds, 3), round(answered, 3), peak_megabytes(), it.index.state),
@@ -162,6 +177,19 @@ def run(request: Request, listener: Listener) -> Answer:
             thinking=findings.thinking if request.show_thinking else None,
             warnings=(*it.notes, *later),
         )
+
+
+def refiner(it: Watched, request: Request, listener: Listener) -> Refiner | None:
+    """What moves the boundaries of moments to the frame, where that is wanted."""
+    from qvl_cli.align.refine import Refiner, refines
+
+    if not refines(request.refine, request.task, it.aligner):
+        return None
+
+    def on_progress(done: int, total: int) -> None:
+        listener.progress("refining", done, total)
+
+    return Refiner(it.video, it.plan, it.session.steps, it.session.model, on_progress=on_progress)
 
 
 def look(video: Source, spec: ModelSpec, sampling: SamplingSettings, listener: Listener) -> Activity | None:
@@ -177,7 +205,8 @@ def look(video: Source, spec: ModelSpec, sampling: SamplingSettings, listener: L
 
 
 def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[str, ...]]:
-    """The checkpoint that answers, and a note where qvl had to fall back to the embedded one."""
+    """The checkpoint that answers, its rotation as asked for; notes on that, and where qvl had to fall back
+    to the embedded one."""
 
     def on_download(done: int, total: int) -> None:
         listener.progress(f"downloading {request.model}", done, total)
@@ -189,51 +218,14 @@ def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[
         free, size = free_on_device(request) if choice else (free_memory(), 4)
         name = registry.choose_model(None, free, size)
     spec = registry.read_spec(registry.resolve(name, progress=on_download), name)
+    spec = registry.with_rope(spec, request.rope)
+    notes = registry.rope_notes(spec)
     if spec.has_world_gate and request.model == "auto":
         why = "no cached Qwen3-VL fits into memory" if choice else "no Qwen3-VL is cached"
         remedy = "--model 2b fetches a real one"
-        return spec, (f"{why}: using the embedded {name!r}, which only knows drawn shapes; {remedy}",)
-    return spec, ()
-
-
-def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> tuple[MemorySettings, int]:
-    """What of the plan is kept, and bytes of it that must go to disk. Raises OverBudget for what would not
-    fit, before any load."""
-    from qvl_cli.model.load import pick_device, pick_dtype
-
-    device = pick_device(request.device)
-    free, _ = free_on_device(request)
-    size = pick_dtype(request.dtype, device, spec).itemsize
-    if request.max_memory is not None:
-        free = min(free, request.max_memory)
-    memory = choose_memory(plan, spec, free, size, request.memory)
-    need = check_budget(plan, spec, free, size, request.steps_per_chunk, memory)
-    beside = free - need.bytes if device.type == "cpu" else free_memory()
-    return memory, need.kept if need.kept > beside else 0
-
-
-def memory_notes(
-    plan: SamplePlan, spec: ModelSpec, request: Request, memory: MemorySettings, spilled: int
-) -> tuple[str, ...]:
-    """What the user must know of how the video is remembered."""
-    head = request.aligner != "text" and spec.has_alignment_head
-    notes = what_is_lost(plan.steps, memory, spec.block_steps, head)
-    if request.memory.policy == "auto" and memory.policy != "full":
-        notes = (f"the whole video does not fit into memory: --memory {memory.policy}", *notes)
-    if spilled:
-        notes = (*notes, f"blocks go to a temporary file of up to {spilled / 2**20:.0f} MiB")
-    return notes
-
-
-def free_on_device(request: Request) -> tuple[int, int]:
-    """Free bytes where the model will run, and the bytes one of its weights will take at most."""
-    from qvl_cli.model.load import pick_device
-    from qvl_cli.model.memory import free_bytes
-
-    device = pick_device(request.device)
-    if device.type == "cpu":
-        return free_memory(), 4
-    return free_bytes(device), 4 if request.dtype == "float32" else 2
+        fallen = f"{why}: using the embedded {name!r}, which only knows drawn shapes; {remedy}"
+        return spec, (fallen, *notes)
+    return spec, notes
 
 
 def load(spec: ModelSpec, request: Request) -> tuple[LoadedModel, Aligner]:
@@ -263,15 +255,16 @@ def watch(
 
     spec = session.model.spec
     sections, size = None, request.steps_per_chunk or spec.block_steps
-    if request.task == "summarize" and memory.policy == "window":
+    if request.task == "summarize" and memory.policy == "window" and plan.steps:
         sections, size = Sections(DecodeSettings(answer_tokens(spec))), spec.block_steps
-    gate, judged = None, 0
-    if spec.has_world_gate and request.model == "auto":
-        from qvl_cli.model.world_gate import WorldGate
-
-        gate = WorldGate.load(spec.folder)
+    gate = world_gate(spec, request)
+    judge = gate.judge() if gate else None
     total = len(session.steps) + len(plan.steps)
-    chunks = iter_chunks(video, plan, size, resize_frames)
+    static = None
+    if request.sampling.drop_static:
+        side = spec.patch_size * spec.merge_size
+        static = StaticPatches(side, spec.block_steps, len(session.steps))
+    chunks = iter_chunks(video, plan, size, resize_frames, static=static)
     # Closed before the video is: the prefetch thread must not decode from a file that is gone.
     with closing(chunks):
         for chunk in chunks:
@@ -280,12 +273,12 @@ def watch(
                 sections.watched(session, memory.window, spec.block_steps)
             listener.progress("watching", len(session.steps), total)
             # Judged at every whole block, so that the verdict is the same for every chunk size.
-            while gate is not None and judged + spec.block_steps <= len(session.steps):
-                judged += spec.block_steps
-                check_world(gate, session, judged)
+            while judge is not None and judge.steps + spec.block_steps <= len(session.steps):
+                fresh = session.vision_means[judge.steps : judge.steps + spec.block_steps]
+                check_world(judge.accepts(fresh), spec.name)
             save()
-    if gate is not None:
-        check_world(gate, session, len(session.steps))
+    if judge is not None and judge.steps < len(session.steps):
+        check_world(judge.accepts(session.vision_means[judge.steps :]), spec.name)
     if not session.steps:
         raise MediaError(f"no frame of {request.path} could be decoded", "repair or convert the file")
     if sections is not None:
@@ -293,10 +286,18 @@ def watch(
     return sections
 
 
-def check_world(gate: WorldGate, session: StreamSession, steps: int) -> None:
-    """Raises OutsideWorld where the first `steps` steps are not what the checkpoint knows."""
-    name = session.model.spec.name
-    if steps and not gate.accepts(session.vision_means[:steps]):
+def world_gate(spec: ModelSpec, request: Request) -> WorldGate | None:
+    """What judges whether the checkpoint knows a video; None where it knows all, or the user insists."""
+    if not spec.has_world_gate or request.model != "auto":
+        return None
+    from qvl_cli.model.world_gate import WorldGate
+
+    return WorldGate.load(spec.folder)
+
+
+def check_world(accepted: bool, name: str) -> None:
+    """Raises OutsideWorld where the gate of the checkpoint `name` has not accepted what was watched."""
+    if not accepted:
         raise OutsideWorld(
             f"this video is not of the drawn world the embedded model {name!r} knows",
             f"use a real model (--model 2b), or insist with --model {name}",
@@ -309,25 +310,44 @@ def answer(
     request: Request,
     listener: Listener,
     sections: Sections | None = None,
+    index: Index | NoIndex | None = None,
+    refiner: Refiner | None = None,
 ) -> Findings:
-    """Run the task on the watched session. sections: of a summary, where they are written already."""
+    """Run the task on the watched session. sections: of a summary, where they are written already. index: of
+    the session; a summary is kept with it, and taken from it. refiner: for the boundaries of moments."""
     from qvl_cli.generate import DecodeSettings
     from qvl_cli.tasks.ask import ask
     from qvl_cli.tasks.locate import locate
     from qvl_cli.tasks.summarize import summarize
+    from qvl_cli.tasks.told import Summary
 
     settings = DecodeSettings(max_new_tokens=answer_tokens(session.model.spec))
     if request.task == "ask":
-        return ask(session, aligner, request.query, settings, listener.text)
+        return ask(session, aligner, request.query, settings, listener.text, refiner)
     if request.task == "locate":
-        return locate(session, aligner, request.query)
+        return locate(session, aligner, request.query, refiner)
     if request.task == "summarize":
 
         def on_progress(done: int, total: int) -> None:
             listener.progress("summarizing", done, total)
 
-        return summarize(session, settings, on_progress, sections)
+        key = _summary_key(session.model.spec)
+        kept = index.recall(Summary, SECTIONS) if index else None
+        if kept is not None and kept.key == key:
+            listener.note("the sections were written before")
+            return kept.findings()
+        findings = summarize(session, settings, on_progress, sections)
+        if index:
+            index.keep(SECTIONS, Summary.of(findings, key))
+        return findings
     raise ValueError(f"no task is called {request.task!r}")
+
+
+def _summary_key(spec: ModelSpec) -> str:
+    from qvl_cli.generate import DecodeSettings
+    from qvl_cli.tasks.told import summary_key
+
+    return summary_key(DecodeSettings(answer_tokens(spec)))
 
 
 def peak_megabytes() -> float:

@@ -11,6 +11,8 @@ from qvl_cli.errors import UsageError
 from qvl_cli.index import IndexSettings
 from qvl_cli.media import BACKENDS, MAX_SPOOL, InputSettings
 from qvl_cli.memory import AUTO, MemorySettings
+from qvl_cli.registry import RopeSettings
+from qvl_cli.registry.rope import PLAIN_ROPE
 from qvl_cli.sampling import DETAIL, MODES, SamplingSettings
 from qvl_cli.timeline import parse_time
 
@@ -19,6 +21,8 @@ from qvl_cli.timeline import parse_time
 class Request:
     """What to do with which video. steps_per_chunk: None = the model's cache block; it changes no result.
     subs: `auto`, `none` or a subtitle file.
+    refine: whether boundaries are looked at again, frame by frame; None: those of `locate` with an alignment
+    head.
     max_memory: bytes; None is what the machine has. index: None neither uses nor saves what was watched."""
 
     task: str
@@ -35,7 +39,9 @@ class Request:
     subs: str = "auto"
     memory: MemorySettings = AUTO
     max_memory: int | None = None
+    rope: RopeSettings = PLAIN_ROPE
     show_thinking: bool = False
+    refine: bool | None = None
     index: IndexSettings | None = None
 
 
@@ -60,6 +66,7 @@ def make_request(
             max_pixels=config.count("max_pixels") or preset.max_pixels,
             mode=mode,
             max_gap=config.rate("max_gap"),
+            drop_static=config.switch("drop_static"),
             start=None if start is None else parse_time(start),
             end=None if end is None else parse_time(end),
         ),
@@ -77,7 +84,13 @@ def make_request(
             kv=config.text("kv", "none"),
         ),
         max_memory=config.count("max_memory"),
+        rope=RopeSettings(
+            config.rate("yarn"),
+            config.rate("rope_prune") or PLAIN_ROPE.prune,
+            config.text("rope_prune_end", PLAIN_ROPE.end),
+        ),
         show_thinking=config.switch("show_thinking"),
+        refine=config.choice("refine"),
         index=IndexSettings.of(config, insist=task == "index"),
     )
 

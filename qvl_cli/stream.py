@@ -59,6 +59,7 @@ class StreamSession:
         self.answer_ids: tuple[int, ...] = ()
         self._memory = memory or Memory(model, reserve)
         self._answer: list[Tensor] = []
+        self.told_tokens: int | None = None  # vision tokens of steps that are only told of, not held
 
     @classmethod
     def from_blocks(
@@ -87,13 +88,22 @@ class StreamSession:
         return self._memory.tokens
 
     @property
+    def vision_tokens(self) -> int:
+        """Vision tokens that the language model has read, those of steps that left the cache included."""
+        if self.told_tokens is not None:
+            return self.told_tokens
+        text = (len(self.model.codec.encode_text(step_text(step))) + 2 for step in self.steps)
+        return sum(each.tokens for each in self._memory.trail.watched) - sum(text)
+
+    @property
     def features(self) -> Tensor:
         """float32 [steps, hidden]: final-norm hidden state at each step's `<|vision_end|>`."""
         return self._memory.trail.features.view()
 
     @property
     def vision_means(self) -> Tensor:
-        """float32 [steps, hidden]: mean of each step's merged vision tokens, before the language model."""
+        """float32 [steps, hidden]: mean of each step's merged vision tokens, before the language model and
+        before any of them is dropped."""
         return self._memory.trail.vision_means.view()
 
     @property
@@ -130,7 +140,7 @@ class StreamSession:
             with memory_errors("watching the video"):
                 room = self._memory.room(chunk.steps[first])
             last = count if room is None else min(first + room, count)
-            self._watch(FrameChunk(chunk.steps[first:last], chunk.frames[first:last]))
+            self._watch(chunk.part(first, last))
             first = last
 
     def _watch(self, chunk: FrameChunk) -> None:
@@ -144,10 +154,11 @@ class StreamSession:
                 start = self._feed_prefix()
                 texts = [model.codec.encode_text(step_text(step)) for step in chunk.steps]
                 ids = (model.vision_start_id, model.video_token_id, model.vision_end_id)
-                prompt = step_tokens(texts, rows, columns, ids, start)
+                kept = None if chunk.kept is None else torch.from_numpy(chunk.kept).flatten(1)
+                prompt = step_tokens(texts, rows, columns, ids, start, kept)
                 self._check_positions(prompt.next_position)
                 vision = encode_steps(model, chunk.frames)
-                hidden = advance(model, memory.cache, prompt.ids, prompt.positions, vision)
+                hidden = advance(model, memory.cache, prompt.ids, prompt.positions, vision.rows(kept))
                 features, means = (
                     hidden[prompt.ends.to(hidden.device)].float(),
                     vision.tokens.float().mean(dim=1),
@@ -156,6 +167,11 @@ class StreamSession:
             memory.cache.shorten(held)
             raise
         memory.add(_watched(chunk.steps, prompt), features, means, prompt.next_position)
+
+    def forget(self) -> None:
+        """Let go of the steps that a window has passed: `steps`, `features` and `vision_means` are then those
+        of the sinks' blocks and of the window, and stay as short however long the video is."""
+        self._memory.forget()
 
     def fork(self) -> StreamSession:
         """A session with the same past, sharing its memory; what either does next, the other never sees."""
@@ -204,22 +220,34 @@ class StreamSession:
         return self._memory.views()
 
     @property
+    def selects(self) -> bool:
+        """Whether what a question sees depends on the question."""
+        return self._memory.selects
+
+    @property
     def sees_all(self) -> bool:
         """Whether a question sees every step watched."""
         return self.views == [range(len(self._memory.trail))]
 
     def _reader(self, prompt: Prompt) -> StreamSession:
-        """A fork that sees what `prompt` needs. Where the memory selects, it is read once for that."""
-        if not self._memory.selects:
+        """A fork that sees what `prompt` needs. Where the memory selects, it is read for that first."""
+        memory = self._memory
+        if not memory.selects:
             return self.fork()
         self._feed_prefix()
-        probe = self.fork()
+        if not memory.sweeps:
+            return self._with(memory.recall([self.fork()._question(prompt, range(len(memory.trail)))]))
+        return self._with(
+            memory.recall([self.focus(v.start, v.stop)._question(prompt, v) for v in memory.views()])
+        )
+
+    def _question(self, prompt: Prompt, steps: range) -> Question:
+        """`prompt` as it is read here, to judge `steps` by; this session is let go."""
         try:
-            read = probe._prefill(prompt)
-            keys = probe._memory.text_keys(read.place, len(read.query_ids))
+            read = self._prefill(prompt)
+            return Question(steps, read.query, self._memory.text_keys(read.place, len(read.query_ids)))
         finally:
-            probe.release()
-        return self._with(self._memory.recall(Question(read.query, keys)))
+            self.release()
 
     def _with(self, memory: Memory) -> StreamSession:
         """A session with this past and another memory of it."""
@@ -261,11 +289,11 @@ class StreamSession:
         return hidden
 
     def _check_positions(self, end: int) -> None:
-        limit = self.model.spec.max_positions
-        if end > limit:
+        limit, seen = self.model.spec.max_positions, end - self._memory.origin
+        if seen > limit:
             raise OverBudget(
-                f"the prompt would reach position {end:,}, beyond the {limit:,} {self.model.spec.name} knows",
-                "lower --fps or --max-tokens",
+                f"the prompt would take {seen:,} positions, {self.model.spec.name} holds {limit:,}",
+                "lower --fps, --max-tokens or --window",
             )
 
 

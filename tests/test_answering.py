@@ -173,10 +173,10 @@ def test_what_does_not_fit_is_exit_5_with_a_remedy(
     for path in checkpoint.iterdir():
         (small / path.name).symlink_to(path)
     config = json.loads((checkpoint / "config.json").read_text())
-    config["text_config"]["max_position_embeddings"] = 1588
+    config["text_config"]["max_position_embeddings"] = 120
     (small / "config.json").unlink()
     (small / "config.json").write_text(json.dumps(config))
-    code = main(["locate", str(clip), "x", "--model", str(small)])
+    code = main(["locate", str(clip), "x", "--model", str(small), "--memory", "full"])
     assert code == 5
 
 

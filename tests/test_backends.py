@@ -71,6 +71,7 @@ DEEDS = {
     "crashes": ("os.abort()", "signal 6"),
     "ends": ("os._exit(3)", "exit code 3"),
     "gives the next frame": ("number += 1 if number < 50 else -1", "differ in the frame"),
+    "gives one wrong frame": ("number += number == 31", r"differ in the frame at 1\.240 s"),
     "raises": ("raise RuntimeError('out of order')", "out of order"),
 }
 
@@ -93,16 +94,25 @@ def test_a_child_gone_wrong_is_one_clear_error(
     assert child is not None and child._process.returncode is not None  # killed and reaped
 
 
-@pytest.mark.parametrize("when", ["at once", "on the way"])
-def test_auto_goes_on_with_pyav_and_says_so(clip: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
-    # Frame 31 is none of those that are compared beforehand.
-    misbehaving(monkeypatch, "os.abort()" if when == "at once" else "number == 31 and os.abort()")
+@pytest.mark.parametrize("deed", ["os.abort()", "number == 31 and os.abort()", "number += number == 31"])
+def test_auto_goes_on_with_pyav_and_says_so(clip: Path, monkeypatch: pytest.MonkeyPatch, deed: str) -> None:
+    misbehaving(monkeypatch, deed)
     with DecordSource(clip, fall_back=True) as video:
         numbers = [read_number(frame.pixels) for frame in video.frames(video.info.frame_times)]
         assert numbers == list(range(60))
-        assert len(video.warnings) == 1 and video.warnings[0].endswith("(signal 6): PyAV decodes instead")
+        assert len(video.warnings) == 1 and video.warnings[0].endswith(": PyAV decodes instead")
+        assert ("signal 6" if "abort" in deed else "differ in the frame") in video.warnings[0]
         assert len(list(video.frames(video.info.frame_times))) == 60
         assert len(video.warnings) == 1  # decord is not tried again
+
+
+def test_of_many_frames_some_are_compared(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decord_source, "_COMPARED", 4)  # 0, 19, 39, 59
+    for wrong, found in ((31, False), (39, True), (59, True)):
+        misbehaving(monkeypatch, f"number -= number == {wrong}")
+        with DecordSource(clip, fall_back=True) as video:
+            assert len(list(video.frames(video.info.frame_times))) == 60
+            assert bool(video.warnings) == found
 
 
 def test_other_times_than_the_packets_are_an_error(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,16 +52,23 @@ def test_both_sides_read_the_same_prompt(
     folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     logits, tokens = {}, {}
-    for name, kind, *more in (("peer", "peer"), ("one", "qvl", "1", "fp32"), ("all", "qvl", "5", "fp32")):
+    ways = {name: ("qvl", chunk, kv) for name, chunk, kv in
+            (("one", "1", "fp32"), ("all", "9", "fp32"), ("int8", "9", "int8"))}  # fmt: skip
+    ways["peer"] = ("peer",)
+    for name, (kind, *more) in ways.items():
         path = tmp_path / f"{name}.npy"
-        stream_run.main(kind, str(folder), "5", str(path), *more)
+        stream_run.main(kind, str(folder), "9", str(path), *more)
         report = json.loads(capfd.readouterr().out.splitlines()[-1])
+        assert ("kv_over_bf16" in report) == (name == "int8")
         assert report["logits"] == str(path) and report["seconds"] > 0 and report["cpu_seconds"] > 0
         logits[name], tokens[name] = np.load(path), report["tokens"]
     assert logits["peer"].std() > 0.1
     assert np.abs(logits["one"] - logits["peer"]).max() <= 1e-4
     assert np.abs(logits["all"] - logits["peer"]).max() <= 1e-4
-    assert tokens["one"] == tokens["all"] < tokens["peer"] < tokens["one"] + 64  # the question
+    assert 0 < np.abs(logits["int8"] - logits["all"]).max() <= 0.3  # the first block is compressed
+    assert (
+        tokens["one"] == tokens["all"] == tokens["int8"] < tokens["peer"] < tokens["one"] + 64
+    )  # the question
 
 
 def test_a_size_is_reached_and_hardly_passed() -> None:

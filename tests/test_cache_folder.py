@@ -64,6 +64,15 @@ def test_a_plan_comes_back_exactly(plan: SamplePlan) -> None:
     assert exact.load(SamplePlan, exact.dump(plan)) == plan
 
 
+def test_a_manifest_is_written_as_it_is_read(tmp_path: Path) -> None:
+    block = StoredBlock("000000.safetensors", 7, "ef" * 32, 8)
+    manifest = Manifest(KEY, '/videos/ä "%s".mp4', Fraction(1, 3), "tiny", "12" * 32, (block, block))
+    write_manifest(tmp_path, manifest)
+    data = (tmp_path / "manifest.json").read_bytes()
+    assert data == json.dumps(json.loads(data), sort_keys=True, separators=(",", ":")).encode()
+    assert read_manifest(tmp_path) == manifest
+
+
 @dataclass(frozen=True)
 class Odd:
     ratio: float

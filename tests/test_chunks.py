@@ -172,14 +172,14 @@ def test_an_interrupt_while_waiting_leaves_no_thread(clip: Path) -> None:
 
 
 def test_the_memory_check_knows_the_chunk(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from qvl_cli import pipeline
+    from qvl_cli import fitting
 
     plan = plan_of(clip)
     free = estimate(plan, FIXED, 4, 10).bytes
     assert estimate(plan, FIXED, 4).bytes < free < estimate(plan, FIXED, 4, 1000).bytes
-    monkeypatch.setattr(pipeline, "free_on_device", lambda request: (free, 4))
+    monkeypatch.setattr(fitting, "free_on_device", lambda request: (free, 4))
     asked = Request("ask", str(clip), "who?", FIT, device="cpu", dtype="float32")
     for chunk in (None, 10):
-        pipeline.check_plan(plan, FIXED, replace(asked, steps_per_chunk=chunk))
+        fitting.check_plan(plan, FIXED, replace(asked, steps_per_chunk=chunk))
     with pytest.raises(OverBudget, match="try --chunk 10"):
-        pipeline.check_plan(plan, FIXED, replace(asked, steps_per_chunk=1000))
+        fitting.check_plan(plan, FIXED, replace(asked, steps_per_chunk=1000))

@@ -63,7 +63,15 @@ def test_a_bad_source_is_one_clear_usage_error(
 
 
 def test_every_key_can_come_from_the_environment(tmp_path: Path) -> None:
-    samples = {"_text": "x", "_count": "3", "_rate": "1/3", "_switch": "yes", "_size": "8G", "_cap": "0"}
+    samples = {
+        "_text": "x",
+        "_count": "3",
+        "_rate": "1/3",
+        "_switch": "yes",
+        "_size": "8G",
+        "_cap": "0",
+        "_share": "15%",
+    }
     environ = {f"QVL_{key.upper()}": samples[parse.__name__] for key, parse in KEYS.items()}
     config = load_config({}, environ | {"XDG_CONFIG_HOME": str(tmp_path)}, tmp_path)
     assert set(config.settings) == set(KEYS)

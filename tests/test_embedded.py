@@ -113,7 +113,7 @@ def test_ten_minutes_fit_the_default_budget(tmp_path: Path) -> None:
     document = answer("locate", SAMPLES / "shapes-10m.mp4", "a blue triangle moves right", home=tmp_path)
     assert document["sampling"] == {
         "steps": 600, "considered": 600, "fps": 2.0, "frame": [160, 96], "tokens": 9000, "coarsened": False,
-        "mode": "uniform", "kept": {},
+        "mode": "uniform", "kept": {}, "dropped": 0,
     }  # fmt: skip
     assert document["coverage"] == {"seen": [[0.0, 600.0]], "gaps": [], "skipped": [], "cut_off": False}
 

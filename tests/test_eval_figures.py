@@ -9,7 +9,7 @@ from qvl_cli.errors import UsageError
 from qvl_cli.evals.calibration import area_under_roc, expected_calibration_error
 from qvl_cli.evals.cases import ABSENT, FAMILIES, LOCATES, write_case, write_needles
 from qvl_cli.evals.choices import chosen_letter, option_texts
-from qvl_cli.evals.drawn import most_frequent
+from qvl_cli.evals.drawn_figures import most_frequent
 from qvl_cli.evals.figures import Figure, calibration, document_parts, means, median
 from qvl_cli.evals.interval import bootstrap, mean, mean_intervals, statistic_interval
 from qvl_cli.evals.spans import iou, random_ious, top_iou, whole_iou

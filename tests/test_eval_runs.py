@@ -158,6 +158,7 @@ def test_the_drawn_suite_end_to_end(
             assert 0 <= results[each] <= 1 and counts[each] and intervals[each]
     measured = {"absent_recall", "false_denial", "answer_accuracy", "answer_by_family", "section_f1"}
     measured |= {"blind_over_chance", "ece", "score_auroc", "boundary_error_s", "map@0.5", "realtime_factor"}
+    measured |= {"boundary_error_coarse_s"}
     assert measured <= set(results)
     assert set(results["answer_by_family"]) == set(cases.FAMILIES)
     # More videos go on from there; the first two are not watched again.

@@ -76,7 +76,12 @@ def test_standard_input_that_is_no_video_says_so(data: bytes, says: bytes, copie
     assert done.returncode == 3 and says in done.stderr and done.stderr.count(b"\n") == 1
 
 
-def test_a_copy_is_private_and_goes_on_ctrl_c(clip: bytes, copies: Path) -> None:
+@pytest.mark.parametrize(
+    ("sent", "code", "says"), [("SIGINT", 130, b"interrupted"), ("SIGTERM", 143, b"terminated")]
+)
+def test_a_copy_is_private_and_goes_on_a_signal(
+    clip: bytes, copies: Path, sent: str, code: int, says: bytes
+) -> None:
     process = subprocess.Popen(
         [*QVL, "probe", "-"],
         env=environment(copies.parent) | {"TMPDIR": str(copies)},
@@ -92,9 +97,9 @@ def test_a_copy_is_private_and_goes_on_ctrl_c(clip: bytes, copies: Path) -> None
         time.sleep(0.05)
     assert found[0].stat().st_mode & 0o777 == 0o600
     assert found[0].parent.stat().st_mode & 0o777 == 0o700
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.Signals[sent])
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and b"interrupted" in said
+    assert process.returncode == code and says in said
 
 
 def test_a_url_gives_the_same_frames_and_hash(clip: bytes, web: WebServer) -> None:
@@ -147,6 +152,9 @@ def test_no_more_is_copied_than_allowed(clip: bytes, web: WebServer, copies: Pat
     open_video(web.url + "/a.mp4", settings=InputSettings(max_spool=len(clip))).close()
     done = _pipe(clip, copies, "locate", "-", "x", "--max-spool", "1k")
     assert done.returncode == 5 and b"--max-spool" in done.stderr
+    done = _pipe(clip, copies, "probe", "-", "--max-spool", "1k")
+    assert done.returncode == 5 and b"--max-spool" in done.stderr
+    assert _pipe(clip, copies, "probe", "-", "--max-spool", str(len(clip))).returncode == 0
 
 
 def _write_playlist(folder: Path) -> Path:

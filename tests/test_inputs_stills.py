@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from qvl_cli.answer import Answer
-from qvl_cli.errors import EncryptedMedia, MediaError
+from qvl_cli.errors import EncryptedMedia, MediaError, UsageError
 from qvl_cli.media import InputSettings, open_video
 from qvl_cli.registry import read_spec, resolve
 from qvl_cli.render import WRITERS
-from qvl_cli.sampling import SamplingSettings, plan_samples
+from qvl_cli.sampling import SamplingSettings, plan_samples, sampled_range
 from qvl_cli.timeline import TimeSpan
 from tests.clips import numbered, read_number
 from tests.test_answer import ANSWER
@@ -147,6 +147,26 @@ def test_pages_are_steps_and_their_numbers_the_times(tmp_path: Path) -> None:
             TimeSpan(Fraction(p), Fraction(p + 1)) for p in (2, 3)
         ]
         assert video.content_hash() == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "says"),
+    [
+        (9, None, "--from 9 is past the end: the last page is 4"),
+        (3, 3, "--to 3 is not after --from 3"),
+        (None, -1, "--from and --to are page numbers"),
+    ],
+)
+def test_a_senseless_range_of_pages_is_told_in_pages(
+    tmp_path: Path, start: int | None, end: int | None, says: str
+) -> None:
+    asked = SamplingSettings(
+        start=None if start is None else Fraction(start), end=None if end is None else Fraction(end)
+    )
+    with open_video(_pdf(tmp_path / "paper.pdf", 4)) as video, pytest.raises(UsageError) as raised:
+        sampled_range(video.info, asked)
+    told = f"{raised.value.fact} {raised.value.remedy}"
+    assert says in told and ":0" not in told and "video" not in told and "time" not in told
 
 
 def test_bad_documents_are_refused(tmp_path: Path) -> None:

@@ -160,11 +160,12 @@ def test_a_full_disk_is_over_budget(model: LoadedModel, clip: FrameChunk, tmp_pa
     with pytest.raises(OverBudget, match="GiB free"):
         Spill(tmp_path, expected=1 << 60)
     spill = Spill(tmp_path)
-    file, spill._file = spill._file, os.open("/dev/full", os.O_RDWR)
+    scratch = spill._file
+    file, scratch._file = scratch._file, os.open("/dev/full", os.O_RDWR)
     with pytest.raises(OverBudget, match="No space left"):
         spill(next(watched(model, clip, 9).blocks()))
-    os.close(spill._file)
-    spill._file = file
+    os.close(scratch._file)
+    scratch._file = file
 
 
 def test_an_unknown_compression_is_refused() -> None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from qvl_cli.align.head import HeadAligner, step_scores
+from qvl_cli.align.network import HeadNetwork, HeadShape
 from qvl_cli.cache import Block, make_memory
+from qvl_cli.cache.packed import Read
 from qvl_cli.cache.retrieve import Relevance
 from qvl_cli.chunks import FrameChunk
 from qvl_cli.generate import DecodeSettings
 from qvl_cli.memory import MemorySettings
 from qvl_cli.model.load import LoadedModel
-from qvl_cli.prompts import Prompt
+from qvl_cli.prompts import Prompt, locate_prompt
 from qvl_cli.stream import StreamSession
 from qvl_cli.timeline import TimeSpan
 from tests.checkpoints import cut, load_small_blocks, noise_clip
@@ -72,6 +77,39 @@ def test_a_question_sees_the_sinks_and_the_blocks_it_needs(model: LoadedModel, c
     assert len(session.features) == len(session.steps) == 15  # every step stays to be located
 
 
+def test_a_question_is_read_beside_every_view(model: LoadedModel, clip: FrameChunk) -> None:
+    """And each reading judges the steps it was read beside: here every later view is the better one."""
+    readings: list[Tensor] = []
+
+    def later_is_better(features: Tensor, query: Tensor, intervals: Sequence[TimeSpan]) -> Tensor:
+        readings.append(query)
+        return torch.arange(len(features)) + 100.0 * len(readings) * (len(readings) % 4 != 0)
+
+    session = retrieving(model, clip, relevance=later_is_better)
+    blocks, views = list(session.blocks(tail=True)), session.views
+    assert [(view.start, view.stop) for view in views] == [(0, 4), (4, 8), (8, 12), (12, 15)]
+    logits = session.read(PROMPT).logits
+    for view, query in zip(views, readings, strict=True):
+        assert distance(query, session.focus(view.start, view.stop).read(PROMPT).query) <= CLOSE
+    wanted = StreamSession.from_blocks(model, [blocks[0].part(0, 1), blocks[4], blocks[5]])
+    assert distance(logits, wanted.read(PROMPT).logits) <= CLOSE
+
+
+def test_the_head_judges_each_view_by_its_own_reading(model: LoadedModel, clip: FrameChunk) -> None:
+    torch.manual_seed(4)
+    aligner = HeadAligner(HeadNetwork(HeadShape(model.spec.hidden_size)), threshold=0.0)
+    session = retrieving(model, clip, relevance=aligner.relevance)
+    intervals = [step.interval for step in session.steps]
+    judged = []
+    for view in session.views:
+        query = session.focus(view.start, view.stop).read(locate_prompt("a seal")).query
+        scores = step_scores(aligner.network, session.features, query, intervals)
+        judged.append(scores.inside[view.start : view.stop])
+    whole = aligner._swept_steps(session, locate_prompt("a seal"))
+    assert np.allclose(whole.inside, np.concatenate(judged))
+    assert len(whole.inside) == len(whole.end_at) == 15
+
+
 def test_the_first_and_the_unfinished_block_can_be_called_back(model: LoadedModel, clip: FrameChunk) -> None:
     session = retrieving(model, clip, relevance=favouring(1, 14))
     blocks = list(session.blocks(tail=True))
@@ -124,9 +162,9 @@ def test_a_saved_index_becomes_a_session(model: LoadedModel, clip: FrameChunk) -
 def test_blocks_are_kept_where_they_are_told_to_be(model: LoadedModel, clip: FrameChunk) -> None:
     kept: list[Block] = []
 
-    def keep(block: Block) -> Block:
+    def keep(block: Block) -> Read:
         kept.append(block.on_cpu())
-        return kept[-1]
+        return partial(lambda one: (one.keys, one.values), kept[-1])
 
     session = StreamSession(model, memory=make_memory(model, SETTINGS, keep=keep))
     session.watch(clip)

@@ -112,3 +112,21 @@ def test_a_model_with_a_world_of_its_own_reads_none_unless_told(run: Run, tmp_pa
     assert err.count(f"qvl: {warning}") == 1
     assert document["text"] == bare["text"]
     assert run.answer("--subs", "talk.srt")[0]["subtitles"] == {"source": "talk.srt", "cues": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("talk.srt", True),
+        ("talk.en.vtt", True),
+        ("talk.json", False),
+        ("other.srt", False),
+        ("x/talk.srt", False),
+    ],
+)
+def test_an_answer_that_would_pass_for_subtitles_is_told(run: Run, name: str, told: bool) -> None:
+    Path("x").mkdir()
+    code, _, err = run("-f", "srt", "-o", name)
+    assert code == 0 and Path(name).is_file()
+    line = f"qvl: the next run takes {name} for the subtitles of {run.clip}: --subs none then"
+    assert (line in err) == told

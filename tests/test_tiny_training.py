@@ -266,6 +266,12 @@ def test_a_gate_saves_and_loads_and_judges_by_both_opinions(tmp_path: Path) -> N
     again = WorldGate.load(tmp_path)
     near, far = torch.zeros(3, 8), torch.full((3, 8), 5.0)
     assert again.accepts(near) and not again.accepts(far)
+    for one, other in ((near, far), (far, near)):  # bit by bit as all at once
+        judge = again.judge()
+        assert judge.accepts(one[:1]) == again.accepts(one[:1])
+        assert judge.accepts(one[1:]) == again.accepts(one)
+        assert judge.accepts(other) == again.accepts(torch.cat([one, other]))
+        assert judge.steps == 6
     with torch.no_grad():
         again.outer.bias.fill_(-1.0)
     assert not again.accepts(near)

@@ -74,14 +74,19 @@ class Banded:
         allowed = table[of + 1][:, of + 1] & torch.ones(len(of), len(of), dtype=torch.bool).tril()
         return torch.zeros(len(of), len(of)).masked_fill(~allowed, torch.finfo(torch.float32).min)[None, None]
 
+    def steps_of(self, ids: Tensor) -> Tensor:
+        """Numbers of the steps of all tokens [n], -1 in the prefix."""
+        ends = (ids == self.model.vision_end_id).long()
+        of = ends.cumsum(0) - ends
+        of[: len(self.model.codec.encode_template(self.model.prefix))] = -1
+        return of
+
     @torch.no_grad()
     def answer(self, count: int) -> tuple[Tensor, list[int]]:
         """Logits after the prompt and greedy tokens."""
         network, model = self.one_shot.network, self.model
         ids = torch.tensor([self.one_shot.ids(self.clip, PROMPT)])
-        ends = (ids[0] == model.vision_end_id).long()
-        of = ends.cumsum(0) - ends
-        of[: len(model.codec.encode_template(model.prefix))] = -1
+        of = self.steps_of(ids[0])
         steps, _, height, width, _ = self.clip.frames.shape
         grid = torch.tensor([[steps, height // 16, width // 16]])
         kinds = (ids == model.video_token_id).int() * 2
@@ -221,3 +226,34 @@ def test_settings_that_keep_nothing_are_refused() -> None:
         MemorySettings(window=Fraction(0))
     with pytest.raises(UsageError):
         MemorySettings(positions="other")
+
+
+@pytest.mark.parametrize("positions", ["append", "shrink"])
+@pytest.mark.parametrize("sinks", [0, 3])
+def test_a_session_that_forgets_sees_the_same_and_stays_short(
+    model: LoadedModel, clip: FrameChunk, positions: str, sinks: int
+) -> None:
+    how = settings(sinks, 4, positions)
+    plain = StreamSession(model, memory=make_memory(model, how))
+    brief = StreamSession(model, memory=make_memory(model, how))
+    past = brief.fork()
+    longest, kept = 0, -(-sinks // BLOCK) * BLOCK
+    for chunk in cut(clip, 1):
+        plain.watch(chunk)
+        brief.watch(chunk)
+        past = brief.fork()  # one that was made before is not changed
+        seen = len(past.steps)
+        brief.forget()
+        longest = max(longest, len(brief.steps))
+        assert (len(past.steps), len(past.features)) == (seen, seen)
+    (view,) = plain.views
+    assert view.start > kept  # something was forgotten at all
+    assert brief.views == [range(min(kept, view.start), len(brief.steps))]
+    assert brief.steps == (*plain.steps[:kept], *plain.steps[view.start :])
+    for name in ("features", "vision_means"):
+        all_rows = getattr(plain, name)
+        rest = torch.cat([all_rows[:kept], all_rows[view.start :]])
+        assert torch.equal(getattr(brief, name), rest)
+    assert longest <= kept + len(view) + BLOCK < len(plain.steps)
+    assert torch.equal(brief.read(PROMPT).logits, plain.read(PROMPT).logits)
+    assert list(brief.ask(PROMPT, GREEDY)) == list(plain.ask(PROMPT, GREEDY))

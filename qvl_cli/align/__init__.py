@@ -2,12 +2,13 @@
 
 head      trained with the checkpoint, reads its hidden states (`alignment_head.safetensors`)
 textual   any other checkpoint: the model writes times, and they are read tolerantly
+refine    both: boundaries at step resolution -> the frame, by looking again (`looks` says where)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from qvl_cli.errors import UsageError
@@ -22,10 +23,12 @@ CHOICES = ("auto", "head", "text")
 
 @dataclass(frozen=True, slots=True)
 class ScoredSpan:
-    """A time range and the aligner's own probability for it, in [0, 1]."""
+    """A time range and the aligner's own probability for it, in [0, 1]. refined: one of its boundaries was
+    looked at again, frame by frame (`align.refine`)."""
 
     span: TimeSpan
     score: float
+    refined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +36,12 @@ class Aligned:
     """Where one text holds.
 
     spans: best first; none where it never does. warnings: what the user must know of how they were found.
+    again: asks the same of another session, which has watched other steps of the same video.
     """
 
     spans: tuple[ScoredSpan, ...] = ()
     warnings: tuple[str, ...] = ()
+    again: Callable[[StreamSession], Aligned] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from qvl_cli.align import Aligned, ScoredSpan, Sentence
 from qvl_cli.align.network import HeadNetwork, HeadShape
 from qvl_cli.align.spans import StepScores, decode_runs, run_evidence, run_span, split_at_holes
 from qvl_cli.errors import ModelMissing
-from qvl_cli.prompts import locate_prompt
+from qvl_cli.prompts import Prompt, locate_prompt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,21 +99,47 @@ class HeadAligner:
         return cls(network.to(model.device), threshold)
 
     def locate(self, session: StreamSession, event: str) -> Aligned:
-        return Aligned(tuple(self._spans(session, session.read(locate_prompt(event)).query)))
+        if not session.steps or not event:
+            return Aligned()
+        prompt = locate_prompt(event)
+        if not session.selects:
+            return self._aligned(session.read(prompt).query, session)
+        spans = self._spans(session, self._swept_steps(session, prompt))
+        words = cache(lambda: session.read(prompt).query)  # a reading beside every view, for who looks again
+        again = (lambda other: self._aligned(words(), other)) if spans else None
+        return Aligned(tuple(spans), again=again)
+
+    def _swept_steps(self, session: StreamSession, prompt: Prompt) -> StepScores:
+        """Where the session chooses what to show, the words are read beside one view after the other, and
+        judge the steps of that view: words that look at what they name cannot judge what they do not see."""
+        found: list[tuple[range, StepScores]] = []
+        for view in session.views:
+            focus = session.focus(view.start, view.stop)
+            try:
+                found.append((view, self._scores(session, focus.read(prompt).query)))
+            finally:
+                focus.release()
+        return StepScores.joined(found)
 
     def evidence(self, session: StreamSession, question: str, sentences: Sequence[Sentence]) -> list[Aligned]:
+        if not session.steps:
+            return [Aligned() for _ in sentences]
         states = session.answer_states
-        return [
-            Aligned(tuple(self._spans(session, states[slice(*sentence.tokens)]))) for sentence in sentences
-        ]
+        return [self._aligned(states[slice(*sentence.tokens)], session) for sentence in sentences]
 
     def relevance(self, features: Tensor, query: Tensor, intervals: Sequence[TimeSpan]) -> Tensor:
         """Logits [steps] that each step has to do with `query`: what `retrieve` chooses blocks by."""
         return torch.from_numpy(step_scores(self.network, features, query, intervals).inside)
 
-    def _spans(self, session: StreamSession, query: Tensor) -> list[ScoredSpan]:
+    def _scores(self, session: StreamSession, query: Tensor) -> StepScores:
+        return step_scores(self.network, session.features, query, [s.interval for s in session.steps])
+
+    def _aligned(self, query: Tensor, session: StreamSession) -> Aligned:
         if not len(query) or not session.steps:
-            return []
+            return Aligned()
+        spans = self._spans(session, self._scores(session, query))
+        return Aligned(tuple(spans), again=partial(self._aligned, query))
+
+    def _spans(self, session: StreamSession, scores: StepScores) -> list[ScoredSpan]:
         intervals = [step.interval for step in session.steps]
-        scores = step_scores(self.network, session.features, query, intervals)
         return [s for s in score_runs(self.network, scores, intervals) if s.score >= self.threshold]

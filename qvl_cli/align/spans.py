@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from itertools import pairwise
 
@@ -30,6 +30,16 @@ class StepScores:
     last: Floats
     start_at: Floats
     end_at: Floats
+
+    @staticmethod
+    def joined(parts: Sequence[tuple[range, StepScores]]) -> StepScores:
+        """Ranges that follow one another, each with scores of all steps -> the scores of each range's own."""
+        return StepScores(
+            *(
+                np.concatenate([getattr(scores, each.name)[own.start : own.stop] for own, scores in parts])
+                for each in fields(StepScores)
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,10 @@ class TextualAligner:
     def locate(self, session: StreamSession, event: str) -> Aligned:
         """Where the session cannot show every step at once, the model is asked about one view after the
         other."""
+        found = self._find(session, event)
+        return replace(found, again=lambda other: self._find(other, event))
+
+    def _find(self, session: StreamSession, event: str) -> Aligned:
         if not session.steps:
             return Aligned()
         if session.sees_all:

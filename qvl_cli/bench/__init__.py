@@ -7,6 +7,7 @@ startup  how soon a command answers, and a model; startup_run is one run of it
 decode   sampling frames beside PyAV and decord; decode_run is one run of it
 stream   chunked streaming beside transformers' one-shot forward; stream_run is one run of it
 sampling adaptive beside even sampling; sampling_run is one run of it
+scale    hours beside minutes; scale_run is one run of it
 index    a second question about a watched video; killed runs; index_run is one part of it
 
 shapes   random models by name

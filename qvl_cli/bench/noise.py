@@ -24,4 +24,4 @@ def noise_clip(steps: int, width: int, height: int, seed: int = 0) -> FrameChunk
 def cut(clip: FrameChunk, size: int) -> Iterator[FrameChunk]:
     """The clip in chunks of `size` steps."""
     for start in range(0, len(clip.steps), size):
-        yield FrameChunk(clip.steps[start : start + size], clip.frames[start : start + size])
+        yield clip.part(start, start + size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from qvl_cli.bench.row import Run, Variant
 from qvl_cli.errors import QvlError
@@ -51,30 +52,52 @@ def measure(variant: Variant, folder: Path) -> Run:
             raise QvlError(
                 f"{variant.name} {_how(child.returncode)}: {_last_line(err) or 'no word on stderr'}"
             )
-        if not SAMPLED:  # macOS counts bytes, the others KiB
-            peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        if not SAMPLED:
+            peak = _counted(used)
         return Run(variant.name, wall, used.ru_utime + used.ru_stime, peak, _report(_last_line(out)))
+
+
+class Memory:
+    """A context manager that looks at a process and its children all the while; None: this one.
+
+    peak: the most anonymous bytes seen so far; where nothing can be sampled, of this process the most bytes
+    the kernel has counted, of another one 0.
+    """
+
+    def __init__(self, pid: int | None = None) -> None:
+        self._own, self._pid = pid is None, os.getpid() if pid is None else pid
+        self._seen, self._ended = 0, threading.Event()
+        self._sampler = threading.Thread(target=self._sample, name="qvl-bench-memory", daemon=True)
+
+    @property
+    def peak(self) -> int:
+        return self._seen if SAMPLED or not self._own else _counted(resource.getrusage(resource.RUSAGE_SELF))
+
+    def __enter__(self) -> Self:
+        if SAMPLED:
+            self._sampler.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        if SAMPLED:
+            self._sampler.join()
+
+    def _sample(self) -> None:
+        while not self._ended.wait(_EVERY):
+            self._seen = max(self._seen, _anonymous_bytes(self._pid))
 
 
 def _watch(pid: int) -> tuple[int, Any, int]:
     """Wait status, resource usage and the most anonymous bytes seen until the process ends."""
-    ended, peak = threading.Event(), 0
-
-    def sample() -> None:
-        nonlocal peak
-        while not ended.wait(_EVERY):
-            peak = max(peak, _anonymous_bytes(pid))
-
-    sampler = threading.Thread(target=sample, name="qvl-bench-memory", daemon=True)
-    if SAMPLED:
-        sampler.start()
-    try:
+    with Memory(pid) as memory:
         _, status, used = os.wait4(pid, 0)
-    finally:
-        ended.set()
-        if SAMPLED:
-            sampler.join()
-    return status, used, peak
+    return status, used, memory.peak
+
+
+def _counted(used: resource.struct_rusage) -> int:
+    """Most bytes as the kernel counts them: macOS in bytes, the others in KiB."""
+    return used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _anonymous_bytes(pid: int) -> int:

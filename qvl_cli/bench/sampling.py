@@ -25,11 +25,12 @@ REAL: Mapping[str, tuple[Fraction, ...]] = {
 
 
 def _variants(settings: Settings, folder: Path) -> Sequence[Variant]:
-    counts = {flag: _count(settings, flag) for flag in ("busy-videos", "locate-videos")}
+    counts = {flag: _count(settings, flag) for flag in ("busy-videos", "locate-videos", "static-videos")}
     variants = [
         Variant("still", python_module(_RUN, "still", str(folder))),
         Variant("busy", python_module(_RUN, "busy", str(folder), counts["busy-videos"])),
         Variant("locate", python_module(_RUN, "locate", str(folder), counts["locate-videos"])),
+        Variant("static", python_module(_RUN, "static", str(folder), counts["static-videos"])),
     ]
     if not settings["media"]:
         _say("real_changes_kept is not measured: no --media folder")
@@ -63,6 +64,20 @@ def _figures(runs: Round) -> Figures:
         "busy_events_lost": busy.number("lost"),
         "busy_events": busy.number("seen"),
     }
+    static, kinds = runs["static"], ("still", "busy")
+    figures |= {
+        "drop_static_token_ratio": {
+            kind: static.number(f"{kind}_changed_tokens") / static.number(f"{kind}_all_tokens")
+            for kind in kinds
+        },
+        "drop_static_locate_delta": {
+            kind: 100
+            * (static.number(f"{kind}_changed") - static.number(f"{kind}_all"))
+            / static.number(f"{kind}_asked")
+            for kind in kinds
+        },
+        "drop_static_asked": {kind: static.number(f"{kind}_asked") for kind in kinds},
+    }
     if real := runs.get("real"):
         known = sum(real.number(f"{name} known") for name in REAL)
         figures["real_changes_kept"] = sum(real.number(f"{name} kept") for name in REAL) / known
@@ -93,6 +108,11 @@ BENCH = Bench(
         Flag("busy-videos", "10", "Drawn busy videos of 90 seconds."),
         Flag(
             "locate-videos", "40", "Drawn videos of 90 seconds in which little happens, four questions each."
+        ),
+        Flag(
+            "static-videos",
+            "10",
+            "Drawn videos of 90 seconds for --drop-static: still, and as many busy.",
         ),
     ),
 )

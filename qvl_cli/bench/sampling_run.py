@@ -3,6 +3,7 @@
     python -m qvl_cli.bench.sampling_run still FOLDER
     python -m qvl_cli.bench.sampling_run busy FOLDER VIDEOS
     python -m qvl_cli.bench.sampling_run locate FOLDER VIDEOS
+    python -m qvl_cli.bench.sampling_run static FOLDER VIDEOS
     python -m qvl_cli.bench.sampling_run real FOLDER MEDIA
 
 FOLDER: where clips are written.
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 EVEN = SamplingSettings()
 ACTIVE = SamplingSettings(mode="adaptive")
+CHANGED = SamplingSettings(drop_static=True)
 MODEL = "tiny"
 NEAR = Fraction(1, 2)  # seconds between a known change and the step that shows it
 FIRST_SEED = TRAINING_SEEDS + 500_000
@@ -57,6 +59,8 @@ def main(kind: str, folder: str, rest: str = "") -> None:
         report = busy(Path(folder), int(rest), spec)
     elif kind == "locate":
         report = locate(Path(folder), int(rest), spec)
+    elif kind == "static":
+        report = static(Path(folder), int(rest), spec)
     else:
         report = real(Path(rest), spec)
     print(json.dumps(report))  # noqa: T201 - what the harness reads
@@ -116,7 +120,7 @@ def locate(folder: Path, videos: int, spec: ModelSpec) -> dict[str, Any]:
             scanning += time.process_time() - began
             for at, plan in enumerate(plans(video, spec, activity)):
                 began = time.process_time()
-                right[at] += answered(model, aligner, video, path, plan, queries)
+                right[at] += answered(model, aligner, video, path, plan, queries)[0]
                 tokens[at] += plan.tokens
                 watching += (time.process_time() - began) * (at == 0)
     return {
@@ -130,6 +134,32 @@ def locate(folder: Path, videos: int, spec: ModelSpec) -> dict[str, Any]:
     }
 
 
+def static(folder: Path, videos: int, spec: ModelSpec) -> dict[str, Any]:
+    """The same questions on the same even steps, all of their tokens and those that changed alone; on videos
+    in which little happens, and on busy ones."""
+    from qvl_cli.align import load_aligner
+    from qvl_cli.model.load import load_model
+
+    model = load_model(spec)
+    aligner = load_aligner(model, "auto")
+    report: dict[str, Any] = {}
+    for name, density in (("still", SPARSE), ("busy", BUSY)):
+        asked, found = 0, [(0, 0), (0, 0)]
+        for rng, script, path in drawn(folder, videos, density):
+            drawn_queries = (locate_query(script, rng, absent=0.0) for _ in range(LOCATES))
+            queries = [query for query in drawn_queries if query is not None]
+            asked += len(queries)
+            with open_video(path) as video:
+                plan = plan_samples(video.info, EVEN, spec)
+                for at, settings in enumerate((EVEN, CHANGED)):
+                    right, tokens = answered(model, aligner, video, path, plan, queries, settings)
+                    found[at] = found[at][0] + right, found[at][1] + tokens
+        report[f"{name}_asked"] = asked
+        for how, (right, tokens) in zip(("all", "changed"), found, strict=True):
+            report |= {f"{name}_{how}": right, f"{name}_{how}_tokens": tokens}
+    return report
+
+
 def answered(
     model: LoadedModel,
     aligner: Aligner,
@@ -137,20 +167,21 @@ def answered(
     path: Path,
     plan: SamplePlan,
     queries: Sequence[Query],
-) -> int:
-    """How many of the questions are right on the plan's steps."""
+    settings: SamplingSettings = EVEN,
+) -> tuple[int, int]:
+    """How many of the questions are right on the plan's steps, and the vision tokens that were read."""
     from qvl_cli.stream import StreamSession
     from qvl_cli.tasks.locate import locate as ask_for
 
     session = StreamSession(model)
     # The checkpoint is named: still footage may be unlike its world.
-    request = Request("locate", str(path), "anything", EVEN, model=MODEL)
+    request = Request("locate", str(path), "anything", settings, model=MODEL)
     pipeline.watch(video, plan, session, request, _Silent())
     right = 0
     for query in queries:
         moments = ask_for(session, aligner, query.prompt.query).moments
         right += top_iou([(each.start, each.end) for each in moments], list(query.spans)) >= 0.5
-    return right
+    return right, session.vision_tokens
 
 
 def real(media: Path, spec: ModelSpec) -> dict[str, Any]:

@@ -15,7 +15,7 @@ SIDE = 256  # pixels of a frame's side
 VISION_TOKENS = 64  # of a step
 # at least: two brackets, and ten for `<0.0 seconds>` in the byte vocabulary
 STEP_TOKENS = VISION_TOKENS + 12
-KV = ("fp32",)  # how the cache holds keys and values; the child knows each by name
+KV = {"fp32": "none", "int8": "int8", "int4": "int4"}  # how the cache holds keys and values -> `--kv`
 
 _RUN = "qvl_cli.bench.stream_run"
 
@@ -62,6 +62,9 @@ def _figures(runs: Round) -> Figures:
         figures["time_ratio"][key] = stream.number("seconds") / peer.number("seconds")
         figures["cpu_ratio"][key] = stream.number("cpu_seconds") / peer.number("cpu_seconds")
         figures["max_abs_diff"][key] = _distance(stream.report, peer.report)
+    coded = {name.split()[-1]: runs[name] for name in runs if "kv_over_bf16" in runs[name].report}
+    if coded:
+        figures["kv_bytes_ratio"] = {kv: run.number("kv_over_bf16") for kv, run in coded.items()}
     figures["tokens"] = {size: runs[f"peer {size}"].number("tokens") for size in figures["peer_mb"]}
     return figures
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from qvl_cli.bench import decode, index, sampling, startup, stream
+from qvl_cli.bench import decode, index, sampling, scale, startup, stream
 from qvl_cli.bench.row import Bench
 
-BENCHES: dict[str, Bench] = {
-    row.name: row for row in (decode.BENCH, index.BENCH, sampling.BENCH, startup.BENCH, stream.BENCH)
-}
+_ROWS = (decode.BENCH, index.BENCH, sampling.BENCH, scale.BENCH, startup.BENCH, stream.BENCH)
+BENCHES: dict[str, Bench] = {row.name: row for row in _ROWS}

@@ -1,6 +1,7 @@
 """The KV cache carried from chunk to chunk, and what is saved of it.
 
 arena      keys and values in growing buffers that forks share
+scratch    a temporary file that is mapped when it is read
 trail      what is kept of every watched step
 blocks     Block: some steps' keys without rotation, values and times, to be moved and stored
 full       Memory: every token kept; what the other policies refine
@@ -12,6 +13,7 @@ place      where saved indexes lie, and how files get there
 exact      dataclasses <-> JSON without losing a bit
 locks      one writer or many readers, across processes
 manifest   what a saved index says of itself
+beside     small sealed documents in the folder of an index
 saved      blocks <-> files
 library    all indexes of a folder: list, find, verify, remove, prune
 

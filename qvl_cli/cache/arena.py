@@ -15,20 +15,20 @@ import torch
 from torch import Tensor
 from transformers import Cache, CacheLayerMixin
 
+from qvl_cli.model.attention import narrowed
+
 _MIN_ROOM = 256
 
 
 class _Buffer:
-    """Room for [1, kv_heads, capacity, head_dim] keys and values, and the layers that read from it."""
+    """Room for [1, kv_heads, capacity, ...] keys and values, and the layers that read from it."""
 
     __slots__ = ("keys", "readers", "values")
 
     def __init__(self, keys: Tensor, values: Tensor, capacity: int) -> None:
-        """An empty buffer for states like `keys` and `values` [1, kv_heads, n, head_dim]."""
-        batch, heads, _, width = keys.shape
-        self.keys = torch.empty((batch, heads, capacity, width), dtype=keys.dtype, device=keys.device)
-        self.values = torch.empty(
-            (batch, heads, capacity, values.shape[-1]), dtype=values.dtype, device=values.device
+        """An empty buffer for states like `keys` and `values` [1, kv_heads, n, ...]."""
+        self.keys, self.values = (
+            each.new_empty((*each.shape[:2], capacity, each.shape[3])) for each in (keys, values)
         )
         self.readers: WeakSet[ArenaLayer] = WeakSet()
 
@@ -38,17 +38,20 @@ class _Buffer:
 
 
 class ArenaLayer(CacheLayerMixin):  # type: ignore[misc]
-    """One layer's keys and values: the first `length` places of a buffer that may be shared."""
+    """One layer's keys and values: the first `length` places of a buffer that may be shared.
+
+    kept: rotary pairs that cached keys have; None: all of them.
+    """
 
     is_sliding = False
     is_croppable = True
     keys: Tensor | None
     values: Tensor | None
 
-    def __init__(self, reserve: int = 0) -> None:
+    def __init__(self, reserve: int = 0, kept: range | None = None) -> None:
         super().__init__()
         self.length = 0
-        self._reserve = reserve
+        self._reserve, self._kept = reserve, kept
         self._buffer: _Buffer | None = None
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
@@ -58,7 +61,14 @@ class ArenaLayer(CacheLayerMixin):  # type: ignore[misc]
     def update(
         self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Append [1, kv_heads, n, head_dim]; returns views of all keys and values so far."""
+        """Append what the network gives, [1, kv_heads, n, head_dim], keys without their dropped pairs."""
+        if self._kept is not None:
+            key_states = narrowed(key_states, self._kept)
+        return self.append(key_states, value_states)
+
+    def append(self, key_states: Tensor, value_states: Tensor) -> tuple[Tensor, Tensor]:
+        """Append keys [1, kv_heads, n, key_dim] and values [1, kv_heads, n, head_dim]; returns views of all
+        so far."""
         if self._buffer is None:
             self.lazy_initialization(key_states, value_states)
         end = self.length + key_states.shape[2]
@@ -79,7 +89,7 @@ class ArenaLayer(CacheLayerMixin):  # type: ignore[misc]
 
     def _twin(self) -> ArenaLayer:
         """An empty layer of the same kind."""
-        return ArenaLayer(self._reserve)
+        return ArenaLayer(self._reserve, self._kept)
 
     def release(self) -> None:
         """Let the past go; the others may write where only this layer had written."""
@@ -106,7 +116,7 @@ class ArenaLayer(CacheLayerMixin):  # type: ignore[misc]
         self._set_length(self.length - gap)
 
     def write_keys(self, place: int, keys: Tensor) -> None:
-        """Put keys [kv_heads, n, head_dim] in the place of those of n tokens from `place` on."""
+        """Put keys [kv_heads, n, key_dim] in the place of those of n tokens from `place` on."""
         self._private().keys[0, :, place : place + keys.shape[1]] = keys
 
     def crop(self, tokens_to_remove: int) -> None:
@@ -175,11 +185,11 @@ class ArenaCache(Cache):  # type: ignore[misc]
     """The full policy for a whole model: one ArenaLayer per decoder layer.
 
     reserve: tokens to make room for at once, where the plan's total is known; more still fits, by copying
-    into a quarter more than is needed.
+    into a quarter more than is needed. kept: rotary pairs that cached keys have; None: all of them.
     """
 
-    def __init__(self, layers: int, reserve: int = 0) -> None:
-        super().__init__(layers=[ArenaLayer(reserve) for _ in range(layers)])
+    def __init__(self, layers: int, reserve: int = 0, kept: range | None = None) -> None:
+        super().__init__(layers=[ArenaLayer(reserve, kept) for _ in range(layers)])
 
     @property
     def length(self) -> int:
@@ -197,15 +207,16 @@ class ArenaCache(Cache):  # type: ignore[misc]
         )
 
     def states(self, first: int, last: int) -> tuple[Tensor, Tensor]:
-        """Copies of the keys and values of tokens [first, last): [layers, kv_heads, tokens, head_dim]."""
+        """Copies of the keys and values of tokens [first, last): [layers, kv_heads, tokens, key_dim] and
+        [layers, kv_heads, tokens, head_dim]."""
         keys = torch.stack([layer.keys[0, :, first:last] for layer in self.layers])
         values = torch.stack([layer.values[0, :, first:last] for layer in self.layers])
         return keys, values
 
     def extend(self, keys: Tensor, values: Tensor) -> None:
-        """Append to every layer: [layers, kv_heads, tokens, head_dim]."""
+        """Append to every layer what `states` gave."""
         for layer, own_keys, own_values in zip(self.layers, keys, values, strict=True):
-            layer.update(own_keys[None], own_values[None])
+            layer.append(own_keys[None], own_values[None])
 
     def drop(self, first: int, last: int) -> None:
         """Forget tokens [first, last) in every layer."""
@@ -213,7 +224,7 @@ class ArenaCache(Cache):  # type: ignore[misc]
             layer.drop(first, last)
 
     def write_keys(self, place: int, keys: Tensor) -> None:
-        """Replace the keys from token `place` on: [layers, kv_heads, tokens, head_dim]."""
+        """Replace the keys from token `place` on: [layers, kv_heads, tokens, key_dim]."""
         for layer, own in zip(self.layers, keys, strict=True):
             layer.write_keys(place, own)
 

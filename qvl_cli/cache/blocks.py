@@ -23,7 +23,8 @@ class Block:
 
     first: number of its first step among all watched; a multiple of `spec.block_steps`.
     steps: with exact Fraction times. lengths: tokens of each step.
-    keys, values: [layers, kv_heads, tokens, head_dim] in the model's dtype; keys without rotation.
+    keys, values: [layers, kv_heads, tokens, key_dim] and [..., head_dim] in the model's dtype; keys without
+    rotation.
     positions: int32 [3, tokens] (T, H, W), from the block's base. advance: positions the block takes; the
     base of what follows is so much further. advances: the same for each step, `advance` is their sum.
     features, vision_means: float32 [steps, hidden], as `StreamSession` has them.

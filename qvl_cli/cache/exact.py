@@ -15,6 +15,8 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 
 T = TypeVar("T")
 
+_AS_IS = frozenset({NoneType, bool, int, float, str})
+
 
 def dump(value: object) -> bytes:
     """Canonical JSON: equal values give equal bytes. Raises TypeError for a kind of value that has no
@@ -29,15 +31,23 @@ def load(kind: type[T], data: bytes | str) -> T:
 
 
 def _plain(value: object) -> object:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if type(value) in _AS_IS:  # first, because most values are such: a manifest of hours has thousands
+        return value
     if isinstance(value, tuple):
         return [_plain(each) for each in value]
     if isinstance(value, Fraction):
         return str(value)
-    if value is None or isinstance(value, bool | int | float | str):
+    if names := _names(type(value)):  # type: ignore[arg-type]
+        return {name: _plain(getattr(value, name)) for name in names}
+    if isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"no exact form for a {type(value).__name__}")
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    """Of a dataclass' fields; empty for what is none."""
+    return tuple(each.name for each in fields(kind)) if is_dataclass(kind) else ()
 
 
 @cache

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 from torch import Tensor
@@ -21,12 +22,13 @@ from qvl_cli.sampling import Step
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """The user's own words as the model reads them, for choosing what to show it.
+    """The user's own words as the model reads them beside some steps, for choosing what of these to show it.
 
-    states: float32 [tokens, hidden], final-norm hidden states; keys: [layers, kv_heads, tokens, head_dim],
-    without rotation.
+    steps: the numbers of those. states: float32 [tokens, hidden], final-norm hidden states; keys: [layers,
+    kv_heads, tokens, key_dim], without rotation.
     """
 
+    steps: range
     states: Tensor
     keys: Tensor
 
@@ -39,13 +41,15 @@ class Memory:
     """
 
     selects = False  # what a question sees depends on the question
+    sweeps = False  # and for that it is read beside every view, not only once
 
-    def __init__(self, model: LoadedModel, reserve: int = 0) -> None:
-        """reserve: tokens to make room for at once."""
+    def __init__(self, model: LoadedModel, reserve: int = 0, filed: bool = False) -> None:
+        """reserve: tokens to make room for at once. filed: see Trail."""
         self._model = model
-        self.cache = ArenaCache(model.spec.layers, reserve)
+        self._pairs = kept_pairs(model)
+        self.cache = ArenaCache(model.spec.layers, reserve, self._pairs)
         self.position = 0
-        self.trail = Trail(model.spec.hidden_size, model.device)
+        self.trail = Trail(model.spec.hidden_size, model.device, filed)
         self.rotary = Rotary.of(model)
         self._block_steps = model.spec.block_steps
         # Steps from `_first` on lie in the cache from token `_place` and position `_base` on.
@@ -55,6 +59,11 @@ class Memory:
     def tokens(self) -> int:
         """Tokens that the model sees."""
         return self.cache.length
+
+    @property
+    def origin(self) -> int:
+        """Position of the first token in the cache."""
+        return 0
 
     def begin(self) -> None:
         """The prefix is in the cache; steps follow."""
@@ -113,37 +122,38 @@ class Memory:
 
     def text_keys(self, place: int, count: int) -> Tensor:
         """Keys of `count` text tokens from token `place` on, behind everything watched, without rotation:
-        [layers, kv_heads, count, head_dim]."""
+        [layers, kv_heads, count, key_dim]."""
         keys, _ = self.cache.states(place, place + count)
         first = self.position - (self.cache.length - place)
         return self.rotary.rotate(keys, -text_positions(count, first))
 
-    def recall(self, question: Question) -> Memory:
-        """A memory to read the question with."""
+    def recall(self, questions: Sequence[Question]) -> Memory:
+        """A memory to read the question with. questions: its readings, which together judge every step."""
         return self.fork()
 
     def focus(self, first: int, last: int) -> Memory:
         """A memory to read about steps [first, last) with: it shows these alone, right behind the prefix, or
         what a question sees where that is the same steps."""
-        return self.fork() if range(first, last) in self.views() else self._alone(self._steps(first, last))
+        return self.fork() if range(first, last) in self.views() else self._alone(self._cuts(first, last))
 
-    def _steps(self, first: int, last: int) -> Iterator[Block]:
-        """Steps [first, last), block by block. Raises ValueError where they have left the cache."""
+    def _cuts(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Steps [first, last), block by block."""
         size = self._block_steps
-        for number in range(first // size, -(-last // size)):
-            block = self.block(number)
-            yield block.part(max(first - block.first, 0), min(last - block.first, len(block.steps)))
+        lines = [first, *range((first // size + 1) * size, last, size), last]
+        return list(pairwise(lines))
 
-    def _alone(self, parts: Iterable[Block]) -> Memory:
-        """Prefix and parts of blocks behind one another; to read with, not to watch on."""
-        parts = list(parts)
-        keys, values = self._prefix
-        tokens = keys.shape[2] + sum(part.tokens for part in parts)
+    def _alone(self, extents: Sequence[tuple[int, int]]) -> Memory:
+        """Prefix and these steps [first, last), each of one block, behind one another; to read with, not to
+        watch on. Raises ValueError where they have left the cache."""
+        prefix = self._prefix[0].shape[2]
+        tokens = prefix + sum(self.trail.tokens(first, last) for first, last in extents)
         shown = Memory(self._model, tokens + turn_tokens(self._model.spec))
-        shown.cache.extend(keys, values)
-        shown.position = keys.shape[2]
-        for part in parts:
-            shown.append(part)
+        shown.cache.extend(*self._prefix)
+        shown.position = prefix
+        for first, last in extents:  # read one by one: what is on disk is never mapped all at once
+            block = self.block(first // self._block_steps)
+            whole = (first, last) == (block.first, block.first + len(block.steps))
+            shown.append(block if whole else block.part(first - block.first, last - block.first))
         shown.trail = self.trail.copy()
         shown._first = len(self.trail)  # what it holds are not the steps of the trail: no block can be cut
         return shown
@@ -151,6 +161,9 @@ class Memory:
     def views(self) -> list[range]:
         """The steps that `focus` can show, as ranges that can be shown at once."""
         return [range(len(self.trail))]
+
+    def forget(self) -> None:
+        """Let go of what is known of steps that no question can see any more: none here."""
 
     def restore(self, blocks: Sequence[Block]) -> None:
         """As if the steps of `blocks` had just been watched; nothing else has been yet."""
@@ -189,3 +202,10 @@ class Memory:
     def release(self) -> None:
         """Let the cache go now; the memory must not be used after this."""
         self.cache.release()
+
+
+def kept_pairs(model: LoadedModel) -> range | None:
+    """The rotary pairs that cached keys have; None: all of them."""
+    pairs = model.spec.head_dim // 2
+    kept = model.spec.rope.kept(pairs)
+    return None if len(kept) == pairs else kept

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from qvl_cli.cache.beside import BESIDE, MEDIA, check_beside, read_beside
 from qvl_cli.cache.locks import Lock, try_lock
 from qvl_cli.cache.manifest import (
     MANIFEST,
@@ -21,6 +22,7 @@ from qvl_cli.cache.manifest import (
     read_plan,
 )
 from qvl_cli.errors import IndexUnusable, QvlError, UsageError
+from qvl_cli.media.known import InfoRecord
 from qvl_cli.sampling import SamplePlan
 
 DEFAULT_CAP = 10 << 30
@@ -97,6 +99,15 @@ class Library:
                     return read_plan(entry.folder, entry.manifest)
         return None
 
+    def media_of(self, video: str) -> InfoRecord | None:
+        """What any index of the video with this sha256 says of its file."""
+        for entry in self.entries():
+            if entry.manifest is not None and entry.manifest.key.tells_of(video):
+                with contextlib.suppress(IndexUnusable):  # another may be whole; else it is found out again
+                    if record := read_beside(entry.folder, MEDIA, InfoRecord):
+                        return record
+        return None
+
     def remove(self, entry: Entry) -> bool:
         """Delete an index; False where another process is using it. Raises QvlError."""
         try:
@@ -150,6 +161,7 @@ def verify(entry: Entry) -> list[str]:
         return [entry.trouble or "it has no manifest"]
     checks: list[Callable[[], object]] = [partial(check_plan, entry.folder, manifest)]
     checks += [partial(check_block, entry.folder, stored) for stored in manifest.blocks]
+    checks += [partial(check_beside, entry.folder, name) for name in BESIDE]
     troubles: list[str] = []
     for check in checks:
         try:

@@ -53,6 +53,10 @@ class IndexKey:
         """Whether the same plan belongs to both: how much is kept, and in which dtype, is no part of it."""
         return other == replace(self, memory=other.memory, dtype=other.dtype)
 
+    def tells_of(self, video: str) -> bool:
+        """Whether what this qvl found out about that file lies with it."""
+        return self.video == video and self.version == __version__ and self.format == FORMAT
+
 
 def settings_text(settings: object) -> str:
     """A frozen dataclass of settings as a part of a key: canonical and exact."""
@@ -102,8 +106,10 @@ class _Sealed:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace the folder's manifest. Raises OSError."""
-    digest = hashlib.sha256(exact.dump(manifest)).hexdigest()
-    write_whole(folder / MANIFEST, exact.dump(_Sealed(FORMAT, digest, manifest)))
+    content = exact.dump(manifest)
+    digest = hashlib.sha256(content).hexdigest().encode()
+    # `exact.dump` of a _Sealed, but the manifest, which grows with the video, is put into words only once.
+    write_whole(folder / MANIFEST, b'{"format":%d,"manifest":%s,"sha256":"%s"}' % (FORMAT, content, digest))
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -56,6 +56,8 @@ class PackedBlock:
 
 
 Kept = Block | PackedBlock
+Parts = tuple[Tensor | Codes, Tensor | Codes]  # keys and values
+Read = Callable[[], Parts]  # of a block that is kept somewhere
 
 
 class _Shelf:
@@ -79,8 +81,8 @@ class _Shelf:
         return twin
 
     def read(self, layer: int, keys: Tensor, values: Tensor) -> None:
-        """Write one layer's keys, rotated, and values to the first `tokens` places of [kv_heads, n,
-        head_dim]."""
+        """Write one layer's keys, rotated, and values to the first `tokens` places of [kv_heads, n, key_dim]
+        and [kv_heads, n, head_dim]."""
         place = 0
         for block in self.blocks:
             end = place + sum(block.light.lengths)
@@ -100,8 +102,8 @@ class _PackedLayer(ArenaLayer):
     """An ArenaLayer in front of which the finished blocks are read, in whatever order: the past has no
     mask."""
 
-    def __init__(self, index: int, reserve: int, shelf: _Shelf) -> None:
-        super().__init__(reserve)
+    def __init__(self, index: int, reserve: int, shelf: _Shelf, kept: range | None = None) -> None:
+        super().__init__(reserve, kept)
         self.index, self.shelf = index, shelf
 
     def update(
@@ -111,14 +113,16 @@ class _PackedLayer(ArenaLayer):
         packed = self.shelf.tokens
         if not packed:
             return own_keys, own_values
-        shape = (1, own_keys.shape[1], packed + own_keys.shape[2], own_keys.shape[3])
-        keys, values = own_keys.new_empty(shape), own_values.new_empty(shape)
+        keys, values = (
+            own.new_empty((1, own.shape[1], packed + own.shape[2], own.shape[3]))
+            for own in (own_keys, own_values)
+        )
         self.shelf.read(self.index, keys[0], values[0])
         keys[:, :, packed:], values[:, :, packed:] = own_keys, own_values
         return keys, values
 
     def _twin(self) -> ArenaLayer:
-        return _PackedLayer(self.index, self._reserve, self.shelf)
+        return _PackedLayer(self.index, self._reserve, self.shelf, self._kept)
 
 
 class PackedMemory(Memory):
@@ -130,7 +134,9 @@ class PackedMemory(Memory):
         self._kind = kind
         self._shelf = _Shelf(self.rotary)
         self.cache = ArenaCache(0)
-        self.cache.layers = [_PackedLayer(i, reserve, self._shelf) for i in range(model.spec.layers)]
+        self.cache.layers = [
+            _PackedLayer(i, reserve, self._shelf, self._pairs) for i in range(model.spec.layers)
+        ]
 
     @property
     def tokens(self) -> int:
@@ -140,6 +146,11 @@ class PackedMemory(Memory):
     def nbytes(self) -> int:
         """Bytes of keys and values in the compressed blocks."""
         return sum(block.nbytes for block in self._shelf.blocks)
+
+    @property
+    def packed_tokens(self) -> int:
+        """Tokens in the compressed blocks."""
+        return self._shelf.tokens
 
     def room(self, step: Step) -> int | None:
         return self._block_steps - len(self.trail) % self._block_steps

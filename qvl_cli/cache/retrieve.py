@@ -16,7 +16,7 @@ from torch import Tensor
 from qvl_cli.cache.blocks import Block
 from qvl_cli.cache.codes import Codes
 from qvl_cli.cache.full import Memory, Question
-from qvl_cli.cache.packed import Kept, PackedBlock
+from qvl_cli.cache.packed import Kept, PackedBlock, Read
 from qvl_cli.cache.trail import Watched
 from qvl_cli.cache.window import WindowMemory
 from qvl_cli.memory import MemorySettings
@@ -26,16 +26,25 @@ from qvl_cli.timeline import TimeSpan
 _T = TypeVar("_T")
 # (features [steps, hidden], query states [tokens, hidden], intervals of the steps) -> [steps], more is better
 Relevance = Callable[[Tensor, Tensor, Sequence[TimeSpan]], Tensor]
-# Takes a finished block off the device; what it returns is the block as it is kept (RAM, a mapped file).
-Keep = Callable[[Kept], Kept]
+# Takes a finished block off the device; what it returns reads its keys and values where they are kept.
+Keep = Callable[[Kept], Read]
 
 
-def in_ram(block: Kept) -> Kept:
-    return block.on_cpu()
+def in_ram(block: Kept) -> Read:
+    return _held(block.on_cpu())
+
+
+def _held(block: Kept) -> Read:
+    parts = (block.keys, block.values)
+    return lambda: parts
 
 
 class RetrieveMemory(WindowMemory):
-    """relevance: how much each step has to do with a question; None: by the likeness of keys."""
+    """relevance: how much each step has to do with a question; None: by the likeness of keys.
+
+    Words look at what they name and say when it is not there: so relevance is asked of each view for its own
+    steps, with the words as they are read beside it.
+    """
 
     selects = True
 
@@ -46,12 +55,14 @@ class RetrieveMemory(WindowMemory):
         reserve: int = 0,
         relevance: Relevance | None = None,
         keep: Keep = in_ram,
+        filed: bool = False,
     ) -> None:
-        super().__init__(model, replace(settings, positions="shrink"), reserve)
+        super().__init__(model, replace(settings, positions="shrink"), reserve, filed)
         self._relevance, self._keep = relevance, keep
-        # Keys and values of each whole block. What the trail has anyway is not held twice: small things among
-        # large ones that come and go would split the heap.
-        self._kept: list[tuple[Tensor | Codes, Tensor | Codes]] = []
+        self.sweeps = relevance is not None
+        # Of each whole block. What the trail has anyway is not held twice: small things among large ones that
+        # come and go would split the heap.
+        self._kept: list[Read] = []
         self._mean_keys: dict[int, Tensor] = {}
 
     def add(self, watched: Sequence[Watched], features: Tensor, vision_means: Tensor, position: int) -> None:
@@ -59,50 +70,55 @@ class RetrieveMemory(WindowMemory):
         end = len(self.trail)
         if end % self._block_steps == 0:  # `room` let no more steps in than one block has
             block, kind = self.cut(end - self._block_steps, end), self._settings.kv
-            kept = self._keep(block if kind == "none" else PackedBlock.of(block, kind))
-            self._kept.append((kept.keys, kept.values))
+            self._kept.append(self._keep(block if kind == "none" else PackedBlock.of(block, kind)))
 
     def restore(self, blocks: Sequence[Block]) -> None:
         super().restore(blocks)
-        self._kept = [(each.keys, each.values) for each in blocks if len(each.steps) == self._block_steps]
+        self._kept = [_held(each) for each in blocks if len(each.steps) == self._block_steps]
 
     def block(self, number: int) -> Block:
         if number >= len(self._kept):
             return super().block(number)
         dtype, first = self._model.dtype, number * self._block_steps
         keys, values = (
-            each.unpack(dtype) if isinstance(each, Codes) else each for each in self._kept[number]
+            each.unpack(dtype) if isinstance(each, Codes) else each for each in self._kept[number]()
         )
         return self._described(first, first + self._block_steps, keys, values)
 
-    def recall(self, question: Question) -> Memory:
+    def recall(self, questions: Sequence[Question]) -> Memory:
         blocks = -(-len(self.trail) // self._block_steps)
         count = self._settings.picked(blocks)
-        if count == blocks or not len(question.states):
+        if count == blocks or not all(len(each.states) for each in questions):
             return self._shown(_spread(range(blocks), count))
-        scores = self._relevances(question) if self._relevance else self._likenesses(question)
+        scores = self._relevances(questions) if self._relevance else self._likenesses(questions[0])
         return self._shown(scores.topk(count).indices.tolist())
 
     def focus(self, first: int, last: int) -> Memory:
         """Of steps [first, last) as many blocks as a question may see, evenly spread, and nothing else."""
-        parts = list(self._steps(first, last))
-        return self._alone(_spread(parts, self._settings.picked(-(-len(self.trail) // self._block_steps))))
+        cuts = self._cuts(first, last)
+        return self._alone(_spread(cuts, self._settings.picked(-(-len(self.trail) // self._block_steps))))
 
     def views(self) -> list[range]:
         count, size = len(self.trail), self._block_steps
         at_once = max(self._settings.picked(-(-count // size)), 1) * size
         return [range(first, min(first + at_once, count)) for first in range(0, count, at_once)]
 
+    def forget(self) -> None:
+        """Nothing: a question may ask for every block."""
+
     def fork(self) -> Self:
         twin = super().fork()
         twin._kept, twin._mean_keys = list(self._kept), dict(self._mean_keys)
         return twin
 
-    def _relevances(self, question: Question) -> Tensor:
+    def _relevances(self, questions: Sequence[Question]) -> Tensor:
         """[blocks]: the score of each block's best step."""
         assert self._relevance is not None
-        intervals = [step.interval for step in self.trail.steps]
-        scores = self._relevance(self.trail.features.view(), question.states, intervals).float().cpu()
+        intervals, features = [step.interval for step in self.trail.steps], self.trail.features.view()
+        scores = torch.empty(len(intervals))
+        for each in questions:
+            judged = slice(each.steps.start, each.steps.stop)
+            scores[judged] = self._relevance(features, each.states, intervals).float().cpu()[judged]
         size = self._block_steps
         return torch.stack([scores[first : first + size].max() for first in range(0, len(scores), size)])
 
@@ -113,20 +129,22 @@ class RetrieveMemory(WindowMemory):
             self._mean_keys[number] = _mean_key(self.block(number).keys)
         means = [self._mean_keys[number] for number in range(len(self._kept))]
         means += [_mean_key(block.keys) for block in self.blocks(len(means), tail=True)]
-        each = torch.stack(means)  # [blocks, layers, kv_heads, head_dim]
+        each = torch.stack(means)  # [blocks, layers, kv_heads, key_dim]
         shared = each.mean(dim=0)
         wanted = _mean_key(question.keys) - shared
         return torch.nn.functional.cosine_similarity(each - shared, wanted[None], dim=-1).mean(dim=(1, 2))
 
     def _shown(self, numbers: Iterable[int]) -> Memory:
         """Prefix, sinks and the blocks of these numbers behind one another."""
-        return self._alone(self._parts(set(numbers)))
+        return self._alone(list(self._extents(set(numbers))))
 
-    def _parts(self, numbers: set[int]) -> Iterator[Block]:
-        sinks, size = min(self._settings.sinks, len(self.trail)), self._block_steps
+    def _extents(self, numbers: set[int]) -> Iterator[tuple[int, int]]:
+        """Steps [first, last) of the sinks and of the blocks of these numbers, in the order of time."""
+        count, size = len(self.trail), self._block_steps
+        sinks = min(self._settings.sinks, count)
         for number in sorted(numbers | set(range(-(-sinks // size)))):
-            block = self.block(number)
-            yield block if number in numbers else block.part(0, min(sinks - block.first, len(block.steps)))
+            first = number * size
+            yield first, min(first + size, count) if number in numbers else min(first + size, sinks)
 
 
 def _spread(things: Sequence[_T], count: int) -> list[_T]:
@@ -136,5 +154,5 @@ def _spread(things: Sequence[_T], count: int) -> list[_T]:
 
 
 def _mean_key(keys: Tensor) -> Tensor:
-    """[layers, kv_heads, tokens, head_dim] without rotation -> float32 [layers, kv_heads, head_dim]."""
+    """[layers, kv_heads, tokens, key_dim] without rotation -> float32 [layers, kv_heads, key_dim]."""
     return keys.float().mean(dim=2).cpu()

@@ -1,62 +1,79 @@
-"""Blocks in a temporary file: written once, read back as views of a mapping that the kernel may drop."""
+"""Blocks in a temporary file, each mapped when it is read: waiting there takes next to no memory."""
 
 from __future__ import annotations
 
-import mmap
-import os
-import shutil
-import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from weakref import finalize
 
 import torch
 from torch import Tensor
 
-from qvl_cli.cache.packed import Kept
-from qvl_cli.errors import OverBudget
+from qvl_cli.cache.codes import Codes
+from qvl_cli.cache.packed import Kept, Parts, Read
+from qvl_cli.cache.scratch import Scratch
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    """A tensor in a stretch of the file. offset: bytes from the stretch's start."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    offset: int
+
+
+# Of keys and of values: one tensor, or codes, scale and offset of which the latter may be missing.
+_Layout = tuple[tuple[_Tensor | None, ...], ...]
 
 
 class Spill:
     """A `Keep`: keys and values of every block go to one nameless file that vanishes with the process."""
 
     def __init__(self, folder: Path | None = None, expected: int = 0) -> None:
-        """folder: where; None is the system's place for temporary files. expected: bytes that will come.
+        """See Scratch."""
+        self._file = Scratch(folder, expected)
+        self._layouts: dict[_Layout, _Layout] = {}  # blocks of one layout share it
 
-        Raises OverBudget where no file can be written, or there is less room.
-        """
-        place = Path(tempfile.gettempdir()) if folder is None else folder
-        try:
-            free = shutil.disk_usage(place).free
-            with tempfile.TemporaryFile(dir=folder) as file:
-                self._file = os.dup(file.fileno())
-        except OSError as error:
-            raise OverBudget(
-                f"cannot keep blocks on disk: {error}", "set TMPDIR to a folder with room"
-            ) from error
-        if free < expected:
-            raise OverBudget(
-                f"the blocks take {expected / 2**30:.1f} GiB, {place} has {free / 2**30:.1f} GiB free",
-                "set TMPDIR to a folder with room, or use --kv int8 or int4",
-            )
-        self._end = 0
-        finalize(self, os.close, self._file)
+    def __call__(self, block: Kept) -> Read:
+        """Raises OverBudget where the disk is full."""
+        self._file.turn_page()
+        start = self._file.end
+        layout = tuple(
+            tuple(None if each is None else self._put(each, start) for each in _tensors(part))
+            for part in (block.keys, block.values)
+        )
+        return _Shelved(self._file, start, self._file.end - start, self._layouts.setdefault(layout, layout))
 
-    def __call__(self, block: Kept) -> Kept:
-        """The block with its keys and values in the file. Raises OverBudget where the disk is full."""
-        return block.on_cpu().mapped(self._put)
+    def _put(self, tensor: Tensor, start: int) -> _Tensor:
+        return _Tensor(tensor.dtype, tuple(tensor.shape), self._file.write(tensor) - start)
 
-    def _put(self, tensor: Tensor) -> Tensor:
-        raw = memoryview(tensor.contiguous().view(torch.uint8).numpy().reshape(-1))  # type: ignore[arg-type]
-        start, size = self._end, len(raw)
-        try:
-            written = 0
-            while written < size:
-                written += os.pwrite(self._file, raw[written:], start + written)
-        except OSError as error:
-            raise OverBudget(
-                f"cannot keep blocks on disk: {error}", "set TMPDIR to a folder with more room"
-            ) from error
-        # Mappings begin at whole pages.
-        self._end = start + -(-size // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
-        mapped = mmap.mmap(self._file, size, access=mmap.ACCESS_COPY, offset=start)
-        return torch.frombuffer(mapped, dtype=tensor.dtype).view(tensor.shape)
+
+@dataclass(frozen=True, slots=True)
+class _Shelved:
+    """A `Read` of one block's stretch of the file."""
+
+    file: Scratch
+    start: int
+    size: int
+    layout: _Layout
+
+    def __call__(self) -> Parts:
+        mapped = self.file.read(self.start, self.size)
+
+        def tensor(where: _Tensor) -> Tensor:
+            count = torch.Size(where.shape).numel()
+            flat = torch.frombuffer(mapped, dtype=where.dtype, count=count, offset=where.offset)
+            return flat.view(where.shape)
+
+        def part(places: tuple[_Tensor | None, ...]) -> Tensor | Codes:
+            found = [None if each is None else tensor(each) for each in places]
+            codes = found[0]
+            assert codes is not None
+            return codes if len(found) == 1 else Codes(codes, *found[1:])
+
+        keys, values = (part(places) for places in self.layout)
+        return keys, values
+
+
+def _tensors(part: Tensor | Codes) -> tuple[Tensor | None, ...]:
+    return (part.codes, part.scale, part.offset) if isinstance(part, Codes) else (part,)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from qvl_cli.cache.scratch import Scratch
 from qvl_cli.sampling import Step
 
 
@@ -52,9 +53,64 @@ class Rows:
         """All rows so far; what is appended later does not change it."""
         return self._buffer[: self._length]
 
+    def cut(self, first: int, last: int) -> None:
+        """Take rows [first, last) out; copies made before keep them."""
+        rows = self.view()
+        self._buffer, self._owner = torch.cat([rows[:first], rows[last:]]), True
+        self._length = len(self._buffer)
+
     def copy(self) -> Rows:
         twin = copy.copy(self)
         twin._owner = False
+        return twin
+
+
+class FiledRows:
+    """The same in a file of their own, mapped when they are looked at: hours of them take no memory.
+
+    Raises OverBudget where there is no room for it. A copy that grows, and what is cut, goes
+    on in memory.
+    """
+
+    __slots__ = ("_file", "_length", "_more", "_shared", "_width")
+
+    def __init__(self, width: int) -> None:
+        self._file = Scratch()
+        self._width, self._length = width, 0
+        self._shared = False  # the file belongs to another, which may write behind the common part
+        self._more: Rows | None = None  # all rows, where they are no longer those of the file
+
+    def extend(self, rows: Tensor) -> None:
+        if self._shared or self._more is not None:
+            self._in_memory().extend(rows)
+            return
+        self._file.write(rows.float(), aligned=False)
+        self._length += len(rows)
+
+    def view(self) -> Tensor:
+        if self._more is not None:
+            return self._more.view()
+        if not self._length:
+            return torch.empty((0, self._width))
+        mapped = self._file.read(0, self._length * self._width * 4)
+        return torch.frombuffer(mapped, dtype=torch.float32).view(self._length, self._width)
+
+    def cut(self, first: int, last: int) -> None:
+        """Take rows [first, last) out: what may be forgotten need not be on disk."""
+        self._in_memory().cut(first, last)
+
+    def _in_memory(self) -> Rows:
+        if self._more is None:
+            more = Rows(self._width, torch.device("cpu"))
+            more.extend(self.view())
+            self._more = more
+        return self._more
+
+    def copy(self) -> FiledRows:
+        twin = copy.copy(self)
+        twin._shared = True
+        if self._more is not None:
+            twin._more = self._more.copy()
         return twin
 
 
@@ -64,11 +120,14 @@ class Trail:
     features, vision_means: float32 [steps, hidden], as `StreamSession` gives them out.
     """
 
-    def __init__(self, hidden: int, device: torch.device) -> None:
+    def __init__(self, hidden: int, device: torch.device, filed: bool = False) -> None:
+        """filed: the vectors go to temporary files (on the CPU alone: elsewhere they stay on the device)."""
         self.watched: list[Watched] = []
         self.steps: list[Step] = []
-        self.features = Rows(hidden, device)
-        self.vision_means = Rows(hidden, device)
+        filed = filed and device.type == "cpu"
+        self.features, self.vision_means = (
+            FiledRows(hidden) if filed else Rows(hidden, device) for _ in range(2)
+        )
         self._tokens_before = [0]
         self._positions_before = [0]
 
@@ -86,6 +145,15 @@ class Trail:
             self._positions_before.append(self._positions_before[-1] + each.advance)
         self.features.extend(features)
         self.vision_means.extend(vision_means)
+
+    def cut(self, first: int, last: int) -> None:
+        """Forget steps [first, last): what follows them is numbered as if they had never been."""
+        tokens, advance = self.tokens(first, last), self.advance(first, last)
+        self._tokens_before[first:] = [before - tokens for before in self._tokens_before[last:]]
+        self._positions_before[first:] = [before - advance for before in self._positions_before[last:]]
+        del self.watched[first:last], self.steps[first:last]
+        self.features.cut(first, last)
+        self.vision_means.cut(first, last)
 
     def copy(self) -> Trail:
         twin = copy.copy(self)

@@ -27,12 +27,18 @@ class WindowMemory(Memory):
     attention, and no key is rotated once for each eviction: rounding would add up.
     """
 
-    def __init__(self, model: LoadedModel, settings: MemorySettings, reserve: int = 0) -> None:
-        super().__init__(model, reserve)
+    def __init__(
+        self, model: LoadedModel, settings: MemorySettings, reserve: int = 0, filed: bool = False
+    ) -> None:
+        super().__init__(model, reserve, filed)
         self._settings = settings
         self._shrinks = settings.positions == "shrink"
         self._gap = 0  # positions the sinks have moved up
         self._sinks: Tensor | None = None  # keys of prefix and sinks where they first were
+
+    @property
+    def origin(self) -> int:
+        return self._gap
 
     def room(self, step: Step) -> int | None:
         filled = len(self.trail) % self._block_steps
@@ -60,6 +66,15 @@ class WindowMemory(Memory):
 
     def views(self) -> list[range]:
         return [range(self._first, len(self.trail))]
+
+    def forget(self) -> None:
+        """Forget the times and features of steps that have left the cache, so that an endless video takes no
+        more than its window. Whole blocks go, those of the sinks stay: blocks begin where they began."""
+        size = self._block_steps
+        kept = min(-(-self._settings.sinks // size) * size, self._first)
+        if kept < self._first:
+            self.trail.cut(kept, self._first)
+            self._first = kept
 
     def _kept_from(self, now: Fraction) -> int:
         """The first step that a block which begins at `now` may see, sinks aside."""

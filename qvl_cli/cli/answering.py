@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from qvl_cli.cli.console import Console, put
 from qvl_cli.cli.options import Options
@@ -18,12 +19,15 @@ def answer(task: str, file: str, query: str, options: Options) -> int:
     writer = writer_for(name)
     check_writable(options.output, file)
 
+    from qvl_cli.media.subtitles.sidecar import is_sidecar
     from qvl_cli.pipeline import run
     from qvl_cli.request import make_request
 
     request = make_request(task, file, query, config, options.start, options.end)
     streams = task == "ask" and name == "txt" and options.output == "-" and sys.stdout.isatty()
     console = Console(config.switch("quiet"), streams, request.show_thinking)
+    if options.output != "-" and is_sidecar(Path(options.output), Path(file)):
+        console.note(f"the next run takes {options.output} for the subtitles of {file}: --subs none then")
     try:
         result = run(request, console)
     finally:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from qvl_cli import __version__
-from qvl_cli.cli import ask, bench, cache, head, index, locate, models, probe, summarize
+from qvl_cli.cli import ask, bench, cache, head, index, locate, models, probe, summarize, watch
 from qvl_cli.cli import eval as eval_command
 from qvl_cli.cli import version as version_command
 from qvl_cli.cli.console import put, say
-from qvl_cli.errors import EXIT_INTERRUPTED, EXIT_OK, QvlError
+from qvl_cli.errors import EXIT_INTERRUPTED, EXIT_OK, QvlError, Terminated
 
 EXIT_FAILURE = 1
 
@@ -24,7 +27,7 @@ def build_app() -> typer.Typer:
     # Typer's own help formatter without rich markup: `--help` is wanted fast more than it is wanted pretty.
     app = typer.Typer(name="qvl", add_completion=False, rich_markup_mode=None, no_args_is_help=False)
     app.callback(help="Ask a long video, get an answer and the seconds that prove it.")(_root)
-    for module in (ask, locate, summarize, index, probe, models, eval_command, version_command):
+    for module in (ask, locate, summarize, watch, index, probe, models, eval_command, version_command):
         app.command(module.NAME)(module.command)
     app.add_typer(cache.build())
     app.add_typer(bench.build())
@@ -56,11 +59,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _quieten_libraries()
     code = EXIT_FAILURE
     try:
-        code = _run(arguments)
-        sys.stdout.flush()
+        with _signals_clean_up():
+            code = _run(arguments)
+            sys.stdout.flush()
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
         say("qvl: interrupted")
+    except Terminated as stop:
+        code = stop.exit_code
+        say("qvl: terminated")
     except BrokenPipeError:
         # The reader has had enough, as in `| head -1`. What is buffered must not be tried again.
         code = EXIT_OK
@@ -70,6 +77,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exception(error)
     return code
+
+
+@contextmanager
+def _signals_clean_up() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the process as Ctrl-C does: copies are removed, programs ended. A signal that
+    whoever started qvl has set to be ignored stays so."""
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # once is enough: cleaning up is not to be cut short
+        raise Terminated(number)
+
+    ours = []
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, end)
+                ours.append(number)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -85,6 +115,8 @@ def _run(arguments: Sequence[str]) -> int:
         raise
     if result == EXIT_INTERRUPTED:  # Typer's way with Ctrl-C
         raise KeyboardInterrupt
+    if isinstance(result, int) and result > 128:  # a command that ended in order when a signal asked it to
+        raise Terminated(result - 128)
     return result if isinstance(result, int) else EXIT_OK
 
 

@@ -6,6 +6,8 @@ Markup is off everywhere: a `[bold]` in a file name or in model text is just tho
 from __future__ import annotations
 
 import os
+import select
+import stat
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -28,6 +30,20 @@ def say(line: str) -> None:
     """One line on stderr; a closed stderr is nobody's problem."""
     with suppress(OSError, ValueError, AttributeError):
         print(line.encode("utf-8", "replace").decode(), file=sys.stderr, flush=True)
+
+
+def check_reader() -> None:
+    """BrokenPipeError where whoever read stdout is gone; else only writing would tell."""
+    try:
+        number = sys.stdout.fileno()
+        if not hasattr(select, "poll") or not stat.S_ISFIFO(os.fstat(number).st_mode):
+            return
+    except (OSError, ValueError):
+        return
+    poll = select.poll()
+    poll.register(number, 0)
+    if any(event & (select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0)):
+        raise BrokenPipeError
 
 
 class Console:
@@ -97,6 +113,10 @@ class Console:
             put("\n")
             sys.stdout.flush()
             self._mid_line = False
+
+    def clear(self) -> None:
+        """Results are about to be printed where progress may be drawn."""
+        self._hide_bar()
 
     def close(self) -> None:
         self._hide_bar()

@@ -44,6 +44,10 @@ def command(
         str | None,
         typer.Option(metavar="LENGTH", help="drawn: single events in videos of this length (10m, 1h)."),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="drawn: points lost by retrieve, window, bf16, int8, int4."),
+    ] = None,
     resume: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Keep results here, a line a video, and continue from them."),
@@ -72,9 +76,9 @@ def command(
     try:
         if suite == "drawn":
             _refuse(suite, annotations=annotations, predictions=predictions)
-            document = _drawn(videos, seed, outside, needle, resume, model, config, console)
+            document = _drawn(videos, seed, outside, needle, against, resume, model, config, console)
         else:
-            _refuse(suite, seed=seed, outside=outside, needle=needle)
+            _refuse(suite, seed=seed, outside=outside, needle=needle, against=against)
             document = _public(suite, annotations, predictions, videos, resume, config, console)
     finally:
         console.close()
@@ -131,6 +135,7 @@ def _drawn(
     seed: int | None,
     outside: str | None,
     needle: str | None,
+    against: str | None,
     resume: str | None,
     model: str | None,
     config: Config,
@@ -150,6 +155,11 @@ def _drawn(
     request = replace(make_request("locate", "", "", config), model=model or "tiny")
     first = FIRST_SEED if seed is None else seed
     opened = opener("drawn", resume, console)
+    if against is not None:
+        from qvl_cli.evals import paired
+
+        _refuse("drawn --against", outside=outside, needle=needle)
+        return paired.run(first, count, request, paired.read_names(against), opened, console)
     folder = Path(outside) if outside else None
     long = drawn.Needle(needle, _length(needle)) if needle else None
     return drawn.run(first, count, request, opened, console, folder, long)

@@ -13,7 +13,7 @@ from qvl_cli.cli.options import Options, VideoFile, takes_options
 from qvl_cli.errors import UsageError
 
 NAME = "index"
-_ANSWERING = ("aligner", "no_index", "format", "output", "fail_empty", "show_thinking")
+_ANSWERING = ("aligner", "no_index", "format", "output", "fail_empty", "show_thinking", "refine")
 
 
 def _index(

@@ -21,6 +21,9 @@ VideoFile = Annotated[
         help="A video, a picture, a folder of pictures, a PDF, a URL or - for stdin; ./-x.mp4 for a dash.",
     ),
 ]
+MaxSpool = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Most of stdin or a URL to copy to disk. [8G]")
+]
 OutputPath = Annotated[str, typer.Option("--output", "-o", metavar="PATH", help="Write here; - is stdout.")]
 
 
@@ -40,6 +43,9 @@ class Options:
         str | None,
         typer.Option(metavar="SECONDS", help="Longest time adaptive and scene pass without a look. [10]"),
     ] = None
+    drop_static: Annotated[
+        bool, typer.Option("--drop-static", help="Show the model only patches that change.")
+    ] = False
     start: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="Watch from here (90, 1:30, 01:02:03.5).")
     ] = None
@@ -83,6 +89,16 @@ class Options:
     window: Annotated[
         str | None, typer.Option(metavar="SECONDS", help="What window and retrieve keep in view. [120]")
     ] = None
+    yarn: Annotated[
+        str | None, typer.Option(metavar="N", help="Stretch the model's positions N times, like 3. [no]")
+    ] = None
+    rope_prune: Annotated[
+        str | None,
+        typer.Option(metavar="SHARE", help="Rotary pairs to drop from queries and keys, like 0.15. [0]"),
+    ] = None
+    rope_prune_end: Annotated[
+        str | None, typer.Option(metavar="END", help="Which frequencies to drop: low or high. [low]")
+    ] = None
     no_index: Annotated[
         bool, typer.Option("--no-index", help="Neither use nor save what was watched (see `qvl cache`).")
     ] = False
@@ -92,14 +108,16 @@ class Options:
     format: Annotated[
         str | None, typer.Option("--format", "-f", metavar="FORMAT", help="txt, json, jsonl or srt. [txt]")
     ] = None
-    max_spool: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Most of stdin or a URL to copy to disk. [8G]")
-    ] = None
+    max_spool: MaxSpool = None
     output: OutputPath = "-"
     fail_empty: Annotated[bool, typer.Option("--fail-empty", help="Exit 10 where nothing is found.")] = False
     show_thinking: Annotated[
         bool, typer.Option("--show-thinking", help="Keep the thinking of Thinking models in the answer.")
     ] = False
+    refine: Annotated[
+        bool | None,
+        typer.Option("--refine/--no-refine", help="Look again for the exact frame of boundaries."),
+    ] = None
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress on stderr.")] = False
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")] = False
 
@@ -108,7 +126,10 @@ class Options:
         own = ("start", "end", "output", "debug")  # of this one run: not settings
         flags = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in own}
         # A switch that was not given says nothing, so that a file can still turn it on.
-        return load_config({key: None if value is False else value for key, value in flags.items()})
+        silent = [each.name for each in fields(self) if each.default is False]
+        return load_config(
+            {key: None if value is False and key in silent else value for key, value in flags.items()}
+        )
 
 
 def takes_options(command: Callable[..., int], without: Collection[str] = ()) -> Callable[..., int]:

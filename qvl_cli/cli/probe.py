@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qvl_cli.cli.options import OutputPath, VideoFile
+from qvl_cli.cli.options import MaxSpool, OutputPath, VideoFile
 from qvl_cli.errors import EXIT_OK, UsageError
 
 NAME = "probe"
@@ -15,6 +15,7 @@ NAME = "probe"
 def command(
     file: VideoFile,
     format: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json.")] = "txt",
+    max_spool: MaxSpool = None,
     output: OutputPath = "-",
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")] = False,
 ) -> int:
@@ -22,14 +23,16 @@ def command(
     import json
 
     from qvl_cli.cli.answering import deliver
-    from qvl_cli.media import info_dict, open_video
+    from qvl_cli.config import load_config
+    from qvl_cli.media import MAX_SPOOL, InputSettings, info_dict, open_video
     from qvl_cli.media.container import shown
     from qvl_cli.render.output import check_writable
 
     if format not in ("txt", "json"):
         raise UsageError(f"unknown format {format!r}", "choose from txt, json")
     check_writable(output, file)
-    with open_video(file) as video:
+    config = load_config({"max_spool": max_spool})
+    with open_video(file, settings=InputSettings(config.count("max_spool") or MAX_SPOOL)) as video:
         document = info_dict(video.info) | {"path": shown(file)}
     if format == "json":
         deliver(json.dumps(document, ensure_ascii=False) + "\n", output)

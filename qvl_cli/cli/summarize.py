@@ -7,8 +7,7 @@ from qvl_cli.cli.options import Options, VideoFile, takes_options
 NAME = "summarize"
 
 
-@takes_options
-def command(
+def _summarize(
     file: VideoFile,
     options: Options,
 ) -> int:
@@ -16,3 +15,6 @@ def command(
     from qvl_cli.cli.answering import answer
 
     return answer("summarize", file, "", options)
+
+
+command = takes_options(_summarize, without=("refine",))

@@ -21,5 +21,7 @@ journal       the results file that an interrupted run continues
 public        QVHighlights, Charades-STA, VUE-TR and Video-MME from the user's own files
 cases         what is asked of a drawn video
 drawn         the suite of freshly drawn and encoded videos
+drawn_figures what it scores
+paired        the same videos and questions under several memories
 document      the JSON line every suite and benchmark ends in
 """

@@ -20,6 +20,8 @@ UNSEEN = 3  # per video, in words or about things that training has kept back
 NEEDLES = 20  # per long video
 NEEDLE_RATE, NEEDLE_CRF = 10, 23
 _TRIES = 40
+LOCATE_KINDS = ("locates", "absent", "many")
+ASK_KINDS = ("asks", "unseen")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from qvl_cli.prompts import choice_prompt
 from qvl_cli.request import Request
 
 if TYPE_CHECKING:
+    from qvl_cli.align.refine import Refiner
     from qvl_cli.stream import StreamSession
 
 CHOICE_SUITE = "video-mme"
@@ -125,7 +127,7 @@ def _watch_all(
     for turn in each_video(there, journal.records.__contains__, watch, failed):
         try:
             journal.add(_record(suite, turn, asked[turn.name], watcher))
-        except OverBudget as error:
+        except (MediaError, OverBudget) as error:
             failed(turn.name, str(error))
             continue
         for warning in journal.records[turn.name]["warnings"]:
@@ -136,7 +138,8 @@ def _watch_all(
 def _record(suite: str, turn: Turn, queries: Sequence[Query], watcher: Watcher) -> dict[str, Any]:
     """What a finished video leaves in the journal."""
     warnings = list(turn.watched.warnings)
-    said = [_ask(suite, query, turn.watched.session, watcher, warnings) for query in queries]
+    with watcher.refiner(turn.watched, "locate") as refiner:
+        said = [_ask(suite, query, turn.watched.session, watcher, warnings, refiner) for query in queries]
     blind = [_ask(suite, query, turn.other, watcher, []) for query in queries] if turn.other else []
     if suite == "qvhighlights":
         for each, query in zip(said, queries, strict=True):
@@ -153,7 +156,12 @@ def _record(suite: str, turn: Turn, queries: Sequence[Query], watcher: Watcher) 
 
 
 def _ask(
-    suite: str, query: Query, session: StreamSession, watcher: Watcher, warnings: list[str]
+    suite: str,
+    query: Query,
+    session: StreamSession,
+    watcher: Watcher,
+    warnings: list[str],
+    refiner: Refiner | None = None,
 ) -> dict[str, Any]:
     if suite == CHOICE_SUITE:
         from qvl_cli.budget import answer_tokens
@@ -167,7 +175,7 @@ def _ask(
         return {"qid": query.qid, "text": "".join(token.text for token in tokens if not token.thinking)}
     from qvl_cli.tasks.locate import locate
 
-    found = locate(session, watcher.aligner, query.text)
+    found = locate(session, watcher.aligner, query.text, replace(refiner) if refiner else None)
     warnings += found.warnings
     return {"qid": query.qid, "windows": [[m.start, m.end, m.score] for m in found.moments]}
 

@@ -211,13 +211,13 @@ def denial_figures(pairs: Sequence[Pair]) -> Figures:
     return means(columns, [query.video for query, _ in pairs])
 
 
-def boundary_figures(pairs: Sequence[Pair]) -> Figures:
+def boundary_figures(pairs: Sequence[Pair], name: str = "boundary_error_s") -> Figures:
     found = [
         (error, query.video)
         for query, said in pairs
         for error in boundary_errors(_tuples(said.windows[:1]), _tuples(query.windows))
     ]
-    return median("boundary_error_s", np.array([error for error, _ in found]), [video for _, video in found])
+    return median(name, np.array([error for error, _ in found]), [video for _, video in found])
 
 
 def score_figures(pairs: Sequence[Pair]) -> Figures:

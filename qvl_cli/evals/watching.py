@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -12,13 +14,16 @@ from typing import TYPE_CHECKING
 from qvl_cli import pipeline, registry
 from qvl_cli.coverage import cover, hole_warnings, promised_end
 from qvl_cli.errors import MediaError, OutsideWorld, OverBudget, UsageError
+from qvl_cli.fitting import check_plan, memory_notes
 from qvl_cli.media import open_video
+from qvl_cli.memory import MemorySettings
 from qvl_cli.request import Request
-from qvl_cli.sampling import plan_samples
+from qvl_cli.sampling import SamplePlan, plan_samples
 from qvl_cli.sessions import open_session
 
 if TYPE_CHECKING:
     from qvl_cli.align import Aligner
+    from qvl_cli.align.refine import Refiner
     from qvl_cli.model.load import LoadedModel
     from qvl_cli.stream import StreamSession
 
@@ -27,8 +32,11 @@ VIDEO_ENDINGS = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".flv", ".ts")
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """seconds: how long reading and watching took. warnings: what the user should know of this video."""
+    """path, plan: what was watched of which file. seconds: how long reading and watching took. warnings: what
+    the user should know of this video."""
 
+    path: str
+    plan: SamplePlan
     session: StreamSession
     duration: float
     seconds: float
@@ -54,6 +62,12 @@ class Watcher:
         )
         self._head = sha256(head.read_bytes()).hexdigest() if head else None
 
+    def with_memory(self, memory: MemorySettings) -> Watcher:
+        """The same model, remembering in another way."""
+        twin = copy.copy(self)
+        twin.request = replace(self.request, memory=memory)
+        return twin
+
     def watch(self, path: Path, gated: bool | None = None) -> Watched:
         """gated: whether the embedded model may refuse what is not of its world; by default where it was not
         asked for by name, as in the commands. Raises what the pipeline raises."""
@@ -63,20 +77,36 @@ class Watcher:
         with open_video(request.path, request.backend) as video:
             activity = pipeline.look(video, self.spec, request.sampling, Silent())
             plan = plan_samples(video.info, request.sampling, self.spec, activity)
-            memory, spilled = pipeline.check_plan(plan, self.spec, request)
-            notes = (*plan.notes, *pipeline.memory_notes(plan, self.spec, request, memory, spilled))
+            memory, spilled = check_plan(plan, self.spec, request)
+            notes = (*plan.notes, *memory_notes(plan, self.spec, request, memory, spilled))
             session = open_session(self.model, self.aligner, plan, memory, spilled)
             pipeline.watch(video, plan, session, request, Silent(), memory)
             coverage = cover(plan, session, video, request.sampling.end)
             return Watched(
+                request.path,
+                plan,
                 session,
                 float(promised_end(video)),
                 time.monotonic() - began,
                 (*notes, *video.warnings, *hole_warnings(coverage, video.info.unit)),
             )
 
+    @contextmanager
+    def refiner(self, watched: Watched, task: str) -> Iterator[Refiner | None]:
+        """What moves the boundaries of this video's moments to the frame, where the task wants that; a copy
+        for each answer. Raises MediaError where the file has gone."""
+        from qvl_cli.align.refine import Refiner, refines
+
+        if not refines(self.request.refine, task, self.aligner):
+            yield None
+            return
+        with open_video(watched.path, self.request.backend) as video:
+            yield Refiner(video, watched.plan, watched.session.steps, self.model)
+
     def settings(self) -> dict[str, object]:
         """What decides the answers, for the results file and the document."""
+        from qvl_cli.align.refine import refines
+
         sampling = {
             key: value if value is None else str(value)
             for key, value in asdict(self.request.sampling).items()
@@ -86,8 +116,10 @@ class Watcher:
             "fingerprint": registry.fingerprint(self.spec.folder),
             "aligner": self.aligner.name,
             **({"head": self._head} if self._head else {}),
+            **({"rope": self.spec.rope.text} if self.spec.rope.text else {}),
             "dtype": str(self.model.dtype),
             "sampling": sampling,
+            "refine": [t for t in ("ask", "locate") if refines(self.request.refine, t, self.aligner)],
             "memory": {key: str(value) for key, value in asdict(self.request.memory).items()},
         }
 

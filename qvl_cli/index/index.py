@@ -7,27 +7,31 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from qvl_cli.budget import held_tokens
 from qvl_cli.cache import exact
+from qvl_cli.cache.beside import read_beside, write_beside
 from qvl_cli.cache.library import Library, discard
 from qvl_cli.cache.manifest import IndexKey, Manifest, plan_digest
-from qvl_cli.errors import OverBudget, QvlError
+from qvl_cli.errors import IndexUnusable, OverBudget, QvlError
 from qvl_cli.index.opening import Note, open_locked
 from qvl_cli.index.settings import IndexSettings
 from qvl_cli.index.writer import Writer
+from qvl_cli.media.known import InfoRecord
 from qvl_cli.registry.spec import DTYPES
 from qvl_cli.timeline import TimeSpan, merge
 
 if TYPE_CHECKING:
-    from fractions import Fraction
     from pathlib import Path
 
     from qvl_cli.cache import Block
+    from qvl_cli.media.info import MediaInfo
     from qvl_cli.registry import ModelSpec
     from qvl_cli.sampling import SamplePlan, Step
     from qvl_cli.stream import StreamSession
+
+T = TypeVar("T")
 
 _DISK_SHARE = 10  # a question's own index may take a tenth of the free disk
 _STEP_BYTES = 1_000  # of a step's exact times, positions and lengths
@@ -44,7 +48,7 @@ class NoIndex:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def prepare(self, *_: object) -> None: ...
+    def prepare(self, spec: ModelSpec, path: str, info: MediaInfo) -> None: ...
 
     def blocks(self, lost: list[TimeSpan]) -> list[Block]:
         return []
@@ -54,7 +58,12 @@ class NoIndex:
 
     def save(self, *_: object) -> None: ...
 
-    def finish(self, *_: object) -> None: ...
+    def finish(self, session: StreamSession, lost: Sequence[TimeSpan]) -> None: ...
+
+    def recall(self, kind: type[T], name: str) -> T | None:
+        return None
+
+    def keep(self, name: str, value: object) -> None: ...
 
 
 class Index:
@@ -104,7 +113,7 @@ class Index:
         """Nothing is left to watch."""
         return self._held is not None and self._held.complete
 
-    def prepare(self, spec: ModelSpec, path: str, duration: Fraction) -> None:
+    def prepare(self, spec: ModelSpec, path: str, info: MediaInfo) -> None:
         """Decide whether the plan will be saved, say so with its size, and make room for it.
 
         Raises OverBudget where saving is insisted on and there is no room.
@@ -112,7 +121,8 @@ class Index:
         if self.complete or not self._writable:
             return
         number = dict(DTYPES.values())[self._key.dtype]
-        size = index_bytes(self._plan, spec, number)
+        record = InfoRecord.of(info)
+        size = index_bytes(self._plan, spec, number) + (2 * len(exact.dump(record)) if record else 0)
         try:
             if not self._fits(size):
                 return
@@ -120,10 +130,10 @@ class Index:
             self._cannot_save(str(error.strerror))
             return
         self._make_room(size)
-        manifest = Manifest(self._key, os.path.realpath(path), duration, spec.name, self._digest)
+        manifest = Manifest(self._key, os.path.realpath(path), info.duration, spec.name, self._digest)
         if self._held is not None:
             manifest = replace(manifest, blocks=self._held.blocks, lost=self._held.lost)
-        self._writer = Writer(self.folder, manifest, self._plan)
+        self._writer = Writer(self.folder, manifest, self._plan, record)
 
     def blocks(self, lost: list[TimeSpan]) -> list[Block]:
         """What is saved, for a session to begin with; `lost` gets what could not be decoded then."""
@@ -163,6 +173,36 @@ class Index:
         if self._writer is not None and self.state == "unsaved":
             self.state = "saved"
         self._release()
+
+    def recall(self, kind: type[T], name: str) -> T | None:
+        """What `keep` has put beside the blocks under this name; None where there is nothing, or damage, and
+        that is noted."""
+        if not self.complete:
+            return None
+        try:
+            return read_beside(self.folder, name, kind)
+        except IndexUnusable as error:
+            self._note(f"{error.fact}: it is made again")
+            return None
+
+    def keep(self, name: str, value: object) -> None:
+        """Put a small document beside the blocks, once all of them are saved. Where another process is using
+        the index, or nothing can be written, the next run makes it again, and that is noted."""
+        held = self.manifest
+        if held is None or not held.complete:
+            return
+        try:
+            with contextlib.ExitStack() as stack:
+                lock = self._library.lock(self.name, exclusive=True)
+                if lock is None:
+                    why = "another qvl is using the index"
+                else:
+                    stack.enter_context(lock)
+                    write_beside(self.folder, name, value)
+                    return
+        except OSError as error:
+            why = str(error.strerror)
+        self._note(f"{name} is not kept for later: {why}")
 
     def _fits(self, size: int) -> bool:
         """Whether there is room for so many bytes, announced. Raises OverBudget and OSError."""

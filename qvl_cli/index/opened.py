@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from qvl_cli import registry
 from qvl_cli.cache.library import Library
 from qvl_cli.cache.manifest import IndexKey, settings_text
 from qvl_cli.errors import QvlError, UsageError
+from qvl_cli.index.captions import CaptionIndex
 from qvl_cli.index.index import Index, NoIndex
 from qvl_cli.index.opening import Note
 from qvl_cli.index.settings import IndexSettings
+from qvl_cli.media.known import InfoRecord, Known
 from qvl_cli.memory import MemorySettings
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling import SamplePlan, SamplingSettings
@@ -18,8 +21,8 @@ from qvl_cli.sampling import SamplePlan, SamplingSettings
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Which bits are watched: the sha256 of a video, the digest of the weights that watch, sampled how, with
-    which subtitles (a digest; empty: none)."""
+    """Which bits are watched: the sha256 of a video, the digest of the weights that watch (and of how
+    their rotation is changed), sampled how, with which subtitles (a digest; empty: none)."""
 
     video: str
     weights: str
@@ -40,6 +43,8 @@ class Subject:
         if settings is None:
             return None
         weights = registry.weights_digest(spec.folder, settings.root / "weights.json")
+        if spec.rope.text:  # other rotations make other keys of the same weights
+            weights = hashlib.sha256(f"{weights} {spec.rope.text}".encode()).hexdigest()
         return Subject(video, weights, str(dtype).removeprefix("torch."), sampling, subtitles)
 
     def key(self, memory: MemorySettings) -> IndexKey:
@@ -54,6 +59,20 @@ class Subject:
             dtype=self.dtype,
             subtitles=self.subtitles,
         )
+
+
+def known_media(settings: IndexSettings | None) -> Known | None:
+    """What saved indexes say of the files they were made from: these need not be examined again."""
+    if settings is None:
+        return None
+
+    def known(video: str) -> InfoRecord | None:
+        try:
+            return Library(settings.root).media_of(video)
+        except QvlError:  # no such folder for us: opening the index will say so
+            return None
+
+    return known
 
 
 def saved_plan(subject: Subject | None, settings: IndexSettings | None) -> SamplePlan | None:
@@ -72,8 +91,10 @@ def open_index(
     memory: MemorySettings,
     settings: IndexSettings | None,
     note: Note,
+    summary: str | None = None,
 ) -> Index | NoIndex:
-    """What is saved of this subject; locked. settings None: `--no-index`.
+    """What is saved of this subject; locked. settings None: `--no-index`. summary: the key of the summary
+    that is wanted, if one is (`tasks.told`): it is saved even where the video is not.
 
     Raises QvlError where saving is insisted on and impossible.
     """
@@ -82,6 +103,8 @@ def open_index(
     if why := unsavable(memory):
         if settings.insist:
             raise UsageError(f"no index can be saved: {why}", "leave the flag out")
+        if summary is not None and memory.policy == "window" and memory.kv == "none":
+            return CaptionIndex(subject.key(memory), plan, settings, note, summary)
         note(f"nothing is saved for later questions: {why}")
         return NoIndex(plan, "unsaved")
     return Index(subject.key(memory), plan, settings, note)

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qvl_cli.cache.beside import BESIDE, MEDIA, write_beside
 from qvl_cli.cache.manifest import MANIFEST, PLAN, Manifest, StoredBlock, write_manifest, write_plan
 from qvl_cli.cache.place import make_folder
+from qvl_cli.media.known import InfoRecord
 from qvl_cli.sampling import SamplePlan
 from qvl_cli.timeline import TimeSpan
 
@@ -19,11 +21,15 @@ if TYPE_CHECKING:
 class Writer:
     """Nothing is written before the first block is there to be written."""
 
-    def __init__(self, folder: Path, manifest: Manifest, plan: SamplePlan) -> None:
-        """manifest: what the folder already holds of `plan` and shall keep."""
+    def __init__(
+        self, folder: Path, manifest: Manifest, plan: SamplePlan, media: InfoRecord | None = None
+    ) -> None:
+        """manifest: what the folder already holds of `plan` and shall keep. media: what is known of the
+        file."""
         self.manifest = manifest
         self._folder = folder
         self._plan = plan
+        self._media = media
         self._begun = False
 
     def save(self, session: StreamSession, lost: Sequence[TimeSpan], complete: bool) -> None:
@@ -62,8 +68,10 @@ class Writer:
         """A folder with the plan and nothing that the manifest does not name."""
         make_folder(self._folder)
         write_plan(self._folder, self._plan)
+        if self._media is not None:
+            write_beside(self._folder, MEDIA, self._media)
         write_manifest(self._folder, self.manifest)
-        named = {MANIFEST, PLAN, *(block.file for block in self.manifest.blocks)}
+        named = {MANIFEST, PLAN, *BESIDE, *(block.file for block in self.manifest.blocks)}
         for path in self._folder.iterdir():
             if path.name not in named:
                 path.unlink()

@@ -1,6 +1,8 @@
 """Containers to frames with exact presentation times. `open_video` is the only door.
 
+    closing     whatever is opened here is closed on leaving its block
     info        MediaInfo and Frame: what a probe knows, what a decoder yields
+    known       MediaInfo as it is stored, for files examined before
     container   opening files, choosing the stream, foreign errors -> MediaError (PyAV starts here)
     bitstream   which pictures are shown, and which no other picture needs, from the packets' own headers
     packets     every shown frame's time and every keyframe, from the packets alone
@@ -14,6 +16,9 @@
     remote      http and https, and nothing else
     playlist    HLS -> one local file
     stills, pictures, pages  pictures without times, folders of them, PDF
+    ffmpeg      the ffmpeg program: found, run, listened to, ended
+    follow      a file that still grows, into a pipe
+    live        open_live: a stream, a pipe, a growing file -> pictures as they come
     inputs      open_video: what the user typed -> a Source
     subtitles   files and streams of text -> cues on the video's own clock
 

@@ -35,3 +35,22 @@ def is_cut_off(path: Path) -> bool:
                 return False  # no box: bytes behind the media say nothing of it
             place += size
     return fragmented and place > length
+
+
+def kinds(path: Path) -> set[bytes]:
+    """The kinds of the top-level boxes that are whole so far; none where the file is of another format."""
+    length, place, found = path.stat().st_size, 0, set[bytes]()
+    with path.open("rb") as file:
+        while place < length:
+            file.seek(place)
+            header = file.read(_LARGE)
+            if len(header) < _HEADER or not header[4:8].isalnum():
+                break
+            size = int(struct.unpack(">I", header[:4])[0])
+            if size == 1 and len(header) == _LARGE:
+                size = int(struct.unpack(">Q", header[8:])[0])
+            if size < _HEADER or place + size > length:
+                break
+            found.add(header[4:8])
+            place += size
+    return found

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -118,6 +119,11 @@ class Orientation:
             return 270 if self.flip_y else 90
         return 180 if self.flip_y else 0
 
+    def shown_size(self, width: int, height: int, aspect: Fraction) -> tuple[int, int]:
+        """(width, height) as displayed of pictures stored at this size; aspect: of their samples."""
+        size = max(round(width * aspect), 1), max(height, 1)
+        return size[::-1] if self.transpose else size
+
     def upright(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """[h, w, 3] as stored -> [h', w', 3] as shown."""
         if self.transpose:
@@ -136,6 +142,18 @@ _TURNS = {  # counterclockwise degrees
 }
 
 
+def sample_aspect(stream: VideoStream) -> Fraction:
+    """Width of a sample over its height; square where the stream says nothing or nonsense."""
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    # Absurd ratios are muxer bugs.
+    return aspect if Fraction(1, 16) <= aspect <= 16 else Fraction(1)
+
+
+def turned_by(degrees: int) -> Orientation:
+    """Of pictures stored turned counterclockwise by so many degrees, where that is a quarter turn or more."""
+    return _TURNS.get(degrees % 360, Orientation())
+
+
 def orientation(frame: VideoFrame) -> Orientation:
     """From the frame's display matrix; a missing, empty or slanted one means as stored.
 
@@ -145,7 +163,7 @@ def orientation(frame: VideoFrame) -> Orientation:
         # Iterates over values, though it calls itself a Mapping.
         sides = list(cast("Iterable[SideData]", frame.side_data))
     except ValueError:  # EXIF and other kinds that this PyAV has no name for: ask for the turn alone
-        return _TURNS.get(round(frame.rotation) % 360, Orientation())
+        return turned_by(round(frame.rotation))
     for side in sides:
         if side.type.name == "DISPLAYMATRIX" and len(bytes(side)) >= 20:
             a, b, _, c, d = (int(v) for v in np.frombuffer(bytes(side)[:20], np.int32))

@@ -25,6 +25,7 @@ from qvl_cli.media.container import (
     mapped,
     open_container,
     orientation,
+    sample_aspect,
     shown,
     url,
 )
@@ -70,7 +71,7 @@ def examine(path: Path) -> Examined:
         audio = tuple(_describe(s) for s in container.streams if s.type == "audio")
         subtitles = tuple(_describe(s) for s in container.streams if s.type == "subtitle")
         format_name, rate = container.format.name, stream.average_rate
-        sample_aspect = stream.sample_aspect_ratio or Fraction(1)
+        aspect = sample_aspect(stream)
         try:
             packets = scan_packets(container, stream, path)
         except UntimedStream:
@@ -80,10 +81,7 @@ def examine(path: Path) -> Examined:
             packets = count_frames(container, main_stream(container, path), path)
     first = _first_frame(path, index)
     turn = orientation(first)
-    if not Fraction(1, 16) <= sample_aspect <= 16:  # absurd ratios are muxer bugs
-        sample_aspect = Fraction(1)
-    shown_size = round(first.width * sample_aspect), first.height
-    width, height = shown_size[::-1] if turn.transpose else shown_size
+    width, height = turn.shown_size(first.width, first.height, aspect)
 
     base, origin = packets.time_base, packets.pts[0]
     times = FrameTimes(packets.pts, origin, base)
@@ -95,10 +93,10 @@ def examine(path: Path) -> Examined:
         pixel_format=first.format.name,
         coded_width=first.width,
         coded_height=first.height,
-        width=max(width, 1),
-        height=max(height, 1),
+        width=width,
+        height=height,
         rotation=turn.degrees,
-        sample_aspect_ratio=sample_aspect,
+        sample_aspect_ratio=aspect,
         start=origin * base,
         duration=duration,
         average_rate=_average_rate(times, duration, rate),

@@ -16,6 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qvl_cli.media.known import Known
 from qvl_cli.media.spool import Progress, Spool, spool_stdin
 
 if TYPE_CHECKING:
@@ -28,11 +29,13 @@ MAX_SPOOL = 8 << 30  # bytes
 @dataclass(frozen=True, slots=True)
 class InputSettings:
     """max_spool: bytes that may be copied to disk. picture_rate: pictures a second in a folder; None: every
-    picture a step of its own. progress: called with (what is done, bytes so far, bytes in all or 0)."""
+    picture a step of its own. progress: called with (what is done, bytes so far, bytes in all or 0). known:
+    what earlier runs found out about video files."""
 
     max_spool: int = MAX_SPOOL
     picture_rate: Fraction | None = None
     progress: Progress = lambda stage, done, total: None
+    known: Known | None = None
 
 
 def open_video(typed: str | Path, backend: str = "pyav", settings: InputSettings | None = None) -> Source:
@@ -80,7 +83,7 @@ def _open(path: Path, address: str, spool: Spool | None, backend: str, settings:
     else:
         from qvl_cli.media.source import open_file
 
-        source = open_file(path, backend)
+        source = open_file(path, backend, settings.known)
         backend = "pyav"  # has had its say
     if backend == "decord":
         source.warnings.append("decord reads no pictures and no documents: --backend changes nothing here")
@@ -97,7 +100,7 @@ def _open_playlist(address: str, first: Spool | None, backend: str, settings: In
         first.close()
     with _kept(Spool(address, settings.max_spool)) as spool, _named(spool):
         warning = spool_playlist(address, spool, settings.progress)
-        source = open_file(spool.path, backend)
+        source = open_file(spool.path, backend, settings.known)
         source.on_close = spool.close
         source.warnings += [warning] if warning else []
         return source

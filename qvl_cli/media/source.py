@@ -7,18 +7,19 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from av.video.format import VideoFormat
 from av.video.reformatter import VideoReformatter
 
 from qvl_cli.errors import BackendMissing
+from qvl_cli.media.closing import Closes
 from qvl_cli.media.container import mapped
 from qvl_cli.media.decoder import Decoder
-from qvl_cli.media.examine import content_hash, examine
+from qvl_cli.media.examine import Examined, content_hash, examine
 from qvl_cli.media.info import Frame
+from qvl_cli.media.known import Known
 from qvl_cli.media.route import plan_route
 from qvl_cli.media.runs import RunDecoder, RunFailed, walk
 from qvl_cli.timeline import TimeSpan, merge
@@ -31,14 +32,15 @@ if TYPE_CHECKING:
 BACKENDS = ("pyav", "decord", "auto")
 
 
-def open_file(path: str | Path, backend: str = "pyav") -> VideoSource:
+def open_file(path: str | Path, backend: str = "pyav", known: Known | None = None) -> VideoSource:
     """Probe `path` and open it for decoding; use as a context manager. Raises what `probe` raises.
 
     backend: one of BACKENDS. `decord` raises BackendMissing where it is not installed, and BackendFailed
-    while decoding; `auto` turns to PyAV then, and tells it in `warnings`.
+    while decoding; `auto` turns to PyAV then, and tells it in `warnings`. known: looked up by the file's
+    bytes; what is known is examined again only where frames are wanted (PyAV alone).
     """
     if backend == "pyav":
-        return VideoSource(path)
+        return VideoSource(path, known)
     from qvl_cli.media.decord_source import DecordSource, check_decord
 
     fall_back = backend == "auto"
@@ -53,16 +55,19 @@ def open_file(path: str | Path, backend: str = "pyav") -> VideoSource:
     return DecordSource(path, fall_back)
 
 
-class VideoSource:
+class VideoSource(Closes):
     """One opened video. Not thread-safe; one `frames` iteration at a time.
 
     info: what the probe found. lost: spans whose frames could not be decoded, sorted and merged; it grows
     while `frames` runs. warnings: what else the user has to know of the decoding; it grows too.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self._file = examine(Path(path))
-        self.info = self._file.info
+    def __init__(self, path: str | Path, known: Known | None = None) -> None:
+        self._path = Path(path)
+        self._examined: Examined | None = None
+        self._hash: str | None = None
+        record = known(self.content_hash()) if known else None
+        self.info = record.info(self._path) if record else self._file.info
         self.lost: list[TimeSpan] = []
         self.warnings: list[str] = []
         self.on_close: Callable[[], None] | None = None  # removes a copy made for this source
@@ -70,14 +75,6 @@ class VideoSource:
         self._plain: Decoder | None = None
         self._decoders: list[RunDecoder] = []
         self._walk: Generator[tuple[int, Frame | None], None, None] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop decoding and free the containers; safe to call again."""
@@ -90,7 +87,15 @@ class VideoSource:
             self.on_close()
 
     def content_hash(self) -> str:
-        return content_hash(self.info.path)
+        if self._hash is None:
+            self._hash = content_hash(self._path)
+        return self._hash
+
+    @property
+    def _file(self) -> Examined:
+        if self._examined is None:
+            self._examined = examine(self._path)
+        return self._examined
 
     def frames(self, times: Sequence[Fraction]) -> Iterator[Frame]:
         """The frame shown at each of the ascending `times` (the last one with `frame.time <= t`).

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qvl_cli.errors import MediaError
+from qvl_cli.media.closing import Closes
 from qvl_cli.media.container import shown
 from qvl_cli.media.info import Frame, MediaInfo
 from qvl_cli.timeline import TimeSpan, merge
@@ -38,7 +38,7 @@ class Stills:
     release: Callable[[], None] = lambda: None
 
 
-class StillSource:
+class StillSource(Closes):
     """The same contract as VideoSource; picture n is on screen for 1 / rate seconds from first + n / rate.
 
     The first picture that can be drawn gives the size; others are padded with black to its shape.
@@ -89,14 +89,6 @@ class StillSource:
             unit=unit,
             alone=alone,
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Free what the pictures come from; safe to call again."""

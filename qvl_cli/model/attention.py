@@ -4,10 +4,14 @@ Upstream's sdpa builds a [q, kv] mask for every carried chunk and repeats the KV
 attended without a mask, the chunk's own keys causally, and the two are merged by their logsumexp; query heads
 of one KV head are folded together, so keys are never repeated. The vision tower's attention runs all steps of
 a chunk in one call.
+
+Where rotary pairs are dropped, queries lose the channels that cached keys do not have (`prune`), and scores
+are computed over the others: by plain products, tile by tile, for the kernels want keys as wide as values.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -17,6 +21,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
 NAME = "qvl"
+_TILE = 2_048  # past keys whose scores exist at once, where pairs are dropped
 _CPU_FLASH = "_scaled_dot_product_flash_attention_for_cpu"  # the one that tells its logsumexp
 
 
@@ -24,6 +29,18 @@ def register() -> None:
     """Make `attn_implementation="qvl"` known to transformers."""
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, _no_mask)
+
+
+def prune(language_model: Any, kept: range) -> None:
+    """Attend over these rotary pairs only, in every layer: each is channels i and i + head_dim / 2."""
+    for layer in language_model.layers:
+        layer.self_attn.qvl_kept = kept
+
+
+def narrowed(states: Tensor, kept: range) -> Tensor:
+    """The channels of these rotary pairs: [..., head_dim] -> [..., 2 * len(kept)]."""
+    pairs = states.view(*states.shape[:-1], 2, -1)
+    return pairs[..., kept.start : kept.stop].flatten(-2)
 
 
 def _no_mask(*_args: Any, **_kwargs: Any) -> None:
@@ -41,7 +58,7 @@ def attend(
     **_kwargs: Any,
 ) -> tuple[Tensor, None]:
     """transformers' attention signature: query [batch, heads, q, d], key and value [batch, kv_heads, kv, d]
-    -> [batch, q, heads, d].
+    -> [batch, q, heads, d]. After `prune`, keys are as narrow as they are cached.
 
     The last q keys are the queries' own. qvl_steps: the vision tower's sequence is so many equal, independent
     steps.
@@ -50,6 +67,8 @@ def attend(
         raise ValueError("qvl's attention takes no mask: sequences are never padded")
     if not getattr(module, "is_causal", True):
         return _by_step(query, key, value, qvl_steps, scaling), None
+    if (kept := getattr(module, "qvl_kept", None)) is not None:
+        return _pruned(narrowed(query, kept), key, value, scaling).transpose(1, 2), None
     if query.shape[0] == 1 and query.device.type == "cpu" and hasattr(torch.ops.aten, _CPU_FLASH):
         return _merged(query[0], key[0], value[0], scaling).transpose(0, 1)[None], None
     return _exact(query, key, value, scaling).transpose(1, 2), None
@@ -112,3 +131,28 @@ def _exact(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> 
         grouped = False
     bias: Any = causal_lower_right(count, total)
     return scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scaling, enable_gqa=grouped)
+
+
+def _pruned(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+    """Keys narrower than values: query [batch, heads, q, k], key [batch, kv_heads, kv, k], value [batch,
+    kv_heads, kv, d] -> [batch, heads, q, d]."""
+    batch, heads, count, width = query.shape
+    kv_heads, total, deep = key.shape[1], key.shape[2], value.shape[-1]
+    scale = value.shape[-1] ** -0.5 if scaling is None else scaling
+    folded = (query * scale).reshape(batch, kv_heads, heads // kv_heads * count, width)
+    ahead = torch.ones(count, count, dtype=torch.bool, device=query.device).triu(1)
+    most = folded.new_full((*folded.shape[:3], 1), -torch.inf, dtype=torch.float32)
+    weight, mixed = torch.zeros_like(most), value.new_zeros((*folded.shape[:3], deep), dtype=torch.float32)
+    past = total - count
+    edges = [*range(0, past, _TILE), past, total]  # the last tile is the queries' own keys
+    for first, last in pairwise(edges):
+        scores = (folded @ key[:, :, first:last].transpose(2, 3)).float()
+        if last == total and count > 1:
+            scores.view(batch, kv_heads, -1, count, count).masked_fill_(ahead, -torch.inf)
+        higher = torch.maximum(most, scores.amax(dim=-1, keepdim=True))
+        shrunk = (most - higher).exp_()
+        scores = scores.sub_(higher).exp_()
+        weight = weight * shrunk + scores.sum(dim=-1, keepdim=True)
+        mixed = mixed * shrunk + (scores.to(value.dtype) @ value[:, :, first:last]).float()
+        most = higher
+    return (mixed / weight).to(query.dtype).view(batch, heads, count, deep)

@@ -7,7 +7,6 @@ from torch import Tensor
 from transformers import Cache
 
 from qvl_cli.model.load import LoadedModel
-from qvl_cli.model.vision import VisionTokens
 
 
 @torch.no_grad()
@@ -16,13 +15,13 @@ def advance(
     cache: Cache,
     ids: Tensor,
     positions: Tensor,
-    vision: VisionTokens | None = None,
+    vision: tuple[Tensor, tuple[Tensor, ...]] | None = None,
 ) -> Tensor:
     """Run `ids` [n] at `positions` [3, n] after what `cache` holds; returns final-norm hidden states [n,
     hidden].
 
-    vision: the tokens for every `<|video_pad|>` among `ids`, in order, with the DeepStack rows of exactly
-    these. No logits are computed: see `last_logits`.
+    vision: the tokens for every `<|video_pad|>` among `ids`, in order, and the DeepStack rows of exactly
+    these (`VisionTokens.rows`). No logits are computed: see `last_logits`.
     """
     text = model.network.model.language_model
     ids = ids.to(model.device)
@@ -31,8 +30,9 @@ def advance(
     rows: list[Tensor] | None = None
     if vision is not None:
         mask = ids == model.video_token_id
-        embedded[mask] = vision.tokens.flatten(0, 1).to(embedded.dtype)
-        mask, rows = mask[None], list(vision.deepstack)
+        tokens, taps = vision
+        embedded[mask] = tokens.to(embedded.dtype)
+        mask, rows = mask[None], list(taps)
     output = text(
         inputs_embeds=embedded[None],
         position_ids=positions.to(model.device)[:, None],

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import Qwen3VLForConditionalGeneration, Qwen3VLMoeForConditionalGeneration
+from transformers import AutoConfig, Qwen3VLForConditionalGeneration, Qwen3VLMoeForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
 from qvl_cli.errors import ModelMissing, UsageError
@@ -131,6 +131,9 @@ def load_model(spec: ModelSpec, device: str = "auto", dtype: str = "auto") -> Lo
         network = _read_network(spec, number).to(where).eval().requires_grad_(False)
     visual = network.model.visual
     visual.patch_embed = LinearPatchEmbedding(visual.patch_embed.proj)
+    kept = spec.rope.kept(spec.head_dim // 2)
+    if len(kept) < spec.head_dim // 2:
+        attention.prune(network.model.language_model, kept)
     codec = load_codec(spec.folder)
     config = network.config
     ids = (config.vision_start_token_id, config.video_token_id, config.vision_end_token_id)
@@ -161,6 +164,7 @@ def _read_network(spec: ModelSpec, dtype: torch.dtype) -> Any:
     try:
         network, info = _NETWORKS[spec.model_type].from_pretrained(
             spec.folder,
+            config=_config(spec),
             dtype=dtype,
             attn_implementation=attention.NAME,
             local_files_only=True,
@@ -182,6 +186,21 @@ def _read_network(spec: ModelSpec, dtype: torch.dtype) -> Any:
                 remedy,
             )
     return network
+
+
+def _config(spec: ModelSpec) -> Any:
+    """The folder's configuration, its positions stretched as the released model cards do it."""
+    config = AutoConfig.from_pretrained(spec.folder, local_files_only=True, trust_remote_code=False)
+    if spec.rope.yarn is not None:
+        text = config.text_config
+        text.rope_parameters = {
+            **text.rope_parameters,
+            "rope_type": "yarn",
+            "factor": float(spec.rope.yarn),
+            "original_max_position_embeddings": text.max_position_embeddings,
+        }
+        text.max_position_embeddings = spec.max_positions
+    return config
 
 
 def _first_line(error: BaseException) -> str:

@@ -86,12 +86,18 @@ def text_positions(count: int, start: int) -> Tensor:
 
 
 def step_tokens(
-    texts: Sequence[Sequence[int]], rows: int, columns: int, ids: tuple[int, int, int], start: int
+    texts: Sequence[Sequence[int]],
+    rows: int,
+    columns: int,
+    ids: tuple[int, int, int],
+    start: int,
+    kept: Tensor | None = None,
 ) -> ChunkTokens:
     """Tokens and positions of consecutive steps from position `start` on.
 
     texts: ids of each step's `<12.5 seconds>`; rows, columns: merged grid; ids: of vision start, pad and end.
     A step's pads: T constant, H + row, W + column; then the next token is max(rows, columns) further.
+    kept: bool [steps, rows * columns], the pads there are; the others leave, and the rest stays in its place.
     """
     begin, pad, end = ids
     count = rows * columns
@@ -102,9 +108,10 @@ def step_tokens(
     positions: list[Tensor] = []
     ends: list[int] = []
     cursor = start
-    for text in texts:
-        tokens += [*text, begin, *[pad] * count, end]
-        positions += [text_positions(len(text) + 1, cursor), grid + (cursor + len(text) + 1)]
+    for number, text in enumerate(texts):
+        shown = grid if kept is None else grid[:, kept[number]]
+        tokens += [*text, begin, *[pad] * shown.shape[1], end]
+        positions += [text_positions(len(text) + 1, cursor), shown + (cursor + len(text) + 1)]
         cursor += len(text) + 1 + max(rows, columns)
         positions.append(text_positions(1, cursor))
         cursor += 1

@@ -48,7 +48,9 @@ LAYOUTS: dict[str, Callable[[Sequence[int]], list[int]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Rotary:
-    """frequencies: float64 [head_dim / 2], radians per position; axes: int64 [head_dim / 2], see LAYOUTS."""
+    """frequencies: float64 [key_dim / 2], radians per position; axes: int64 [key_dim / 2], see LAYOUTS.
+    Of the pairs that cached keys have (`ModelSpec.key_dim`), the highest frequency first.
+    """
 
     frequencies: Tensor
     axes: Tensor
@@ -58,27 +60,29 @@ class Rotary:
         """The rotation of a loaded checkpoint."""
         rotary = model.network.model.language_model.rotary_emb
         axes = torch.tensor(LAYOUTS[layout](rotary.mrope_section))
-        return Rotary(rotary.inv_freq.double().to(model.device), axes.to(model.device))
+        kept = model.spec.rope.kept(len(axes))
+        pairs = slice(kept.start, kept.stop)
+        return Rotary(rotary.inv_freq.double()[pairs].to(model.device), axes[pairs].to(model.device))
 
     def rotate(self, keys: Tensor, positions: Tensor) -> Tensor:
-        """keys [..., n, head_dim] without rotation -> at positions [3, n]; a new tensor of the same dtype.
+        """keys [..., n, key_dim] without rotation -> at positions [3, n]; a new tensor of the same dtype.
 
         `rotate(keys, -positions)` takes the rotation off again.
         """
         return turn(keys, *self.turns(positions))
 
     def shift(self, keys: Tensor, by: int) -> Tensor:
-        """Rotated keys [..., n, head_dim], all moved by `by` positions: one angle for each frequency."""
+        """Rotated keys [..., n, key_dim], all moved by `by` positions: one angle for each frequency."""
         angles = self.frequencies * by
         return turn(keys, angles.cos().float(), angles.sin().float())
 
     def turns(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine and sine of the angles at positions [3, n], float32 [n, head_dim / 2], for `turn`."""
+        """Cosine and sine of the angles at positions [3, n], float32 [n, key_dim / 2], for `turn`."""
         angles = positions.to(self.axes.device).double()[self.axes].T * self.frequencies
         return angles.cos().float(), angles.sin().float()
 
 
 def turn(keys: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Pairs (i, i + head_dim / 2) of keys [..., n, head_dim] turned, in float32; of the keys' own dtype."""
+    """Pairs (i, i + key_dim / 2) of keys [..., n, key_dim] turned, in float32; of the keys' own dtype."""
     low, high = keys.float().chunk(2, dim=-1)
     return torch.cat([low * cos - high * sin, high * cos + low * sin], dim=-1).to(keys.dtype)

@@ -24,6 +24,15 @@ class VisionTokens:
     tokens: Tensor
     deepstack: tuple[Tensor, ...]
 
+    def rows(self, kept: Tensor | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Tokens [n, hidden] and DeepStack rows [n, hidden] of each tap, step after step; kept: bool [steps,
+        tokens per step], None for all."""
+        tokens = self.tokens.flatten(0, 1)
+        if kept is None:
+            return tokens, self.deepstack
+        chosen = kept.flatten().to(tokens.device)
+        return tokens[chosen], tuple(tap[chosen] for tap in self.deepstack)
+
 
 @torch.no_grad()
 def encode_steps(model: LoadedModel, frames: npt.NDArray[np.uint8] | Tensor) -> VisionTokens:

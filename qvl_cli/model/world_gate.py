@@ -47,6 +47,9 @@ class WorldGate(nn.Module):
         steps = vision_means.to(self.mean.device)
         return bool(self(steps).mean() >= self.threshold) and bool(self.distances(steps).mean() <= 1.0)
 
+    def judge(self) -> WorldJudge:
+        return WorldJudge(self)
+
     @classmethod
     def load(cls, folder: Path) -> WorldGate:
         """The gate beside a checkpoint's weights. Raises ModelMissing where it is not whole."""
@@ -60,3 +63,22 @@ class WorldGate(nn.Module):
 
     def save(self, folder: Path) -> None:
         save_file({name: value.contiguous() for name, value in self.state_dict().items()}, folder / GATE_FILE)
+
+
+class WorldJudge:
+    """`WorldGate.accepts` of a growing number of steps, each of which is looked at once."""
+
+    def __init__(self, gate: WorldGate) -> None:
+        self._gate = gate
+        self.steps = 0
+        self._logits = self._distances = 0.0
+
+    @torch.inference_mode()
+    def accepts(self, vision_means: Tensor) -> bool:
+        """The verdict on all steps up to now, `vision_means` [steps, hidden] of those since the last call."""
+        steps = vision_means.to(self._gate.mean.device)
+        self.steps += len(steps)
+        self._logits += float(self._gate(steps).double().sum())
+        self._distances += float(self._gate.distances(steps).double().sum())
+        in_world = self._logits / self.steps >= float(self._gate.threshold)
+        return in_world and self._distances / self.steps <= 1.0

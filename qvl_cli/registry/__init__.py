@@ -3,6 +3,7 @@
 A model is a row of a table or a folder; nothing here or below branches on a name.
 
     table    alias -> hub id or the embedded folder
+    rope     what a run may change of a checkpoint's rotary positions
     spec     folder -> ModelSpec, complete or refused; fingerprint
     digest   folder -> one name for every byte that decides what it computes
     hub      name -> folder: local, cached or downloaded; what `auto` means
@@ -10,21 +11,35 @@ A model is a row of a table or a folder; nothing here or below branches on a nam
 
 from qvl_cli.registry.digest import weights_digest
 from qvl_cli.registry.hub import DownloadProgress, cached_models, choose_model, resolve
-from qvl_cli.registry.spec import ModelSpec, fingerprint, read_chat_template, read_spec, weight_files
+from qvl_cli.registry.rope import RopeSettings
+from qvl_cli.registry.spec import (
+    STEP_TEXT_TOKENS,
+    ModelSpec,
+    fingerprint,
+    read_chat_template,
+    read_spec,
+    rope_notes,
+    weight_files,
+    with_rope,
+)
 from qvl_cli.registry.table import ALIASES, EMBEDDED, ModelRow
 
 __all__ = [
     "ALIASES",
     "EMBEDDED",
+    "STEP_TEXT_TOKENS",
     "DownloadProgress",
     "ModelRow",
     "ModelSpec",
+    "RopeSettings",
     "cached_models",
     "choose_model",
     "fingerprint",
     "read_chat_template",
     "read_spec",
     "resolve",
+    "rope_notes",
     "weight_files",
     "weights_digest",
+    "with_rope",
 ]

@@ -6,16 +6,17 @@ import hashlib
 import json
 import re
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from qvl_cli.errors import ModelMissing
+from qvl_cli.errors import ModelMissing, UsageError
+from qvl_cli.registry.rope import LENGTH_DEPENDENT_ROPE, PLAIN_ROPE, RopeSettings
 
 MODEL_TYPES = ("qwen3_vl", "qwen3_vl_moe")
-# Rotation angles must not depend on the length of the sequence: the cache is carried while it grows.
-LENGTH_DEPENDENT_ROPE = ("dynamic", "longrope")
+# `<12345.6 seconds>` and the two vision brackets: 12 tokens in the released vocabulary, 19 in bytes.
+STEP_TEXT_TOKENS = 20
 DTYPES = {"F64": ("float64", 8), "F32": ("float32", 4), "BF16": ("bfloat16", 2), "F16": ("float16", 2)}
 
 
@@ -24,10 +25,12 @@ class ModelSpec:
     """What a checkpoint folder says of itself.
 
     weight_bytes: bytes of the tensors as stored, in `dtype` (the one most bytes are in); parameters: how many
-    numbers. max_positions: the checkpoint's own position range. vision_hidden: width of the vision tower.
+    numbers. max_positions: MRoPE positions it can tell apart. vision_hidden: width of the vision tower.
     clip_pixels: bounds on frames * height * width of a whole clip, as upstream's video processor has them.
     frame_pixels: bounds on height * width of one frame (`qvl.json`), or None where the checkpoint sets none.
     block_steps: steps per cache block. thinking: the template opens the assistant's turn with `<think>`.
+    step_text: most tokens of a step beside its picture, enough for every vocabulary until they are counted.
+    rope_type: how it rotates by itself (`default`, `yarn`...); rope: what a run changes of it (`with_rope`).
     """
 
     name: str
@@ -54,10 +57,18 @@ class ModelSpec:
     has_alignment_head: bool
     has_world_gate: bool
     block_steps: int = 8
+    step_text: int = STEP_TEXT_TOKENS
+    rope_type: str = "default"
+    rope: RopeSettings = PLAIN_ROPE
+
+    @property
+    def key_dim(self) -> int:
+        """Width of a cached key: two channels for each rotary pair that is kept."""
+        return 2 * len(self.rope.kept(self.head_dim // 2))
 
     def kv_bytes_per_token(self, dtype_bytes: int) -> int:
         """Bytes of keys and values one token takes in all layers."""
-        return 2 * self.layers * self.kv_heads * self.head_dim * dtype_bytes
+        return self.layers * self.kv_heads * (self.key_dim + self.head_dim) * dtype_bytes
 
 
 def read_spec(folder: str | Path, name: str | None = None) -> ModelSpec:
@@ -96,7 +107,7 @@ def read_spec(folder: str | Path, name: str | None = None) -> ModelSpec:
     try:
         text, vision = config["text_config"], config["vision_config"]
         rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
-        rope_type = rope.get("rope_type", "default")
+        rope_type = str(rope.get("rope_type") or rope.get("type") or "default")
         if rope_type in LENGTH_DEPENDENT_ROPE:
             raise ModelMissing(
                 f"{folder} rotates positions by {rope_type!r}, which depends on the length so far",
@@ -115,7 +126,7 @@ def read_spec(folder: str | Path, name: str | None = None) -> ModelSpec:
             kv_heads=int(text["num_key_value_heads"]),
             head_dim=int(text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"]),
             intermediate_size=int(text["intermediate_size"]),
-            max_positions=int(text["max_position_embeddings"]),
+            max_positions=_max_positions(text, rope, rope_type),
             vocab_size=int(text["vocab_size"]),
             vision_hidden=int(vision["hidden_size"]),
             weight_bytes=weight_bytes,
@@ -129,11 +140,55 @@ def read_spec(folder: str | Path, name: str | None = None) -> ModelSpec:
             has_alignment_head=(folder / "alignment_head.safetensors").is_file(),
             has_world_gate=(folder / "world_gate.safetensors").is_file(),
             block_steps=int(own.get("block_steps", 8)),
+            rope_type=rope_type,
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise ModelMissing(
             f"the configuration in {folder} is incomplete or broken: {error!r}", "fetch the checkpoint again"
         ) from error
+
+
+def _max_positions(text: Mapping[str, Any], rope: Mapping[str, Any], rope_type: str) -> int:
+    """YaRN reaches `factor` times the original range, whatever else the configuration says: the released
+    advice is to write tokens there (1,000,000 for a factor of 3), which are more than positions."""
+    declared = int(text["max_position_embeddings"])
+    if rope_type != "yarn":
+        return declared
+    return int(float(rope["factor"]) * int(rope.get("original_max_position_embeddings") or declared))
+
+
+def with_rope(spec: ModelSpec, rope: RopeSettings) -> ModelSpec:
+    """The checkpoint with its positions stretched or some rotary pairs dropped.
+
+    Raises UsageError where it already stretches them by itself.
+    """
+    if rope.yarn is None:
+        return replace(spec, rope=rope)
+    if spec.rope_type != "default":
+        raise UsageError(
+            f"{spec.name} already stretches its positions, by {spec.rope_type!r}: "
+            f"it holds {spec.max_positions:,}",
+            "leave --yarn out",
+        )
+    return replace(spec, rope=rope, max_positions=int(spec.max_positions * rope.yarn))
+
+
+def rope_notes(spec: ModelSpec) -> tuple[str, ...]:
+    """What the user must know of `spec.rope`, in sentences; none where it changes nothing."""
+    notes = []
+    if spec.rope.yarn is not None:
+        notes.append(
+            f"yarn {float(spec.rope.yarn):g}: {spec.name} now holds {spec.max_positions:,} positions, for "
+            "which it was not trained; short videos may be answered less well too"
+        )
+    if spec.rope.prune:
+        pairs = spec.head_dim // 2
+        kept = len(spec.rope.kept(pairs))
+        notes.append(
+            f"rope prune: the {pairs - kept} of {pairs} rotary pairs with the {spec.rope.end}est frequencies "
+            "are dropped from queries and keys, answers may be worse"
+        )
+    return tuple(notes)
 
 
 def read_chat_template(folder: Path) -> str:

@@ -6,6 +6,7 @@ grid      the even grid of pairs of frames
 edges     where motion begins and ends, and where scenes are cut
 choice    which steps are kept where sampling is not even
 planner   plan_samples
+live      the even grid over a stream
 """
 
 from qvl_cli.sampling.plan import DETAIL, MODES, SCANNED, SamplePlan, SamplingSettings, Step

@@ -29,7 +29,7 @@ class SamplingSettings:
     """What the user asks of the sampler. Pixels are per frame; tokens are video tokens of the whole plan.
 
     mode: one of MODES. max_gap: seconds between two steps of the modes that look where something happens;
-    None is DEFAULT_MAX_GAP.
+    None is DEFAULT_MAX_GAP. drop_static: patches that do not change leave before the language model.
     """
 
     fps: Fraction = Fraction(2)
@@ -40,6 +40,7 @@ class SamplingSettings:
     end: Fraction | None = None
     mode: str = "uniform"
     max_gap: Fraction | None = None
+    drop_static: bool = False
 
 
 # `--sampling`

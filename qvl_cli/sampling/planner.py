@@ -17,7 +17,7 @@ from qvl_cli.sampling.plan import (
     SamplingSettings,
     Step,
 )
-from qvl_cli.sampling.size import affordable_steps, fitted_size, least_tokens, step_tokens
+from qvl_cli.sampling.size import Shown, affordable_steps, fitted_size, least_tokens, step_tokens
 from qvl_cli.scan import Activity
 from qvl_cli.timeline import TimeSpan, format_clock
 
@@ -152,8 +152,14 @@ def _skipped(steps: tuple[Step, ...], grid: list[Pair]) -> tuple[TimeSpan, ...]:
 def check_sampling(info: MediaInfo, settings: SamplingSettings, spec: ModelSpec) -> TimeSpan:
     """The range that is sampled. Raises UsageError where the settings make no sense for this video or
     checkpoint."""
-    factor = spec.patch_size * spec.merge_size
     span = sampled_range(info, settings)
+    check_least(info, settings, spec)
+    return span
+
+
+def check_least(info: Shown, settings: SamplingSettings, spec: ModelSpec) -> None:
+    """Raises UsageError where the budgets are less than one step takes."""
+    factor = spec.patch_size * spec.merge_size
     if settings.max_pixels is not None and settings.max_pixels < factor * factor:
         raise UsageError(
             f"--max-pixels {settings.max_pixels} is less than one {factor}x{factor} token",
@@ -164,7 +170,6 @@ def check_sampling(info: MediaInfo, settings: SamplingSettings, spec: ModelSpec)
             f"--max-tokens {settings.max_tokens} is less than a single step of this video takes",
             f"give at least {least}",
         )
-    return span
 
 
 def sampled_range(info: MediaInfo, settings: SamplingSettings) -> TimeSpan:
@@ -173,6 +178,11 @@ def sampled_range(info: MediaInfo, settings: SamplingSettings) -> TimeSpan:
     if info.alone and settings.mode != "uniform":
         raise UsageError(
             f"--sampling {settings.mode} looks for changes: pictures and pages are steps of their own",
+            "leave the flag out",
+        )
+    if info.alone and settings.drop_static:
+        raise UsageError(
+            "--drop-static compares the frames of one video: pictures and pages are steps of their own",
             "leave the flag out",
         )
     if settings.max_gap is not None and settings.max_gap <= 0:
@@ -185,14 +195,27 @@ def sampled_range(info: MediaInfo, settings: SamplingSettings) -> TimeSpan:
         raise UsageError(f"--max-tokens {settings.max_tokens} is below 1", "try --max-tokens 12288")
     start = max(settings.start or Fraction(0), info.begins)
     end = min(settings.end, info.duration) if settings.end is not None else info.duration
-    lasts = f"the video lasts {format_clock(info.duration)}"
+    paged = info.unit == "page"
+    whole = f"the video lasts {format_clock(info.duration)}"
+    if paged:
+        whole = f"the last page is {len(info.frame_times)}"
     if (settings.start or 0) < 0 or end < 0:
+        if paged:
+            raise UsageError("--from and --to are page numbers", "give numbers of 1 or more")
         raise UsageError("--from and --to count from the start of the video", "give times of 0 or later")
     if start >= info.duration:
-        raise UsageError(f"--from {format_clock(start)} is past the end: {lasts}", "start earlier")
+        raise UsageError(f"--from {_at(start, info)} is past the end: {whole}", "start earlier")
     if end <= start:
-        raise UsageError(f"--to {format_clock(end)} is not after --from {format_clock(start)}", lasts)
+        remedy = "--to N ends in front of page N" if paged else whole
+        # What was typed, where the range was moved to the first page.
+        begin = settings.start if paged and settings.start is not None else start
+        raise UsageError(f"--to {_at(end, info)} is not after --from {_at(begin, info)}", remedy)
     return TimeSpan(start, end)
+
+
+def _at(time: Fraction, info: MediaInfo) -> str:
+    """A time as a user types it: pages are numbers."""
+    return f"{float(time):g}" if info.unit == "page" else format_clock(time)
 
 
 def _steps(count: int) -> str:

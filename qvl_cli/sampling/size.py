@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 from qvl_cli.errors import MediaError
-from qvl_cli.media.info import MediaInfo
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling.plan import SamplingSettings
 
 # Upstream's own floor: 12,288 tokens over 768 frames. Below it steps are dropped instead of shrunk further.
 MIN_STEP_TOKENS = 32
 _LONGEST_ASPECT = 200  # upstream refuses longer pictures
+
+
+class Shown(Protocol):
+    """A video as it is displayed, in pixels."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
 
 
 def frame_size(
@@ -57,7 +66,7 @@ def step_tokens(size: tuple[int, int], spec: ModelSpec) -> int:
 
 
 def fitted_size(
-    info: MediaInfo, settings: SamplingSettings, spec: ModelSpec, steps: int, max_tokens: int | None
+    info: Shown, settings: SamplingSettings, spec: ModelSpec, steps: int, max_tokens: int | None
 ) -> tuple[int, int]:
     """(height, width) of every frame of `steps` steps; max_tokens None: as if tokens cost nothing."""
     factor = spec.patch_size * spec.merge_size
@@ -83,7 +92,7 @@ def fitted_size(
     )
 
 
-def _bounded(info: MediaInfo, factor: int, least: int, most: int) -> tuple[int, int]:
+def _bounded(info: Shown, factor: int, least: int, most: int) -> tuple[int, int]:
     """(height, width) inside narrow bounds that rounding missed: the nearest aspect, then the largest."""
     aspect, cells = info.height / info.width, most // factor**2
     grids = [(h, w) for h in range(1, cells + 1) for w in range(1, cells // h + 1)]
@@ -92,7 +101,7 @@ def _bounded(info: MediaInfo, factor: int, least: int, most: int) -> tuple[int, 
     return best[0] * factor, best[1] * factor
 
 
-def least_tokens(info: MediaInfo, settings: SamplingSettings, spec: ModelSpec) -> int:
+def least_tokens(info: Shown, settings: SamplingSettings, spec: ModelSpec) -> int:
     """The fewest tokens that one step of this video can be given."""
 
     def taken(tokens: int | None) -> int:
@@ -104,7 +113,7 @@ def least_tokens(info: MediaInfo, settings: SamplingSettings, spec: ModelSpec) -
     return least
 
 
-def affordable_steps(info: MediaInfo, settings: SamplingSettings, spec: ModelSpec, steps: int) -> int:
+def affordable_steps(info: Shown, settings: SamplingSettings, spec: ModelSpec, steps: int) -> int:
     """How many of `steps` fit the tokens once frames are as small as they may get; at least one."""
     count = steps
     if spec.frame_pixels is None:

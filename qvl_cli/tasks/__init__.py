@@ -22,4 +22,6 @@ class Findings:
 
 def to_moment(scored: ScoredSpan, text: str) -> Moment:
     """Exact times become floats here and nowhere earlier."""
-    return Moment(float(scored.span.start), float(scored.span.end), round(scored.score, 4), text)
+    return Moment(
+        float(scored.span.start), float(scored.span.end), round(scored.score, 4), text, scored.refined
+    )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from qvl_cli.align import Aligner, Sentence
+from qvl_cli.align.refine import Refiner
 from qvl_cli.generate import DecodeSettings
 from qvl_cli.prompts import ask_prompt
 from qvl_cli.stream import StreamSession
@@ -32,6 +33,7 @@ def ask(
     question: str,
     settings: DecodeSettings,
     on_text: OnText,
+    refiner: Refiner | None = None,
 ) -> Findings:
     """Answer `question`. `on_text(piece, thinking)` hears every piece of text as it is generated."""
     pieces: list[str] = []
@@ -50,6 +52,8 @@ def ask(
         warnings.append(f"the answer was cut off after {settings.max_new_tokens} tokens")
     sentences = split_sentences(pieces, spoken)
     proofs = aligner.evidence(session, question, sentences) if sentences else []
+    if refiner is not None:
+        proofs = [refiner.refine(proof) for proof in proofs]
     moments = [
         to_moment(span, sentence.text)
         for sentence, proof in zip(sentences, proofs, strict=True)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from qvl_cli.align import Aligner
+from qvl_cli.align.refine import Refiner
 from qvl_cli.stream import StreamSession
 from qvl_cli.tasks import Findings, to_moment
 
 
-def locate(session: StreamSession, aligner: Aligner, event: str) -> Findings:
+def locate(session: StreamSession, aligner: Aligner, event: str, refiner: Refiner | None = None) -> Findings:
     """`A red circle appears: 12.5-20.0 s, 33.0-41.5 s`, ranges in the order of time."""
     event = event.strip()
     aligned = aligner.locate(session, event)
+    if refiner is not None:
+        aligned = refiner.refine(aligned)
     if not aligned.spans:
         return Findings(f"Not found: {event}", found=False, warnings=aligned.warnings)
     ranges = sorted((float(each.span.start), float(each.span.end)) for each in aligned.spans)

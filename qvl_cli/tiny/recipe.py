@@ -98,7 +98,7 @@ LONG_FROM = {TIME: 3700, BIND: 3400}  # update
 
 def clips_of(stage: Stage, update: int) -> tuple[int, int]:
     """(steps a clip, clips) of an update: one clip, or as many as make STEPS_AN_UPDATE."""
-    lengths = LENGTHS if update < LONG_FROM.get(stage, stage.updates) else LONG_LENGTHS
+    lengths: tuple[int, ...] = LENGTHS if update < LONG_FROM.get(stage, stage.updates) else LONG_LENGTHS
     if stage is TIME and update < SHORT_FOR:
         lengths = SHORT_LENGTHS
     steps = lengths[update % len(lengths)]

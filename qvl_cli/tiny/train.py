@@ -69,9 +69,7 @@ def train_time(run: Path, network: Any, device: torch.device) -> TimeStage:
     scale_vision(network, torch.from_numpy(still).to(device))
     for stage in (recipe.TIME, recipe.TELL, recipe.BIND):
         tells, binds = stage is not recipe.TIME, stage is recipe.BIND
-        loss_of = partial(
-            time_loss, network, parts, looks=recipe.LOOKS_WEIGHT, focal=tells, binds=binds
-        )
+        loss_of = partial(time_loss, network, parts, looks=recipe.LOOKS_WEIGHT, focal=tells, binds=binds)
         modules = parts.modules_by_name(cells=tells, binds=binds)
         run_stage(stage, run, modules, partial(clip_batch, stage), loss_of)
     return parts

@@ -40,6 +40,16 @@ def find_sidecars(video: Path) -> list[Path]:
     return sorted(found, key=rank)
 
 
+def is_sidecar(path: Path, video: Path) -> bool:
+    """Whether `find_sidecars` would take a file of this name for subtitles of the video."""
+    if path.suffix.lower() not in SUFFIXES or _tags(path, video) is None:
+        return False
+    try:
+        return video.is_file() and path.parent.resolve() == video.parent.resolve()
+    except (OSError, ValueError):
+        return False
+
+
 def read_sidecar(path: Path, name: str) -> Track:
     """The cues of a subtitle file, whatever its suffix claims. `name` is what messages call it.
 

@@ -1,0 +1,74 @@
+"""A plan and what this machine has -> how much of the video is kept, said and checked before any load."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qvl_cli.budget import check_budget, choose_memory, estimate, free_memory
+from qvl_cli.memory import MemorySettings, what_is_lost
+from qvl_cli.registry import ModelSpec
+from qvl_cli.request import Request
+from qvl_cli.sampling import SamplePlan
+
+
+def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> tuple[MemorySettings, int]:
+    """What of the plan is kept, and bytes of it that must go to disk. Raises OverBudget for what would not
+    fit, before any load."""
+    from qvl_cli.model.load import pick_device, pick_dtype
+
+    spec, device = counted(plan, spec), pick_device(request.device)
+    free, _ = free_on_device(request)
+    size = pick_dtype(request.dtype, device, spec).itemsize
+    if request.max_memory is not None:
+        free = min(free, request.max_memory)
+    memory = choose_memory(plan, spec, free, size, request.memory)
+    need = check_budget(plan, spec, free, size, request.steps_per_chunk, memory)
+    beside = free - need.bytes if device.type == "cpu" else free_memory()
+    return memory, need.kept if need.kept > beside else 0
+
+
+def memory_notes(
+    plan: SamplePlan, spec: ModelSpec, request: Request, memory: MemorySettings, spilled: int
+) -> tuple[str, ...]:
+    """What the user must know of how the video is remembered."""
+    head = request.aligner != "text" and spec.has_alignment_head
+    notes = what_is_lost(plan.steps, memory, spec.block_steps, head)
+    wanted = request.memory
+    if wanted.policy == "auto" and memory.policy != "full":
+        spec = counted(plan, spec)
+        why, need = "does not fit into memory", estimate(plan, spec, 4).positions
+        if need > spec.max_positions:
+            why = f"takes {need:,} positions and {spec.name} holds {spec.max_positions:,}"
+        notes = (f"the whole video {why}: --memory {memory.policy}", *notes)
+    if memory.window != wanted.window:
+        notes = (
+            *notes,
+            f"the window is {float(memory.window):g} s instead of {float(wanted.window):g} s: "
+            f"{spec.name} holds {spec.max_positions:,} positions",
+        )
+    if spilled:
+        notes = (*notes, f"blocks go to a temporary file of up to {spilled / 2**20:.0f} MiB")
+    return notes
+
+
+def counted(plan: SamplePlan, spec: ModelSpec) -> ModelSpec:
+    """`spec` with the tokens of a printed time counted for this plan, where the safe guess would not fit."""
+    if estimate(plan, spec, 4).positions <= spec.max_positions:
+        return spec
+    from qvl_cli.model.preprocess import step_text
+    from qvl_cli.model.tokens import load_codec
+
+    codec = load_codec(spec.folder)
+    longest = max(len(codec.encode_text(step_text(replace(step, cues=())))) for step in plan.steps)
+    return replace(spec, step_text=longest + 2)  # and the brackets around the picture
+
+
+def free_on_device(request: Request) -> tuple[int, int]:
+    """Free bytes where the model will run, and the bytes one of its weights will take at most."""
+    from qvl_cli.model.load import pick_device
+    from qvl_cli.model.memory import free_bytes
+
+    device = pick_device(request.device)
+    if device.type == "cpu":
+        return free_memory(), 4
+    return free_bytes(device), 4 if request.dtype == "float32" else 2

@@ -1,0 +1,187 @@
+"""`qvl watch` in processes of its own: pipes, growing files, signals, readers that leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qvl_cli.media.ffmpeg import find_ffmpeg
+from qvl_cli.timeline import TimeSpan
+from tests.clips import write_clip, x264
+from tests.test_cli import QVL, environment
+
+pytestmark = pytest.mark.timeout(900)  # processes that load a model, on machines that may be busy
+CLIP = Path(__file__).resolve().parents[1] / "sample_media" / "shapes-60s.mp4"
+EVENT = "a purple circle"
+TRUTH = [(4.784, 13.906), (29.238, 36.866)]
+LIMIT = 600  # seconds that no test should need
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The clip as MPEG-TS."""
+    path = tmp_path_factory.mktemp("stream") / "clip.ts"
+    command = [find_ffmpeg(), "-nostdin", "-v", "error", "-i", str(CLIP), "-c", "copy", str(path)]
+    subprocess.run(command, check=True, timeout=60)
+    return path.read_bytes()
+
+
+@contextmanager
+def watching(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [*QVL, "watch", *arguments],
+        cwd=folder,
+        env=environment(folder),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        with process:
+            yield process
+    finally:
+        process.kill()
+
+
+def _records(out: bytes) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """(moments, done): all that was printed, and in this order."""
+    records = [json.loads(line) for line in out.splitlines()]
+    assert [record["type"] for record in records] == ["moment"] * (len(records) - 1) + ["done"]
+    return records[:-1], records[-1]
+
+
+def _span(moment: dict[str, Any]) -> TimeSpan:
+    return TimeSpan(Fraction(str(moment["start"])), Fraction(str(moment["end"])))
+
+
+def _check(moments: list[dict[str, Any]]) -> None:
+    """Both events, each once, told within seconds of their ends."""
+    spans = [_span(moment) for moment in moments]
+    for start, end in TRUTH:
+        true = TimeSpan(Fraction(str(start)), Fraction(str(end)))
+        (found,) = [at for at, span in enumerate(spans) if span.intersection(true)]
+        assert spans[found].iou(true) > 0.5
+        assert end < moments[found]["told_at"] < end + 8 and not moments[found]["ongoing"]
+    assert [moment["event"] for moment in moments] == list(range(1, len(moments) + 1))
+
+
+def test_a_pipe_and_a_growing_file_tell_the_same_events_once(stream: bytes, tmp_path: Path) -> None:
+    with watching(tmp_path, "-", EVENT) as process:
+        out, said = process.communicate(stream, timeout=LIMIT)
+    assert process.returncode == 0, said
+    piped, done = _records(out)
+    _check(piped)
+    assert (done["status"], done["exit_code"], done["ended"]) == ("ok", 0, "end")
+    assert (done["task"], done["events"], done["media"]["duration"]) == ("watch", len(piped), 60.0)
+    assert done["coverage"]["seen"] == [[0.0, 60.0]] and b"memory window" in said
+
+    path = tmp_path / "growing.ts"
+    path.write_bytes(stream[:50_000])
+    grow = "import sys, time\nfor at in range(50000, len(d := open(sys.argv[1], 'rb').read()), 40000):\n"
+    grow += "    open(sys.argv[2], 'ab').write(d[at : at + 40000])\n    time.sleep(0.1)\n"
+    (tmp_path / "all.ts").write_bytes(stream)
+    writer = subprocess.Popen([sys.executable, "-c", grow, str(tmp_path / "all.ts"), str(path)])
+    with watching(tmp_path, str(path), EVENT, "--stall", "15", "-q") as process:
+        out, said = process.communicate(timeout=LIMIT)
+    assert writer.wait(LIMIT) == 0
+    assert (process.returncode, said) == (0, b"")
+    grown, done = _records(out)
+    assert grown == piped and done["ended"] == "end"
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "status"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")]
+)
+def test_a_signal_ends_with_the_done_record(
+    sent: str, code: int, status: str, stream: bytes, tmp_path: Path
+) -> None:
+    with watching(tmp_path, "-", EVENT, "--when", "start") as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(stream)
+        process.stdin.flush()  # and no end: the stream goes on
+        first = process.stdout.readline()
+        assert json.loads(first)["ongoing"] is True  # told while it is on, and before any end
+        process.send_signal(signal.Signals[sent])
+        rest = process.stdout.read()
+        said = process.stderr.read() if process.stderr else b""
+        process.wait(LIMIT)
+    assert process.returncode == code and status.encode() in said
+    _, done = _records(first + rest)
+    assert (done["status"], done["exit_code"], done["task"]) == (status, code, "watch")
+    assert b"Traceback" not in said
+
+
+def test_a_reader_that_leaves_ends_a_stream_that_goes_on(stream: bytes, tmp_path: Path) -> None:
+    with watching(tmp_path, "-", EVENT) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(stream)
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["event"] == 1
+        process.stdout.close()  # `| head -1`
+        assert process.wait(LIMIT) == 0
+        assert process.stderr is not None and b"rror" not in process.stderr.read()
+
+
+def test_a_stream_that_stalls_is_partial(stream: bytes, tmp_path: Path) -> None:
+    with watching(tmp_path, "-", EVENT, "--stall", "10") as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(stream[: len(stream) // 2])
+        process.stdin.flush()
+        out = process.stdout.read()
+        process.wait(LIMIT)
+    moments, done = _records(out)
+    assert process.returncode == done["exit_code"] == 6
+    assert (done["status"], done["ended"]) == ("partial", "stall")
+    assert moments and any("sent nothing any more" in warning for warning in done["warnings"])
+
+
+def test_what_cannot_be_watched_ends_in_a_line_and_a_done_record(tmp_path: Path) -> None:
+    strange = write_clip(tmp_path / "strange.mkv", [40 * number for number in range(400)], options=x264())
+    os.utime(strange, (time.time() - 3600,) * 2)
+    for arguments, code, says in (
+        (("no.ts", "x"), 3, "does not exist"),
+        ((str(strange), "x"), 4, "not of the drawn world"),
+        ((str(strange), "  "), 2, "nothing to watch for"),
+        ((str(strange), "x", "--when", "never"), 2, "choose from end, start, both"),
+        ((str(strange), "x", "--stall", "-1"), 2, "number above 0"),
+    ):
+        with watching(tmp_path, *arguments) as process:
+            out, said = process.communicate(b"", timeout=LIMIT)
+        assert process.returncode == code and says in said.decode(), said
+        if code != 2:
+            _, done = _records(out)
+            assert (done["status"], done["exit_code"]) == ("error", code) and says in done["error"]
+
+
+def test_up_to_a_time_and_nothing_found(stream: bytes, tmp_path: Path) -> None:
+    def feed(process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        try:
+            for _ in range(50):
+                process.stdin.write(stream)
+        except OSError:
+            pass  # it has seen enough
+
+    flags = ("--to", "20", "--fail-empty", "--every", "4", "-q")
+    with watching(tmp_path, "-", "a white star", *flags) as process:
+        feeder = threading.Thread(target=feed, args=(process,))
+        feeder.start()
+        assert process.stdout is not None
+        out = process.stdout.read()
+        process.wait(LIMIT)
+        feeder.join(LIMIT)
+    moments, done = _records(out)
+    assert (process.returncode, done["status"], done["ended"], moments) == (10, "empty", "limit", [])
+    assert done["media"]["duration"] == 20.0 and done["sampling"]["steps"] == 20
