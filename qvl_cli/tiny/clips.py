@@ -149,7 +149,8 @@ def make_clip(seed: int, steps: int, mix: Mix = TIME_MIX) -> Clip:
     script = _without_glimpses(whole.window(float(starts[0]), float(starts[-1]) + spacing))
     offset = 0.0 if rng.random() < 0.4 else float(rng.uniform(0, 120 if rng.random() < 0.7 else 900))
     times = np.stack([starts, np.floor((starts + FRAME_GAP) * rate) / rate], 1)
-    timing = Timing(times, starts, np.append(starts[1:], starts[-1] + spacing), offset - float(starts[0]))
+    intervals = starts, np.append(starts[1:], starts[-1] + spacing)
+    timing = Timing(times, *intervals, offset - float(starts[0]), mix.beyond)
     frames = film_look(draw(script, times.ravel().tolist()), rng)
 
     sequence, ends = Sequence3D(), []
@@ -178,10 +179,8 @@ def make_clip(seed: int, steps: int, mix: Mix = TIME_MIX) -> Clip:
         if block and (named := name_tokens().get(token)):
             lookups["names"].append(lookup_target(place, named, views.get(block, (0, steps))))
     lookups["chain"] += chain_targets(script, timing, labels, ends)
-    for step, end in enumerate(ends):
-        shown = np.nonzero((labels[step, :, 0] > 0) | (labels[step, :, 4] > 0))[0] - labels.shape[1] + end
-        reach = (step, step + 1) if len(shown) else (0, 0)
-        lookups["shows"].append(LookupTarget(end, steps=reach, places=tuple(shown.tolist())))
+    for name, found in step_lookups(labels, ends).items():
+        lookups[name] += found
     for step, end in enumerate(ends if mix.clocks else ()):
         for name, target in clock_lookups(end, labels.shape[1], timing.printed(step)).items():
             lookups[name].append(target)
@@ -210,6 +209,18 @@ def _without_glimpses(script: Script) -> Script:
 
     captions = tuple(c for c in script.captions if c.end - c.start >= LEAST_VISIBLE)
     return replace(script, actors=tuple(filter(whole, script.actors)), captions=captions)
+
+
+def step_lookups(labels: npt.NDArray[np.int64], ends: Sequence[int]) -> Lookups:
+    """Where the last token of a step sees what its own cells show, and what was seen the step before."""
+    shows, before = [], []
+    for step, (end, covered) in enumerate(
+        zip(ends, (labels[..., 0] > 0) | (labels[..., 4] > 0), strict=True)
+    ):
+        places = tuple((np.nonzero(covered)[0] + end - labels.shape[1]).tolist())
+        shows.append(LookupTarget(end, steps=(0, 0), places=places))
+        before.append(LookupTarget(end, steps=(0, 0), places=(ends[step - 1],) if step else ()))
+    return {"shows": shows, "does": shows, "before": before}
 
 
 def chain_targets(
@@ -292,7 +303,7 @@ def _text(piece: Piece, timing: Timing) -> str:
     """A piece as it is written in a clip: its time is that of a step."""
     if piece.moment is None:
         return piece.text
-    return f"{timing.printed(timing.step_of(piece.moment, piece.first)):.1f}"
+    return f"{timing.printed(timing.step_told(piece.moment, piece.first)):.1f}"
 
 
 def _next_moment(said: Sequence[Piece], number: int) -> Piece | None:
@@ -316,7 +327,7 @@ def _look(
             targets = (lookup_target(row, look, steps) for row in rows)
             lookups[name] += [replace(target, weight=share) for target in targets]
     if timed and timed.moment is not None:
-        place = ends[timing.step_of(timed.moment, timed.first)]
+        place = ends[timing.step_told(timed.moment, timed.first)]
         lookups["times"] += [LookupTarget(row, places=(place,)) for row in rows]
     elif piece.text == "never":
         lookups["times"] += [LookupTarget(row, steps=(0, 0)) for row in rows]

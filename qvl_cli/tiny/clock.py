@@ -19,12 +19,15 @@ NEAREST = 0.5  # seconds between two steps at least
 @dataclass(frozen=True, slots=True)
 class Timing:
     """When the steps of a clip are, on the clock of its script. frames [steps, 2]: times of the two frames;
-    starts, ends [steps]: the intervals; offset: seconds that the clip's printed times are later."""
+    starts, ends [steps]: the intervals; offset: seconds that the clip's printed times are later; beyond: an
+    end is told by the first step that no longer shows it, which can know that, instead of by the last that
+    does, which cannot."""
 
     frames: Floats
     starts: Floats
     ends: Floats
     offset: float
+    beyond: bool = False
 
     def printed(self, step: int) -> float:
         return float(self.frames[step].mean()) + self.offset
@@ -34,6 +37,11 @@ class Timing:
         if first:
             return min(int(np.searchsorted(self.frames[:, 1], moment)), len(self.starts) - 1)
         return max(int(np.searchsorted(self.frames[:, 0], moment)) - 1, 0)
+
+    def step_told(self, moment: float, first: bool) -> int:
+        """The step whose time is written for a moment."""
+        step = self.step_of(moment, first)
+        return step if first or not self.beyond else min(step + 1, len(self.starts) - 1)
 
     def steps_in(self, span: Span) -> tuple[int, int]:
         """[first, last) of the steps with a frame in a span; at least one."""

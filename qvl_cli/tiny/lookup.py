@@ -42,10 +42,12 @@ HEADS = {
     "tens": (0, 1),
     "ones": (0, 2),
     "tenths": (1, 0),
-    "shows": (3, 1),  # the last token of a step: what its own cells show
+    "shows": (1, 2),  # the last token of a step: what its own cells show
+    "before": (2, 1),  # and the last token of the step before
+    "does": (3, 1),  # once more its own cells, which know by now who does what
     "times": (3, 2),  # the token before one of a written time: the last token of the step that has this time
 }
-BINDING_HEADS = {"shows"}  # told by the last stage only
+LATER_HEADS = {"shows", "before", "does"}  # told by the last stage only
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,18 +63,20 @@ class Mix:
     clocks: bool = True
     uneven: float = 0.35
     balanced: bool = True
+    beyond: bool = False
 
 
 PERCEPTION = Stage("perception", 1500, batch=64, lr=2.5e-3, first_seed=0, horizon=2600, cooldown=350)
 TIME = Stage("time", 3800, batch=8, lr=1.2e-3, first_seed=300_000, horizon=6000, cooldown=1)
 TELL = Stage("tell", 2600, batch=8, lr=8e-4, first_seed=400_000, horizon=9000, cooldown=1)
-BIND = Stage("bind", 4800, batch=8, lr=8e-4, first_seed=480_000, horizon=5500, cooldown=700)
+EDGE = Stage("edge", 4800, batch=8, lr=8e-4, first_seed=480_000, horizon=5500, cooldown=700)
 GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, cooldown=50, warmup=20)
 
 TIME_MIX = Mix()
-BIND_MIX = replace(
+EDGE_MIX = replace(
     TIME_MIX,
     written=0.8,
+    beyond=True,
     asks=(
         "what",
         "colour",
@@ -93,7 +95,7 @@ STEPS_AN_UPDATE = 36
 SHORT_LENGTHS, SHORT_FOR = (12, 16), 800  # steps a clip, in turn, for the first updates
 LENGTHS = (16, 24, 32, 48, 64)
 LONG_LENGTHS = (32, 64, 96, 128)  # at last also what two minutes take
-LONG_FROM = {TIME: 3700, BIND: 3400}  # update
+LONG_FROM = {TIME: 3700, EDGE: 3400}  # update
 
 
 def clips_of(stage: Stage, update: int) -> tuple[int, int]:
@@ -108,7 +110,7 @@ def clips_of(stage: Stage, update: int) -> tuple[int, int]:
 def mix_of(stage: Stage, update: int) -> Mix:
     """What an update asks: in the time stage bit by bit all of its mix."""
     if stage is not TIME:
-        return BIND_MIX if stage is BIND else TIME_MIX
+        return EDGE_MIX if stage is EDGE else TIME_MIX
     uneven = TIME_MIX.uneven if update >= UNEVEN_FROM else 0.0
     balanced = update >= BALANCED_FROM
     return replace(TIME_MIX, clocks=update >= CLOCKS_FROM, uneven=uneven, balanced=balanced)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from qvl_cli.align.network import HeadNetwork, HeadShape
 from qvl_cli.align.training import head_loss
 from qvl_cli.tiny.clips import Clip
-from qvl_cli.tiny.lookup import BINDING_HEADS, HEADS, attention_inputs, lookup_losses, missing
+from qvl_cli.tiny.lookup import HEADS, LATER_HEADS, attention_inputs, lookup_losses, missing
 from qvl_cli.tiny.network import encode_steps
 from qvl_cli.tiny.perception import AXES, IGNORE
 from qvl_cli.tiny.recipe import EMBEDDING_RMS
@@ -92,27 +92,32 @@ class CellReader(nn.Module):
         return total, right
 
 
-class DoingReader(nn.Module):
-    """Reads which kind of thing does what off each vision token that shows one; used in training only. A sum
-    over tokens, which is what attention makes of them, tells two things apart only by what binds each to what
-    it does."""
+class EdgeReader(nn.Module):
+    """Reads off a step's last token what it shows that the step before did not, and what it shows no longer;
+    used in training only. Later tokens do not show in a step, so this is how it can be found as the first or
+    as the end of something."""
+
+    LAYER = 2  # after this layer, in front of the one whose heads look for times
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(hidden)
-        self.output = nn.Linear(hidden, len(SHAPES) * len(COLOUR_NAMES) * (1 + len(ACTIONS)))
+        self.output = nn.Linear(hidden, 2 * len(COLOUR_NAMES) * len(SHAPES) * (1 + len(ACTIONS)))
+        nn.init.constant_(self.output.bias, -4.0)  # hardly anything changes from step to step
 
-    def loss(self, states: Tensor, labels: Tensor) -> tuple[Tensor, float]:
-        """states [n, hidden], labels [n, 5] as in `step_labels` -> loss, share right of things that act."""
-        shape, colour, action = labels[:, :3].unbind(1)
-        clear = (shape > 0) & (colour > 0) & (action >= 0)
-        if not clear.any():
-            return states.new_zeros(()), float("nan")
-        kind = (colour - 1) * len(SHAPES) + shape - 1
-        truth, acts = (kind * (1 + len(ACTIONS)) + action)[clear], action[clear] > 0
-        logits = self.output(self.norm(states[clear]))
-        right = (logits.argmax(1) == truth)[acts].float().mean().item()
-        return F.cross_entropy(logits, truth), right
+    def loss(self, states: Tensor, present: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """states [clips, steps, hidden], present [clips, steps, kinds, 1 + actions] -> loss, recall at 0.5 of
+        things that come or go, and of what they begin or end to do."""
+        before = F.pad(present, (0, 0, 0, 0, 1, 0))[:, :-1]
+        edges = torch.stack([(present > before), (present < before)], 2).float()
+        logits = self.output(self.norm(states)).view(edges.shape)
+        weight = 1.0 + 3.0 * edges
+        loss = F.binary_cross_entropy_with_logits(logits, edges, weight=weight, reduction="sum")
+        found, true = logits > 0, edges > 0
+        return loss / states.shape[:2].numel(), {
+            "comes_goes": found[..., 0][true[..., 0]].float().mean().item(),
+            "begins_ends": found[..., 1:][true[..., 1:]].float().mean().item(),
+        }
 
 
 class TimeStage(nn.Module):
@@ -126,15 +131,15 @@ class TimeStage(nn.Module):
         self.summary = StepSummary(hidden)
         self.clock = ClockReader(hidden)
         self.cells = CellReader(hidden)
-        self.doings = DoingReader(hidden)
+        self.edges = EdgeReader(hidden)
         self.told = ClockReader(hidden)
 
-    def modules_by_name(self, cells: bool = False, binds: bool = False) -> dict[str, nn.Module]:
-        """cells, binds: with what only later stages train."""
+    def modules_by_name(self, cells: bool = False, edges: bool = False) -> dict[str, nn.Module]:
+        """cells, edges: with what only later stages train."""
         modules = {"language": self.language, "head": self.head, "summary": self.summary, "clock": self.clock}
         if cells:
             modules |= {"cells": self.cells}
-        return modules | {"doings": self.doings, "told": self.told} if binds else modules
+        return modules | {"edges": self.edges, "told": self.told} if edges else modules
 
 
 def block_mask(
@@ -206,13 +211,13 @@ def time_loss(
     clips: list[Clip],
     looks: float = 0.0,
     focal: bool = False,
-    binds: bool = False,
+    edges: bool = False,
 ) -> tuple[Tensor, dict[str, float]]:
     """Answer tokens + alignment head + step summary on one batch of clips with equally many steps, and with
     `looks` > 0, at this weight, where words and answers look. focal: tokens and looks weigh by how far they
     are from right (as in arXiv 1708.02002), so that what is rare is not buried under what is learned, and
-    what vision tokens show is read deep in the network. binds: there who does what is read too, and times
-    where they are written."""
+    what vision tokens show is read deep in the network. edges: there what comes and goes is read off steps,
+    too, and times where they are written."""
     layers = stage.language.layers
     with (
         attention_inputs(layers) as seen,
@@ -250,12 +255,14 @@ def time_loss(
         cell_loss, cell_figures = stage.cells.loss(shown.flatten(0, 1), labels.flatten(0, 2))
         loss = loss + 0.5 * cell_loss
         figures |= cell_figures
-    if binds:
-        doing_loss, figures["doings"] = stage.doings.loss(shown.flatten(0, 1), labels.flatten(0, 2))
+    if edges:
+        ending = middle[0][torch.arange(len(clips), device=device)[:, None], ends]
+        edge_loss, edge_figures = stage.edges.loss(ending, present.view(*ends.shape, *present.shape[1:]))
         told_loss, figures["told"] = _told_loss(stage.told, late[0], clips)
-        loss = loss + 0.3 * doing_loss + 0.5 * told_loss
+        loss = loss + 0.3 * edge_loss + 0.5 * told_loss
+        figures |= edge_figures
     if looks:
-        names = [name for name in HEADS if binds or name not in BINDING_HEADS]
+        names = [name for name in HEADS if edges or name not in LATER_HEADS]
         for name, missed, share in lookup_losses(layers, seen, clips, names, focal):
             figures[f"look_{name}"] = share
             loss = loss + looks * missed

@@ -67,10 +67,10 @@ def train_time(run: Path, network: Any, device: torch.device) -> TimeStage:
     parts = TimeStage(network).to(device)
     still = perception_batch(0, 32).frames
     scale_vision(network, torch.from_numpy(still).to(device))
-    for stage in (recipe.TIME, recipe.TELL, recipe.BIND):
-        tells, binds = stage is not recipe.TIME, stage is recipe.BIND
-        loss_of = partial(time_loss, network, parts, looks=recipe.LOOKS_WEIGHT, focal=tells, binds=binds)
-        modules = parts.modules_by_name(cells=tells, binds=binds)
+    for stage in (recipe.TIME, recipe.TELL, recipe.EDGE):
+        tells, edges = stage is not recipe.TIME, stage is recipe.EDGE
+        loss_of = partial(time_loss, network, parts, looks=recipe.LOOKS_WEIGHT, focal=tells, edges=edges)
+        modules = parts.modules_by_name(cells=tells, edges=edges)
         run_stage(stage, run, modules, partial(clip_batch, stage), loss_of)
     return parts
 
