@@ -6,15 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from qvl_cli.tiny.film import film, write_truth
-from qvl_cli.tiny.world import write_script
+from qvl_cli.tiny.scripts import write_script
 
 HERE = Path(__file__).parent
 
 # name, seed, seconds, density, frames a second, constant rate factor
 CLIPS = (
-    ("shapes-30s", 2_000_001, 30.0, 1.2, 25, 23),
-    ("shapes-60s", 2_000_002, 60.0, 1.0, 12, 23),
-    ("shapes-10m", 2_000_003, 600.0, 0.6, 10, 26),
+    ("shapes-30s", 2_001_663, 30.0, 1.2, 25, 23),
+    ("shapes-60s", 2_010_508, 60.0, 1.0, 12, 23),
+    ("shapes-10m", 2_020_016, 600.0, 0.6, 10, 26),
 )
 
 
