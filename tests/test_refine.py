@@ -28,7 +28,7 @@ from qvl_cli.stream import StreamSession
 from qvl_cli.tasks.locate import locate
 from qvl_cli.timeline import TimeSpan
 from qvl_cli.tiny.draw import draw
-from qvl_cli.tiny.world import Actor, Script
+from qvl_cli.tiny.world import Actor, Scene, Script
 from tests.test_looks import seen_by
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_media" / "shapes-30s.mp4"
@@ -57,7 +57,7 @@ def write_film(path: Path, scripts: list[tuple[float, Script]]) -> Path:
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Camera noise, two cuts near the boundaries of the circle, and others that come and go beside it."""
     scripts = [
-        Script(1_000_001 + number, 21.0, background, (CIRCLE, STAR, TRIANGLE), noise=5.0)
+        Script(1_000_001 + number, 21.0, (Scene(0.0, background),), (CIRCLE, STAR, TRIANGLE), noise=5.0)
         for number, background in enumerate(("plain", "gradient", "dots"))
     ]
     path = tmp_path_factory.mktemp("film") / "film.mp4"

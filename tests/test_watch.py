@@ -175,7 +175,7 @@ def test_up_to_a_time_and_nothing_found(stream: bytes, tmp_path: Path) -> None:
             pass  # it has seen enough
 
     flags = ("--to", "20", "--fail-empty", "--every", "4", "-q")
-    with watching(tmp_path, "-", "a white star", *flags) as process:
+    with watching(tmp_path, "-", "an orange square", *flags) as process:
         feeder = threading.Thread(target=feed, args=(process,))
         feeder.start()
         assert process.stdout is not None
