@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -20,11 +22,12 @@ from qvl_cli.sampling import Step
 from qvl_cli.stream import StreamSession
 from qvl_cli.timeline import TimeSpan
 from qvl_cli.tiny import recipe
-from qvl_cli.tiny.clips import Clip, make_clip
-from qvl_cli.tiny.clock import changes, uneven_starts
+from qvl_cli.tiny.clips import Clip, make_clip, step_lookups
+from qvl_cli.tiny.clock import Timing, changes, uneven_starts
 from qvl_cli.tiny.export import export_checkpoint, export_head
 from qvl_cli.tiny.lookup import (
     HEADS,
+    LookupTarget,
     attention_inputs,
     lookup_loss,
     lookup_target,
@@ -33,10 +36,19 @@ from qvl_cli.tiny.lookup import (
 )
 from qvl_cli.tiny.perception import COLS, IGNORE, ROWS
 from qvl_cli.tiny.scripts import write_script
-from qvl_cli.tiny.timing import TimeStage, block_mask, run_language, time_loss
+from qvl_cli.tiny.timing import (
+    ClockReader,
+    EdgeReader,
+    TimeStage,
+    block_mask,
+    run_language,
+    time_loss,
+    told_loss,
+)
 from qvl_cli.tiny.train import new_network
 from qvl_cli.tiny.trainer import learning_rate, run_stage
 from qvl_cli.tiny.vocabulary import world_tokenizer
+from qvl_cli.tiny.world import ACTIONS, COLOUR_NAMES, SHAPES
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +197,68 @@ def test_words_look_at_the_tokens_that_show_them() -> None:
                 text = world_tokenizer().decode([clip.sequence.ids[place]])
                 assert text == digit or (text == "<" and blank), (digits, name, text)
     assert all(told.values()), told
+
+
+def test_steps_look_at_their_own_cells_and_at_the_step_before() -> None:
+    labels = np.zeros((3, 4, 5), np.int64)
+    labels[1, 2, 0], labels[2, 0, 4], labels[2, 3, :4] = (
+        5,
+        7,
+        IGNORE,
+    )  # a shape; a word; too little of a shape
+    found = step_lookups(labels, (10, 20, 30))
+    assert [each.row for each in found["shows"]] == [10, 20, 30]
+    assert [each.places for each in found["shows"]] == [(), (18,), (26,)]
+    assert found["does"] == found["shows"]
+    assert [each.places for each in found["before"]] == [(), (10,), (20,)]
+
+
+def test_an_end_is_told_by_the_first_step_that_no_longer_shows_it() -> None:
+    starts = np.arange(5.0)
+    frames = np.stack([starts, starts + 0.5], 1)
+    timing = Timing(frames, starts, starts + 1.0, 0.0, beyond=True)
+    before = replace(timing, beyond=False)
+    assert timing.step_told(1.2, first=True) == before.step_told(1.2, first=True) == 1
+    assert before.step_told(2.7, first=False) == 2 and timing.step_told(2.7, first=False) == 3
+    assert timing.step_told(5.0, first=False) == 4  # nothing comes behind the last
+
+
+def test_what_comes_and_goes_is_what_the_step_before_did_not_show_or_no_longer() -> None:
+    reader = EdgeReader(8)
+    reader.norm, reader.output = torch.nn.Identity(), torch.nn.Identity()  # states are logits
+    kinds, acts = len(COLOUR_NAMES) * len(SHAPES), 1 + len(ACTIONS)
+    present = torch.zeros(1, 3, kinds, acts)
+    present[0, :2, 7, 0] = present[0, 1, 7, 2] = present[0, 2, 9, 0] = 1
+    edges = torch.zeros(1, 3, 2, kinds, acts)
+    edges[0, 0, 0, 7, 0] = edges[0, 1, 0, 7, 2] = edges[0, 2, 0, 9, 0] = 1  # come, begin
+    edges[0, 2, 1, 7, 0] = edges[0, 2, 1, 7, 2] = 1  # gone, ended
+    loss, figures = reader.loss((edges * 40 - 20).view(1, 3, -1), present)
+    assert loss < 1e-3 and figures == {"comes_goes": 1.0, "begins_ends": 1.0}
+    loss, figures = reader.loss((20 - edges * 40).view(1, 3, -1), present)
+    assert loss > 1e3 and figures == {"comes_goes": 0.0, "begins_ends": 0.0}
+
+
+def test_a_time_is_read_where_it_is_being_written(stage: tuple[object, TimeStage]) -> None:
+    clip = next(c for c in (make_clip(seed, 12) for seed in range(50, 80)) if _written(c))
+    states = torch.zeros(1, len(clip.sequence.ids), 256)
+    reader, seen = ClockReader(256), []
+    reader.loss = lambda rows, seconds: seen.append(seconds) or (rows.sum(), 1.0)  # type: ignore[method-assign]
+    told_loss(reader, states, [clip])
+    (seconds,) = seen
+    for target, second in zip(_written(clip), seconds.tolist(), strict=True):
+        text = world_tokenizer().decode(clip.sequence.ids[target.row + 1 :][:40])
+        first = re.search(r"\d+\.\d", text)
+        tail = world_tokenizer().decode(clip.sequence.ids[target.row - 4 : target.row + 1])
+        if first and not re.search(r"[\d.]$", tail):  # from the first digit on
+            assert float(first[0]) == pytest.approx(round(second, 1), abs=0.051)
+    whole = time_loss(stage[0], stage[1], [clip], looks=0.7, focal=True, edges=True)[1]
+    assert {"told", "comes_goes", "look_before", "look_shows", "look_does"} <= whole.keys()
+    plain = time_loss(stage[0], stage[1], [clip], looks=0.7, focal=True)[1]
+    assert not {"told", "comes_goes", "look_before", "look_shows", "look_does"} & plain.keys()
+
+
+def _written(clip: Clip) -> list[LookupTarget]:
+    return [each for each in clip.lookups["times"] if each.places]
 
 
 def test_the_share_on_the_right_tokens_is_the_networks_own(stage: tuple[object, TimeStage]) -> None:

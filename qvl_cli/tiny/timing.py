@@ -258,8 +258,8 @@ def time_loss(
     if edges:
         ending = middle[0][torch.arange(len(clips), device=device)[:, None], ends]
         edge_loss, edge_figures = stage.edges.loss(ending, present.view(*ends.shape, *present.shape[1:]))
-        told_loss, figures["told"] = _told_loss(stage.told, late[0], clips)
-        loss = loss + 0.3 * edge_loss + 0.5 * told_loss
+        writing_loss, figures["told"] = told_loss(stage.told, late[0], clips)
+        loss = loss + 0.3 * edge_loss + 0.5 * writing_loss
         figures |= edge_figures
     if looks:
         names = [name for name in HEADS if edges or name not in LATER_HEADS]
@@ -275,7 +275,7 @@ def time_loss(
     }
 
 
-def _told_loss(reader: ClockReader, states: Tensor, clips: list[Clip]) -> tuple[Tensor, float]:
+def told_loss(reader: ClockReader, states: Tensor, clips: list[Clip]) -> tuple[Tensor, float]:
     """Of the tokens in front of those that write a time: can it be read there?"""
     rows, seconds = [], []
     for i, clip in enumerate(clips):

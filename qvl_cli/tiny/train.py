@@ -1,6 +1,7 @@
 """`python -m qvl_cli.tiny.train RUN`: the whole recipe, stage by stage, resumable at any moment.
 
-Perception, time, telling, then the gate and the calibration of the head; the result lands in `checkpoint/`.
+Perception, time, telling, edges, then the gate and the calibration of the head; the result lands in
+`checkpoint/`.
 """
 
 from __future__ import annotations
