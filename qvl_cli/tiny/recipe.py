@@ -70,6 +70,7 @@ PERCEPTION = Stage("perception", 1500, batch=64, lr=2.5e-3, first_seed=0, horizo
 TIME = Stage("time", 3800, batch=8, lr=1.2e-3, first_seed=300_000, horizon=6000, cooldown=1)
 TELL = Stage("tell", 2600, batch=8, lr=8e-4, first_seed=400_000, horizon=9000, cooldown=1)
 EDGE = Stage("edge", 4500, batch=8, lr=8e-4, first_seed=480_000, horizon=5500, cooldown=600)
+LINK = Stage("link", 5200, batch=8, lr=7e-4, first_seed=540_000, horizon=6000, cooldown=700)
 GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, cooldown=50, warmup=20)
 
 TIME_MIX = Mix()
@@ -89,13 +90,28 @@ EDGE_MIX = replace(
         *["when"] * 4,
     ),
 )
+LINK_MIX = replace(
+    EDGE_MIX,
+    written=0.9,
+    asks=(
+        "what",
+        "colour",
+        *["which"] * 2,
+        *["where"] * 3,
+        *["count"] * 3,
+        *["order"] * 3,
+        "written",
+        *["after"] * 4,
+        *["when"] * 3,
+    ),
+)
 LOOKS_WEIGHT = 0.7  # of each of the losses on where words look
 CLOCKS_FROM, BALANCED_FROM, UNEVEN_FROM = 600, 1600, 2600  # updates of TIME from which parts of the mix hold
 STEPS_AN_UPDATE = 36
 SHORT_LENGTHS, SHORT_FOR = (12, 16), 800  # steps a clip, in turn, for the first updates
 LENGTHS = (16, 24, 32, 48, 64)
 LONG_LENGTHS = (32, 64, 96, 128)  # at last also what two minutes take
-LONG_FROM = {TIME: 3700, EDGE: 3400}  # update
+LONG_FROM = {TIME: 3700, EDGE: 3400, LINK: 3800}  # update
 
 
 def clips_of(stage: Stage, update: int) -> tuple[int, int]:
@@ -110,7 +126,7 @@ def clips_of(stage: Stage, update: int) -> tuple[int, int]:
 def mix_of(stage: Stage, update: int) -> Mix:
     """What an update asks: in the time stage bit by bit all of its mix."""
     if stage is not TIME:
-        return EDGE_MIX if stage is EDGE else TIME_MIX
+        return {EDGE: EDGE_MIX, LINK: LINK_MIX}.get(stage, TIME_MIX)
     uneven = TIME_MIX.uneven if update >= UNEVEN_FROM else 0.0
     balanced = update >= BALANCED_FROM
     return replace(TIME_MIX, clocks=update >= CLOCKS_FROM, uneven=uneven, balanced=balanced)

@@ -120,6 +120,28 @@ class EdgeReader(nn.Module):
         }
 
 
+class LinkReader(nn.Module):
+    """Reads off the tokens of a thing that is new on screen what was new before it; used in training only.
+    What comes after a thing is found by that."""
+
+    LAYER = 2  # after this layer, whose attention looks it up
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden)
+        self.axes = nn.ModuleList(nn.Linear(hidden, 1 + len(words)) for words in (SHAPES, COLOUR_NAMES))
+
+    def loss(self, states: Tensor, before: Tensor) -> tuple[Tensor, float]:
+        """states [n, hidden], before [n, 2]: shape and colour as in `step_labels`, 0 for the first thing of
+        all -> loss, share of both right."""
+        normed, total, right = self.norm(states), states.new_zeros(()), torch.ones_like(before[:, 0]).bool()
+        for output, truth in zip(self.axes, before.unbind(1), strict=True):
+            logits = output(normed)
+            total = total + F.cross_entropy(logits, truth)
+            right &= logits.argmax(1) == truth
+        return total, right.float().mean().item()
+
+
 class TimeStage(nn.Module):
     """The language model with everything that is trained beside it."""
 
@@ -133,13 +155,18 @@ class TimeStage(nn.Module):
         self.cells = CellReader(hidden)
         self.edges = EdgeReader(hidden)
         self.told = ClockReader(hidden)
+        self.links = LinkReader(hidden)
 
-    def modules_by_name(self, cells: bool = False, edges: bool = False) -> dict[str, nn.Module]:
-        """cells, edges: with what only later stages train."""
+    def modules_by_name(
+        self, cells: bool = False, edges: bool = False, links: bool = False
+    ) -> dict[str, nn.Module]:
+        """cells, edges, links: with what only later stages train."""
         modules = {"language": self.language, "head": self.head, "summary": self.summary, "clock": self.clock}
         if cells:
             modules |= {"cells": self.cells}
-        return modules | {"edges": self.edges, "told": self.told} if edges else modules
+        if edges:
+            modules |= {"edges": self.edges, "told": self.told}
+        return modules | {"links": self.links} if links else modules
 
 
 def block_mask(
@@ -212,12 +239,13 @@ def time_loss(
     looks: float = 0.0,
     focal: bool = False,
     edges: bool = False,
+    links: bool = False,
 ) -> tuple[Tensor, dict[str, float]]:
     """Answer tokens + alignment head + step summary on one batch of clips with equally many steps, and with
     `looks` > 0, at this weight, where words and answers look. focal: tokens and looks weigh by how far they
     are from right (as in arXiv 1708.02002), so that what is rare is not buried under what is learned, and
     what vision tokens show is read deep in the network. edges: there what comes and goes is read off steps,
-    too, and times where they are written."""
+    too, and times where they are written; links: and off new things what was new before."""
     layers = stage.language.layers
     with (
         attention_inputs(layers) as seen,
@@ -261,6 +289,9 @@ def time_loss(
         writing_loss, figures["told"] = told_loss(stage.told, late[0], clips)
         loss = loss + 0.3 * edge_loss + 0.5 * writing_loss
         figures |= edge_figures
+    if links:
+        link_loss, figures["linked"] = linked_loss(stage.links, middle[0], clips)
+        loss = loss + 0.5 * link_loss
     if looks:
         names = [name for name in HEADS if edges or name not in LATER_HEADS]
         for name, missed, share in lookup_losses(layers, seen, clips, names, focal):
@@ -286,6 +317,15 @@ def told_loss(reader: ClockReader, states: Tensor, clips: list[Clip]) -> tuple[T
     if not rows:
         return states.new_zeros(()), float("nan")
     return reader.loss(torch.stack(rows), torch.tensor(seconds, device=states.device))
+
+
+def linked_loss(reader: LinkReader, states: Tensor, clips: list[Clip]) -> tuple[Tensor, float]:
+    """Of the tokens of new things: can be read there what was new before?"""
+    targets = [(i, each) for i, clip in enumerate(clips) for each in clip.lookups["chain"]]
+    if not targets:
+        return states.new_zeros(()), float("nan")
+    rows = torch.stack([states[i, each.row] for i, each in targets])
+    return reader.loss(rows, torch.tensor([each.wanted[:2] for _, each in targets], device=states.device))
 
 
 def _head_loss(

@@ -68,10 +68,11 @@ def train_time(run: Path, network: Any, device: torch.device) -> TimeStage:
     parts = TimeStage(network).to(device)
     still = perception_batch(0, 32).frames
     scale_vision(network, torch.from_numpy(still).to(device))
-    for stage in (recipe.TIME, recipe.TELL, recipe.EDGE):
-        tells, edges = stage is not recipe.TIME, stage is recipe.EDGE
-        loss_of = partial(time_loss, network, parts, looks=recipe.LOOKS_WEIGHT, focal=tells, edges=edges)
-        modules = parts.modules_by_name(cells=tells, edges=edges)
+    stages = (recipe.TIME, recipe.TELL, recipe.EDGE, recipe.LINK)
+    for number, stage in enumerate(stages):
+        more = {"edges": number >= 2, "links": number >= 3}
+        loss_of = partial(time_loss, network, parts, looks=recipe.LOOKS_WEIGHT, focal=number >= 1, **more)
+        modules = parts.modules_by_name(cells=number >= 1, **more)
         run_stage(stage, run, modules, partial(clip_batch, stage), loss_of)
     return parts
 
