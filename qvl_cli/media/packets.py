@@ -193,25 +193,16 @@ def scan_packets(container: InputContainer, stream: VideoStream, path: Path) -> 
     told_apart = not (counted or restarts or untimed or broken) and len(np.unique(order)) == len(order)
     return PacketScan(
         time_base,
-        compact(times),
+        array("q", times.tobytes()),
         starts,
         end,
         typical,
         tuple(sorted(set(holes))),
         counted,
         restarts,
-        compact(np.frombuffer(order, np.int64)) if told_apart else (),
+        order if told_apart else (),
         references.spare() if told_apart else b"",
     )
-
-
-def compact(ticks: npt.NDArray[np.int64]) -> Sequence[int]:
-    """The same numbers in as few bytes as they take, which for evenly spaced ones is none."""
-    gaps = np.diff(ticks)
-    if len(gaps) and gaps[0] > 0 and (gaps == gaps[0]).all():
-        return range(int(ticks[0]), int(ticks[-1]) + 1, int(gaps[0]))
-    short = len(ticks) and np.abs(ticks).max() < 2**31
-    return array("i", ticks.astype(np.int32).tobytes()) if short else array("q", ticks.tobytes())
 
 
 def _joined(
