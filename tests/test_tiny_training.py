@@ -201,11 +201,8 @@ def test_words_look_at_the_tokens_that_show_them() -> None:
 
 def test_steps_look_at_their_own_cells_and_at_the_step_before() -> None:
     labels = np.zeros((3, 4, 5), np.int64)
-    labels[1, 2, 0], labels[2, 0, 4], labels[2, 3, :4] = (
-        5,
-        7,
-        IGNORE,
-    )  # a shape; a word; too little of a shape
+    labels[1, 2, 0], labels[2, 0, 4] = 5, 7  # a shape, a word
+    labels[2, 3, :4] = IGNORE  # too little of a shape
     found = step_lookups(labels, (10, 20, 30))
     assert [each.row for each in found["shows"]] == [10, 20, 30]
     assert [each.places for each in found["shows"]] == [(), (18,), (26,)]

@@ -15,7 +15,7 @@ from qvl_cli.tiny.draw import distance_table, draw
 from qvl_cli.tiny.film import film
 from qvl_cli.tiny.gate import inside_window, outside_window
 from qvl_cli.tiny.perception import crowd, perception_batch, step_labels
-from qvl_cli.tiny.recipe import GATE, PERCEPTION, TELL, TIME
+from qvl_cli.tiny.recipe import EDGE, GATE, PERCEPTION, TELL, TIME
 from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.world import (
     ACTIONS,
@@ -171,7 +171,8 @@ def test_no_stage_can_reach_an_evaluation_seed_or_another_stage() -> None:
     last_perception = PERCEPTION.first_seed + PERCEPTION.updates * PERCEPTION.batch
     assert last_perception <= TIME.first_seed
     assert TIME.first_seed + TIME.updates * TIME.batch <= TELL.first_seed
-    assert TELL.first_seed + TELL.updates * TELL.batch <= FIRST_SEED
+    assert TELL.first_seed + TELL.updates * TELL.batch <= EDGE.first_seed
+    assert EDGE.first_seed + EDGE.updates * EDGE.batch <= FIRST_SEED
     assert FIRST_SEED + CLIPS <= GATE.first_seed < TRAINING_SEEDS
     assert perception_batch(0, 2).frames.shape == (2, 2, 96, 160, 3)
 

@@ -152,8 +152,7 @@ class Memory:
         shown.position = prefix
         for first, last in extents:  # read one by one: what is on disk is never mapped all at once
             block = self.block(first // self._block_steps)
-            whole = (first, last) == (block.first, block.first + len(block.steps))
-            shown.append(block if whole else block.part(first - block.first, last - block.first))
+            shown.append(block.part(first - block.first, last - block.first))
         shown.trail = self.trail.copy()
         shown._first = len(self.trail)  # what it holds are not the steps of the trail: no block can be cut
         return shown

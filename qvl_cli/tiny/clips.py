@@ -214,10 +214,9 @@ def _without_glimpses(script: Script) -> Script:
 def step_lookups(labels: npt.NDArray[np.int64], ends: Sequence[int]) -> Lookups:
     """Where the last token of a step sees what its own cells show, and what was seen the step before."""
     shows, before = [], []
-    for step, (end, covered) in enumerate(
-        zip(ends, (labels[..., 0] > 0) | (labels[..., 4] > 0), strict=True)
-    ):
-        places = tuple((np.nonzero(covered)[0] + end - labels.shape[1]).tolist())
+    covered = (labels[..., 0] > 0) | (labels[..., 4] > 0)
+    for step, end in enumerate(ends):
+        places = tuple((np.nonzero(covered[step])[0] + end - labels.shape[1]).tolist())
         shows.append(LookupTarget(end, steps=(0, 0), places=places))
         before.append(LookupTarget(end, steps=(0, 0), places=(ends[step - 1],) if step else ()))
     return {"shows": shows, "does": shows, "before": before}

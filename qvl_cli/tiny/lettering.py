@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from qvl_cli.tiny.world import Caption
+from qvl_cli.tiny.world import HEIGHT, WIDTH, Caption
 
 Mask = npt.NDArray[np.float32]
 # (letters, rim or box) in RGB levels, and whether the second fills a box
@@ -39,9 +39,9 @@ def caption_box(caption: Caption, scale: int) -> tuple[slice, slice, tuple[Mask,
     """(rows, columns, masks) that a caption takes in a picture of 160 x 96 times `scale`."""
     masks = letters(caption.word, round(caption.size * scale), STYLES[caption.style][2])
     height, width = masks[0].shape
-    top = round(np.clip(caption.y * scale - height / 2, 0, 96 * scale - height))
-    left = round(np.clip(caption.x * scale - width / 2, 0, max(0, 160 * scale - width)))
-    shown = min(width, 160 * scale - left)
+    top = round(np.clip(caption.y * scale - height / 2, 0, HEIGHT * scale - height))
+    left = round(np.clip(caption.x * scale - width / 2, 0, max(0, WIDTH * scale - width)))
+    shown = min(width, WIDTH * scale - left)
     return slice(top, top + height), slice(left, left + shown), (masks[0][:, :shown], masks[1][:, :shown])
 
 

@@ -30,10 +30,8 @@ if TYPE_CHECKING:
 
 # What a head is told -> (layer, head). Two query heads share a key head: 0 and 1, 2 and 3.
 HEADS = {
-    "names": (
-        0,
-        3,
-    ),  # words that name a shape, colour, action or caption, before DeepStack adds to the tokens
+    # words that name a shape, colour, action or caption, before DeepStack adds to the tokens
+    "names": (0, 3),
     "group": (2, 0),  # in an enumeration: things of the shape that comes next
     "same": (2, 2),  # in an enumeration: the next thing of the same shape, if there is one
     "chain": (2, 3),  # a thing that is new on screen: what was new before it

@@ -274,13 +274,9 @@ def _where(ask: Asking) -> Query | None:
     thirds = {third(place[0]) for place in (a.at(t) for a, t in times) if place}
     if len(thirds) != 1 or None in thirds:
         return None
-    place = PLACES[min(t for t in thirds if t is not None)]
-    side = " in the" if place == "middle" else " on the"
-    said = [Piece(f"The {name(actor)} is"), Piece(side, Look(actor.colour, actor.shape))]
-    said += [
-        Piece(f" {place}", Look(actor.colour, actor.shape)),
-        Piece("." if place == "middle" else " side."),
-    ]
+    place, look = PLACES[min(t for t in thirds if t is not None)], Look(actor.colour, actor.shape)
+    side, closing = (" in the", ".") if place == "middle" else (" on the", " side.")
+    said = Piece(f"The {name(actor)} is"), Piece(side, look), Piece(f" {place}", look), Piece(closing)
     return _query(ask, "where", ask.wording("where", it=name(actor)), said, same)
 
 

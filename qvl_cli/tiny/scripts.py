@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from qvl_cli.tiny.world import (
@@ -83,9 +85,7 @@ def _draw_captions(
             continue
         caption = draw_caption(rng, start, start + stay)
         spare = [(_hidden(caption, y, actors), y) for y in BANDS]
-        captions.append(
-            Caption(caption.word, start, start + stay, caption.x, min(spare)[1], caption.size, caption.style)
-        )
+        captions.append(replace(caption, y=min(spare)[1]))
     return tuple(sorted(captions, key=lambda c: c.start))
 
 

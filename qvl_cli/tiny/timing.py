@@ -266,26 +266,25 @@ def time_loss(
     figures = {"token": (logits.argmax(-1) == targets[learn]).float().mean().item()}
 
     ends = torch.tensor([c.ends for c in clips], device=device)
-    steps = hidden[torch.arange(len(clips), device=device)[:, None], ends]
+    steps = _states_at(hidden, ends)
     present = torch.from_numpy(np.concatenate([c.present for c in clips])).to(device)
     summary_loss, summary_figures = stage.summary.loss(steps.flatten(0, 1), present)
     aligned, head_figures = _head_loss(stage.head, hidden, steps, clips)
     loss = answer_loss + aligned + 0.3 * summary_loss
     printed = torch.from_numpy(np.concatenate([c.times.mean(1) for c in clips])).to(device)
-    shown = early[0][torch.arange(len(clips), device=device)[:, None], ends].flatten(0, 1)
-    clock_loss, figures["clock"] = stage.clock.loss(shown, printed)
+    clock_loss, figures["clock"] = stage.clock.loss(_states_at(early[0], ends).flatten(0, 1), printed)
     loss = loss + 0.3 * clock_loss
     if focal:
         labels = torch.from_numpy(np.stack([c.labels for c in clips])).to(device)
         cells = torch.arange(-labels.shape[2], 0, device=device)
         places = (ends[..., None] + cells).flatten(1)
-        shown = middle[0][torch.arange(len(clips), device=device)[:, None], places]
-        cell_loss, cell_figures = stage.cells.loss(shown.flatten(0, 1), labels.flatten(0, 2))
+        shown = _states_at(middle[0], places).flatten(0, 1)
+        cell_loss, cell_figures = stage.cells.loss(shown, labels.flatten(0, 2))
         loss = loss + 0.5 * cell_loss
         figures |= cell_figures
     if edges:
-        ending = middle[0][torch.arange(len(clips), device=device)[:, None], ends]
-        edge_loss, edge_figures = stage.edges.loss(ending, present.view(*ends.shape, *present.shape[1:]))
+        of_clips = present.view(*ends.shape, *present.shape[1:])
+        edge_loss, edge_figures = stage.edges.loss(_states_at(middle[0], ends), of_clips)
         writing_loss, figures["told"] = told_loss(stage.told, late[0], clips)
         loss = loss + 0.3 * edge_loss + 0.5 * writing_loss
         figures |= edge_figures
@@ -304,6 +303,11 @@ def time_loss(
         **summary_figures,
         **head_figures,
     }
+
+
+def _states_at(states: Tensor, places: Tensor) -> Tensor:
+    """states [clips, t, hidden], places [clips, n] -> [clips, n, hidden]."""
+    return states[torch.arange(len(states), device=states.device)[:, None], places]
 
 
 def told_loss(reader: ClockReader, states: Tensor, clips: list[Clip]) -> tuple[Tensor, float]:
