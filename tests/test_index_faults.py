@@ -259,14 +259,14 @@ def test_locks_of_a_removed_index_are_not_shared_with_its_successor(tmp_path: Pa
     path.unlink()
     second = try_lock(path, exclusive=True)
     assert second is not None, "the removed file's lock is not in the way"
-    second.release()
+    second.close()
     with try_lock(path, exclusive=False) or pytest.fail("free") as one:
         other = try_lock(path, exclusive=False)
         assert other is not None
         assert try_lock(path, exclusive=True) is None
-        other.release()
+        other.close()
         assert one.path == path
-    first.release()
+    first.close()
 
 
 def test_the_key_names_all_that_decides(tmp_path: Path) -> None:

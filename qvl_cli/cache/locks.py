@@ -8,32 +8,22 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from qvl_cli.cache.place import FILE_MODE
+from qvl_cli.closing import Closes
 
 
-class Lock:
-    """A held lock; `release` it, or use it as a context manager."""
+class Lock(Closes):
+    """A held lock; closing it lets go."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor: int | None = descriptor
 
-    def release(self) -> None:
-        """Let go; safe to call again."""
+    def close(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
 
 
 def try_lock(path: Path, *, exclusive: bool) -> Lock | None:

@@ -86,8 +86,7 @@ class RetrieveMemory(WindowMemory):
         return self._described(first, first + self._block_steps, keys, values)
 
     def recall(self, questions: Sequence[Question]) -> Memory:
-        blocks = -(-len(self.trail) // self._block_steps)
-        count = self._settings.picked(blocks)
+        blocks, count = self._count(), self._seen_at_once()
         if count == blocks or not all(len(each.states) for each in questions):
             return self._shown(_spread(range(blocks), count))
         scores = self._relevances(questions) if self._relevance else self._likenesses(questions[0])
@@ -95,12 +94,11 @@ class RetrieveMemory(WindowMemory):
 
     def focus(self, first: int, last: int) -> Memory:
         """Of steps [first, last) as many blocks as a question may see, evenly spread, and nothing else."""
-        cuts = self._cuts(first, last)
-        return self._alone(_spread(cuts, self._settings.picked(-(-len(self.trail) // self._block_steps))))
+        return self._alone(_spread(self._cuts(first, last), self._seen_at_once()))
 
     def views(self) -> list[range]:
-        count, size = len(self.trail), self._block_steps
-        at_once = max(self._settings.picked(-(-count // size)), 1) * size
+        count = len(self.trail)
+        at_once = max(self._seen_at_once(), 1) * self._block_steps
         return [range(first, min(first + at_once, count)) for first in range(0, count, at_once)]
 
     def forget(self) -> None:
@@ -110,6 +108,14 @@ class RetrieveMemory(WindowMemory):
         twin = super().fork()
         twin._kept, twin._mean_keys = list(self._kept), dict(self._mean_keys)
         return twin
+
+    def _count(self) -> int:
+        """Of all blocks, the one that is not full included."""
+        return -(-len(self.trail) // self._block_steps)
+
+    def _seen_at_once(self) -> int:
+        """How many blocks a question may see."""
+        return self._settings.picked(self._count())
 
     def _relevances(self, questions: Sequence[Question]) -> Tensor:
         """[blocks]: the score of each block's best step."""

@@ -6,14 +6,14 @@ import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from qvl_cli.budget import held_tokens
 from qvl_cli.cache import exact
 from qvl_cli.cache.beside import read_beside, write_beside
 from qvl_cli.cache.library import Library, discard
 from qvl_cli.cache.manifest import IndexKey, Manifest, plan_digest
+from qvl_cli.closing import Closes
 from qvl_cli.errors import IndexUnusable, OverBudget, QvlError
 from qvl_cli.index.opening import Note, open_locked
 from qvl_cli.index.settings import IndexSettings
@@ -37,16 +37,13 @@ _DISK_SHARE = 10  # a question's own index may take a tenth of the free disk
 _STEP_BYTES = 1_000  # of a step's exact times, positions and lengths
 
 
-class NoIndex:
+class NoIndex(Closes):
     """The same where nothing is found and nothing saved."""
 
     def __init__(self, plan: SamplePlan, state: str = "off") -> None:
         self._plan, self.state = plan, state
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
+    def close(self) -> None: ...
 
     def prepare(self, spec: ModelSpec, path: str, info: MediaInfo) -> None: ...
 
@@ -66,7 +63,7 @@ class NoIndex:
     def keep(self, name: str, value: object) -> None: ...
 
 
-class Index:
+class Index(Closes):
     """A context manager, used in this order: `prepare`, `blocks`, `save` while watching, `finish`.
 
     state: what became of it, for `Usage.index`: `used`, `resumed`, `saved` or `unsaved`.
@@ -86,14 +83,6 @@ class Index:
         self.state = "unsaved"
         if opened.lock is None:
             self._cannot_save(opened.why)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._release()
 
     @property
     def name(self) -> str:
@@ -172,7 +161,7 @@ class Index:
         self._write(session, lost, complete=True)
         if self._writer is not None and self.state == "unsaved":
             self.state = "saved"
-        self._release()
+        self.close()
 
     def recall(self, kind: type[T], name: str) -> T | None:
         """What `keep` has put beside the blocks under this name; None where there is nothing, or damage, and
@@ -255,12 +244,13 @@ class Index:
             raise QvlError(f"no index can be saved: {why}", remedy)
         self._note(f"nothing is saved for later questions: {why}")
 
-    def _release(self) -> None:
+    def close(self) -> None:
+        """Let other processes in."""
         if self._lock is not None:
             if self._writable and not self.folder.exists():
                 with contextlib.suppress(OSError):
                     self._lock.path.unlink()
-            self._lock.release()
+            self._lock.close()
             self._lock = None
 
 

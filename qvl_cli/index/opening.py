@@ -57,7 +57,7 @@ def open_locked(library: Library, name: str, plan: str, patience: float, note: N
                 manifest = _checked(folder, name, plan, _silent if repair else note)
                 if not shared or (manifest is not None and manifest.complete):
                     return Opened(lock, manifest, writable=not shared)
-                lock.release()
+                lock.close()
                 repair = True  # damaged, and said so: this process has to write, if it can
                 continue
         except IndexUnusable as error:  # a newer format

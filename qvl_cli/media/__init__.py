@@ -1,6 +1,5 @@
 """Containers to frames with exact presentation times. `open_video` is the only door.
 
-    closing     whatever is opened here is closed on leaving its block
     info        MediaInfo and Frame: what a probe knows, what a decoder yields
     known       MediaInfo as it is stored, for files examined before
     container   opening files, choosing the stream, foreign errors -> MediaError (PyAV starts here)

@@ -27,9 +27,9 @@ from av.error import FFmpegError
 from av.video.reformatter import VideoReformatter
 
 from qvl_cli import __version__
+from qvl_cli.closing import Closes
 from qvl_cli.errors import MediaError, UsageError
 from qvl_cli.media import boxes
-from qvl_cli.media.closing import Closes
 from qvl_cli.media.container import Orientation, sample_aspect, shown, turned_by, url
 from qvl_cli.media.ffmpeg import Remux, find_ffmpeg, remux_command, retries
 from qvl_cli.media.follow import Follower, is_old

@@ -13,8 +13,8 @@ import numpy as np
 from av.video.format import VideoFormat
 from av.video.reformatter import VideoReformatter
 
+from qvl_cli.closing import Closes
 from qvl_cli.errors import BackendMissing
-from qvl_cli.media.closing import Closes
 from qvl_cli.media.container import mapped
 from qvl_cli.media.decoder import Decoder
 from qvl_cli.media.examine import Examined, content_hash, examine

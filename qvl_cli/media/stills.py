@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qvl_cli.closing import Closes
 from qvl_cli.errors import MediaError
-from qvl_cli.media.closing import Closes
 from qvl_cli.media.container import shown
 from qvl_cli.media.info import Frame, MediaInfo
 from qvl_cli.timeline import TimeSpan, merge

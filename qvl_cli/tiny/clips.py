@@ -18,7 +18,7 @@ from qvl_cli.prompts import section_prompt
 from qvl_cli.tiny.clock import STRETCH, Floats, Timing, uneven_starts
 from qvl_cli.tiny.draw import draw
 from qvl_cli.tiny.lookup import HEADS, LookupTarget, clock_lookups, lookup_target, name_tokens
-from qvl_cli.tiny.perception import FRAME_GAP, film_look, step_labels
+from qvl_cli.tiny.perception import FRAME_GAP, film_look, label, step_labels
 from qvl_cli.tiny.questions import (
     LEAST_VISIBLE,
     Piece,
@@ -229,7 +229,7 @@ def chain_targets(
     first step; the first of all look at the first token. Things that come in one step are left out."""
     firsts: list[tuple[int, tuple[int, int], npt.NDArray[np.intp]]] = []
     for actor in script.shown:
-        wanted = 1 + SHAPES.index(actor.shape), 1 + COLOUR_NAMES.index(actor.colour)
+        wanted = label("shape", actor.shape), label("colour", actor.colour)
         for step in range(*timing.steps_in((actor.start, actor.end))):
             cells = np.nonzero((labels[step, :, 0] == wanted[0]) & (labels[step, :, 1] == wanted[1]))[0]
             if len(cells):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb
 
-from qvl_cli.tiny.perception import IGNORE
+from qvl_cli.tiny.perception import IGNORE, label
 from qvl_cli.tiny.phrases import ACTION_WORDS, plural
 from qvl_cli.tiny.questions import NOWHERE, Look
 from qvl_cli.tiny.sequence import encode
@@ -68,11 +68,11 @@ def lookup_target(row: int, look: Look, steps: tuple[int, int] = (0, sys.maxsize
     return LookupTarget(
         row,
         (
-            1 + SHAPES.index(look.shape) if look.shape else 0,
-            1 + COLOUR_NAMES.index(look.colour) if look.colour else 0,
-            1 + ACTIONS.index(look.action) if look.action else 0,
+            label("shape", look.shape) if look.shape else 0,
+            label("colour", look.colour) if look.colour else 0,
+            label("action", look.action) if look.action else 0,
             0,
-            1 + WORDS.index(look.word) if look.word else 0,
+            label("word", look.word) if look.word else 0,
         ),
         steps,
     )

@@ -68,6 +68,11 @@ class PerceptionBatch:
     labels: npt.NDArray[np.int64]
 
 
+def label(axis: str, word: str) -> int:
+    """The number of a word on one of AXES; 0 is for none."""
+    return 1 + AXES[axis].index(word)
+
+
 def step_labels(script: Script, times: tuple[float, float]) -> npt.NDArray[np.int64]:
     """Labels of one step [cells, 5] in the order of AXES; IGNORE where an actor or a word covers a cell too
     little to tell, and where a colour or a place is between two."""
@@ -83,9 +88,9 @@ def step_labels(script: Script, times: tuple[float, float]) -> npt.NDArray[np.in
     for row, col in zip(*np.nonzero(most > COVERED), strict=True):
         actor = script.actors[best[row, col]]
         labels[row, col, :4] = (
-            1 + SHAPES.index(actor.shape),
+            label("shape", actor.shape),
             _colour_label(actor, times),
-            1 + ACTIONS.index(actor.action.kind) if actor.action and is_doing(actor.action, times) else 0,
+            label("action", actor.action.kind) if actor.action and is_doing(actor.action, times) else 0,
             _place_label(actor, times),
         )
     labels[..., 4] = _word_labels(script, times)
@@ -100,9 +105,9 @@ def is_doing(action: Action, times: tuple[float, float]) -> bool:
 def _colour_label(actor: Actor, times: tuple[float, float]) -> int:
     turned = [actor.turned(time) for time in times]
     if max(turned) < TURNING[0]:
-        return 1 + COLOUR_NAMES.index(actor.colour)
+        return label("colour", actor.colour)
     assert actor.action is not None
-    return 1 + COLOUR_NAMES.index(actor.action.colour) if min(turned) > TURNING[1] else IGNORE
+    return label("colour", actor.action.colour) if min(turned) > TURNING[1] else IGNORE
 
 
 def _place_label(actor: Actor, times: tuple[float, float]) -> int:
@@ -121,7 +126,7 @@ def _word_labels(script: Script, times: tuple[float, float]) -> npt.NDArray[np.i
             picture[rows, cols] = shown
             share = picture.reshape(ROWS, CELL, COLS, CELL).mean((1, 3))
             labels[share > BLANK] = IGNORE
-            labels[share > LETTERED] = 1 + WORDS.index(caption.word)
+            labels[share > LETTERED] = label("word", caption.word)
     return labels
 
 
@@ -237,11 +242,17 @@ class WordReader(nn.Module):
         for i, (axis, truth) in enumerate(zip(AXES, labels.flatten(0, 1).unbind(1), strict=True)):
             matches = self.sharpness[i] * (direction @ self.get_buffer(axis).T)
             logits = torch.cat([self.nothing[i].expand(len(matches), 1), matches], 1)
-            rare = torch.ones(logits.shape[1], device=logits.device)
-            rare[0] = 0.3
-            total = total + AXIS_WEIGHTS[axis] * F.cross_entropy(
-                logits, truth, weight=rare, ignore_index=IGNORE
-            )
-            shown = truth > 0
-            right.append((logits.argmax(1)[shown] == truth[shown]).float().mean().item())
+            loss, share = label_loss(logits, truth, of_none=0.3)
+            total = total + AXIS_WEIGHTS[axis] * loss
+            right.append(share)
         return total, right
+
+
+def label_loss(logits: Tensor, truth: Tensor, of_none: float) -> tuple[Tensor, float]:
+    """logits [n, 1 + words of an axis], truth [n] as in `step_labels`; of_none: weight of what shows nothing
+    -> loss, NaN where all is IGNORE; share right where something shows."""
+    weight = torch.ones(logits.shape[1], device=logits.device)
+    weight[0] = of_none
+    shown = truth > 0
+    right = (logits.argmax(1)[shown] == truth[shown]).float().mean().item()
+    return F.cross_entropy(logits, truth, weight=weight, ignore_index=IGNORE), right

@@ -16,7 +16,7 @@ from qvl_cli.align.training import head_loss
 from qvl_cli.tiny.clips import Clip
 from qvl_cli.tiny.lookup import HEADS, LATER_HEADS, attention_inputs, lookup_losses, missing
 from qvl_cli.tiny.network import encode_steps
-from qvl_cli.tiny.perception import AXES, IGNORE
+from qvl_cli.tiny.perception import AXES, IGNORE, label_loss
 from qvl_cli.tiny.recipe import EMBEDDING_RMS
 from qvl_cli.tiny.world import ACTIONS, COLOUR_NAMES, SHAPES
 
@@ -83,12 +83,9 @@ class CellReader(nn.Module):
         """states [n, hidden], labels [n, 5] as in `step_labels` -> loss, share right on covered cells."""
         normed, total, right = self.norm(states), states.new_zeros(()), {}
         for (axis, output), truth in zip(self.axes.items(), labels.unbind(1), strict=True):
-            logits, shown = output(normed), truth > 0
-            rare = torch.ones(logits.shape[1], device=logits.device)
-            rare[0] = 0.1
+            loss, right[f"cell_{axis}"] = label_loss(output(normed), truth, of_none=0.1)
             if (truth != IGNORE).any():
-                total = total + F.cross_entropy(logits, truth, weight=rare, ignore_index=IGNORE)
-            right[f"cell_{axis}"] = (logits.argmax(1)[shown] == truth[shown]).float().mean().item()
+                total = total + loss
         return total, right
 
 

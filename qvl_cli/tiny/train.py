@@ -70,9 +70,10 @@ def train_time(run: Path, network: Any, device: torch.device) -> TimeStage:
     scale_vision(network, torch.from_numpy(still).to(device))
     stages = (recipe.TIME, recipe.TELL, recipe.EDGE, recipe.LINK)
     for number, stage in enumerate(stages):
-        more = {"edges": number >= 2, "links": number >= 3}
-        loss_of = partial(time_loss, network, parts, looks=recipe.LOOKS_WEIGHT, focal=number >= 1, **more)
-        modules = parts.modules_by_name(cells=number >= 1, **more)
+        told, edges, links = (number >= first for first in (1, 2, 3))
+        of_clips = partial(time_loss, network, parts, looks=recipe.LOOKS_WEIGHT)
+        loss_of = partial(of_clips, focal=told, edges=edges, links=links)
+        modules = parts.modules_by_name(cells=told, edges=edges, links=links)
         run_stage(stage, run, modules, partial(clip_batch, stage), loss_of)
     return parts
 

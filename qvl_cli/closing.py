@@ -1,4 +1,4 @@
-"""What is opened and closed: use as a context manager."""
+"""What is held and let go of again: use as a context manager."""
 
 from __future__ import annotations
 
