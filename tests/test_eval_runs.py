@@ -12,7 +12,8 @@ import pytest
 from qvl_cli.cli.app import main
 from qvl_cli.evals import cases
 from qvl_cli.tiny.film import film
-from qvl_cli.tiny.questions import Query, locate_query
+from qvl_cli.tiny.pieces import Query
+from qvl_cli.tiny.questions import locate_query
 from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.world import rng_for
 

@@ -19,15 +19,8 @@ from qvl_cli.tiny.phrases import (
     pick,
     plural,
 )
-from qvl_cli.tiny.questions import (
-    APART,
-    NOWHERE,
-    NUMBERS,
-    Query,
-    ask_query,
-    kind_order,
-    locate_query,
-)
+from qvl_cli.tiny.pieces import NOWHERE, Query, kind_order
+from qvl_cli.tiny.questions import APART, NUMBERS, ask_query, locate_query
 from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.telling import overview_query, section_query, tell
 from qvl_cli.tiny.vocabulary import SPECIALS, VOCABULARY_SIZE, special_ids, world_tokenizer
@@ -121,10 +114,11 @@ def test_answers_are_right_and_the_only_ones(family: str) -> None:
             named = [p.look for p in query.said if p.look and p.text.strip() not in ("", ",", "and", ":")]
             assert [(look.colour, look.shape) for look in named] == kinds
         elif family == "order":
-            (first, a), (second, b) = [
-                (min(x.start for x in script.shown if x.kind == kind), kind) for kind in things_told(answer)
-            ]
-            assert first + APART <= second and a != b and {a, b} == set(things_told(text))
+            *asked, a, b = things_told(answer)
+            starts = {x.kind: x.start for x in script.shown if x.kind in (a, b)}
+            assert starts[a] + APART <= starts[b] and asked == things_told(text)
+            times = [float(time) for time in re.findall(r"\d+\.\d", answer)]
+            assert times == [pytest.approx(starts[kind], abs=0.051) for kind in asked]
         elif family == "written":
             assert {f"The word is {c.word}." for c in script.captions} == {answer}
         elif family == "after":

@@ -34,7 +34,7 @@ from qvl_cli.tiny.lookup import (
     name_tokens,
     wanted_tokens,
 )
-from qvl_cli.tiny.perception import COLS, IGNORE, ROWS
+from qvl_cli.tiny.perception import COLS, IGNORE, ROWS, label
 from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.timing import (
     ClockReader,
@@ -162,7 +162,7 @@ def test_words_look_at_the_tokens_that_show_them() -> None:
     cells = ROWS * COLS
     pad = world_tokenizer().token_to_id("<|video_pad|>")
     told = dict.fromkeys(HEADS, 0)
-    for clip in (make_clip(seed, 12) for seed in range(50, 58)):
+    for clip in (make_clip(seed, 16, recipe.DATE_MIX) for seed in range(50, 58)):
         length = len(clip.sequence.ids)
         for name, lookups in clip.lookups.items():
             told[name] += len(lookups)
@@ -197,6 +197,26 @@ def test_words_look_at_the_tokens_that_show_them() -> None:
                 text = world_tokenizer().decode([clip.sequence.ids[place]])
                 assert text == digit or (text == "<" and blank), (digits, name, text)
     assert all(told.values()), told
+
+
+def test_what_comes_after_a_thing_is_found_by_what_was_new_before() -> None:
+    asked = 0
+    for clip in (make_clip(seed, 24, recipe.DATE_MIX) for seed in range(50, 70)):
+        rows: dict[int, list[LookupTarget]] = {}
+        for each in clip.lookups["next"]:
+            rows.setdefault(clip.sequence.block[each.row], []).append(each)
+        new = {each.row: each.wanted[:2] for each in clip.lookups["chain"]}
+        for block, targets in rows.items():
+            ids = [t for t, b in zip(clip.sequence.ids, clip.sequence.block, strict=True) if b == block]
+            said = re.search(r"After the (\w+) (\w+) comes the (\w+) (\w+)", world_tokenizer().decode(ids))
+            assert said and len(targets) == 2
+            before = label("shape", said[2]), label("colour", said[1])
+            right, _ = wanted_tokens(clip, targets, len(clip.sequence.ids), torch.device("cpu"))
+            for row in right:
+                linked = {new[place] for place in row.nonzero().flatten().tolist() if place in new}
+                assert linked == {before}, said[0]
+                asked += 1
+    assert asked > 20
 
 
 def test_steps_look_at_their_own_cells_and_at_the_step_before() -> None:

@@ -15,7 +15,7 @@ from qvl_cli.tiny.draw import distance_table, draw
 from qvl_cli.tiny.film import film
 from qvl_cli.tiny.gate import inside_window, outside_window
 from qvl_cli.tiny.perception import crowd, perception_batch, step_labels
-from qvl_cli.tiny.recipe import EDGE, GATE, PERCEPTION, TELL, TIME
+from qvl_cli.tiny.recipe import DATE, EDGE, GATE, LINK, PERCEPTION, TELL, TIME
 from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.world import (
     ACTIONS,
@@ -168,11 +168,10 @@ def test_training_refuses_evaluation_seeds(make: object) -> None:
 
 
 def test_no_stage_can_reach_an_evaluation_seed_or_another_stage() -> None:
-    last_perception = PERCEPTION.first_seed + PERCEPTION.updates * PERCEPTION.batch
-    assert last_perception <= TIME.first_seed
-    assert TIME.first_seed + TIME.updates * TIME.batch <= TELL.first_seed
-    assert TELL.first_seed + TELL.updates * TELL.batch <= EDGE.first_seed
-    assert EDGE.first_seed + EDGE.updates * EDGE.batch <= FIRST_SEED
+    stages = (PERCEPTION, TIME, TELL, EDGE, LINK, DATE)
+    ends = [stage.first_seed + stage.updates * stage.batch for stage in stages]
+    assert all(end <= later.first_seed for end, later in zip(ends, stages[1:], strict=False))
+    assert ends[-1] <= FIRST_SEED
     assert FIRST_SEED + CLIPS <= GATE.first_seed < TRAINING_SEEDS
     assert perception_batch(0, 2).frames.shape == (2, 2, 96, 160, 3)
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from qvl_cli.align import Aligner
     from qvl_cli.media.info import Source
     from qvl_cli.model.load import LoadedModel
-    from qvl_cli.tiny.questions import Query
+    from qvl_cli.tiny.pieces import Query
 
 EVEN = SamplingSettings()
 ACTIVE = SamplingSettings(mode="adaptive")

@@ -10,7 +10,8 @@ import numpy as np
 from qvl_cli.errors import UsageError
 from qvl_cli.evals.annotations import Query as TimedQuery
 from qvl_cli.tiny.phrases import FAMILIES
-from qvl_cli.tiny.questions import Query, ask_query, locate_query
+from qvl_cli.tiny.pieces import Query
+from qvl_cli.tiny.questions import ask_query, locate_query
 from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.world import TRAINING_SEEDS, Script, rng_for
 

@@ -2,7 +2,7 @@
 
 world       what can happen: actors, actions, scripts drawn from a seed
 draw        script -> frames, fast and in batches
-questions   script -> questions, answers and the spans that prove them
+questions   script -> questions, answers and the spans that prove them;  pieces: what they are made of
 film        script -> H.264 file + truth file
 vocabulary  byte-level tokenizer with single digits
 recipe      checkpoint shape and every number of the training

@@ -19,14 +19,8 @@ from qvl_cli.tiny.clock import STRETCH, Floats, Timing, uneven_starts
 from qvl_cli.tiny.draw import draw
 from qvl_cli.tiny.lookup import HEADS, LookupTarget, clock_lookups, lookup_target, name_tokens
 from qvl_cli.tiny.perception import FRAME_GAP, film_look, label, step_labels
-from qvl_cli.tiny.questions import (
-    LEAST_VISIBLE,
-    Piece,
-    Query,
-    Span,
-    ask_query,
-    locate_query,
-)
+from qvl_cli.tiny.pieces import Piece, Query, Span
+from qvl_cli.tiny.questions import LEAST_VISIBLE, ask_query, locate_query
 from qvl_cli.tiny.recipe import TIME_MIX, Mix, Stage, clips_of, mix_of
 from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.sequence import PREFIX, SUFFIX, Sequence3D, encode
@@ -106,7 +100,7 @@ def draw_queries(script: Script, rng: np.random.Generator, timing: Timing, mix: 
     locates = _fresh((locate_query(script, rng, mix.absent) for _ in range(mix.locates + 8)), [])
     queries = locates[: mix.locates]
     for family in mix.asks:
-        queries += _fresh((ask_query(script, rng, family) for _ in range(5)), queries)[:1]
+        queries += _fresh((ask_query(script, rng, family, dated=mix.dated) for _ in range(5)), queries)[:1]
     draw, count = rng.random(), len(timing.starts)
     if draw < mix.overview:
         queries.append(overview_query(script))
@@ -282,7 +276,8 @@ def _append_query(
     share = max(told, 1) ** -0.5 if mix.balanced else 1.0
     for number, (piece, ids, tells) in enumerate(zip(query.said, written, telling, strict=True)):
         rows = range(len(sequence.ids) - 1, len(sequence.ids) - 1 + len(ids))
-        _look(piece, _next_moment(query.said, number), rows, share, timing, view, ends, lookups)
+        proof = "next" if piece.follows and mix.follows else "things"
+        _look(piece, proof, _next_moment(query.said, number), rows, share, timing, view, ends, lookups)
         cursor = sequence.text(ids, cursor, block, learn=mix.found_weight * share if tells else 1.0)
     end = len(sequence.ids)
     sequence.text([special_ids()["<|im_end|>"]], cursor, block, learn=1.0)
@@ -312,6 +307,7 @@ def _next_moment(said: Sequence[Piece], number: int) -> Piece | None:
 
 def _look(
     piece: Piece,
+    proof: str,
     timed: Piece | None,
     rows: range,
     share: float,
@@ -320,7 +316,7 @@ def _look(
     ends: Sequence[int],
     lookups: Lookups,
 ) -> None:
-    for name, look in (("things", piece.look), ("group", piece.group), ("same", piece.same)):
+    for name, look in ((proof, piece.look), ("group", piece.group), ("same", piece.same)):
         if look:
             steps = timing.steps_in(look.span) if look.span else view
             targets = (lookup_target(row, look, steps) for row in rows)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from qvl_cli.tiny.questions import Span
+from qvl_cli.tiny.pieces import Span
 from qvl_cli.tiny.world import Script
 
 Floats = npt.NDArray[np.float64]

@@ -21,7 +21,7 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb
 
 from qvl_cli.tiny.perception import IGNORE, label
 from qvl_cli.tiny.phrases import ACTION_WORDS, plural
-from qvl_cli.tiny.questions import NOWHERE, Look
+from qvl_cli.tiny.pieces import NOWHERE, Look
 from qvl_cli.tiny.sequence import encode
 from qvl_cli.tiny.world import ACTIONS, COLOUR_NAMES, SHAPES, WORDS
 
@@ -36,6 +36,7 @@ HEADS = {
     "same": (2, 2),  # in an enumeration: the next thing of the same shape, if there is one
     "chain": (2, 3),  # a thing that is new on screen: what was new before it
     "things": (3, 0),  # the token before one that tells something: what proves it
+    "next": (3, 3),  # the same where that is what comes after a thing
     "hundreds": (0, 0),  # the last token of a step: the digits of its time, `<` where it has none
     "tens": (0, 1),
     "ones": (0, 2),

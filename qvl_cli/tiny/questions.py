@@ -18,6 +18,7 @@ from qvl_cli.tiny.phrases import (
     pick,
     plural,
 )
+from qvl_cli.tiny.pieces import Look, Piece, Query, Span, enumerate_things, kind_order
 from qvl_cli.tiny.world import (
     ACTIONS,
     COLOUR_NAMES,
@@ -34,70 +35,18 @@ NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight
 LEAST_VISIBLE = 1.0  # seconds; whatever shows for less is neither asked for nor counted on
 APART = 2.5  # seconds between two things of which one comes first
 
-Span = tuple[float, float]
-Kind = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Which vision tokens prove a piece of an answer: all that is named must hold. span: only steps that show
-    these seconds."""
-
-    colour: str | None = None
-    shape: str | None = None
-    action: str | None = None
-    word: str | None = None
-    span: Span | None = None
-
-
-NOWHERE = Look("nothing")  # what is looked for and not there
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A run of whole words of an answer. look: where to look for what it says; group: for the shape that
-    comes next, same: for the next thing of the same shape; None: no place tells it. moment: the piece is a
-    time in seconds, read off the first (`first`) or last step that shows what happens then."""
-
-    text: str
-    look: Look | None = None
-    group: Look | None = None
-    same: Look | None = None
-    moment: float | None = None
-    first: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One thing asked of a script.
-
-    family: locate, one of FAMILIES, section or overview. said: the answer, piece by piece; it says again what
-    was asked before it says what was found. spans: the seconds that prove it, sorted; empty for what never
-    happens. window: the part of the video a section question is about. unseen: whether the wording or a thing
-    in it is kept from training.
-    """
-
-    family: str
-    prompt: Prompt
-    said: tuple[Piece, ...]
-    spans: tuple[Span, ...]
-    window: Span | None = None
-    unseen: bool = False
-
-    @property
-    def answer(self) -> str:
-        return "".join(piece.text for piece in self.said)
-
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What a question is drawn from. unseen: ask in words kept from training."""
+    """What a question is drawn from. unseen: ask in words kept from training; dated: tell an order with the
+    times it follows from."""
 
     script: Script
     shown: tuple[Actor, ...]
     actor: Actor
     rng: np.random.Generator
     unseen: bool
+    dated: bool = True
 
     def wording(self, family: str, **words: str) -> Prompt:
         return ask_prompt(pick(QUESTIONS[family], self.rng, self.unseen).format(**words))
@@ -219,14 +168,17 @@ def _absent_event(ask: Asking) -> Query | None:
     return _event(ask, APPEARS, f"{colour} {shape}", ())
 
 
-def ask_query(script: Script, rng: np.random.Generator, family: str, unseen: bool = False) -> Query | None:
-    """A question of a family with one right answer, or None where this draw found none."""
+def ask_query(
+    script: Script, rng: np.random.Generator, family: str, unseen: bool = False, dated: bool = True
+) -> Query | None:
+    """A question of a family with one right answer, or None where this draw found none. unseen, dated: see
+    `Asking`."""
     shown = script.shown
     if family not in _DRAWN:
         raise ValueError(f"no such family: {family}")
     if not shown or _marginal(script):
         return None
-    ask = Asking(script, shown, shown[int(rng.integers(len(shown)))], rng, unseen)
+    ask = Asking(script, shown, shown[int(rng.integers(len(shown)))], rng, unseen, dated)
     return _DRAWN[family](ask)
 
 
@@ -288,10 +240,16 @@ def _order(ask: Asking) -> Query | None:
     other = once[int(ask.rng.integers(len(once)))]
     first, second = sorted((ask.actor, other), key=lambda a: a.start)
     looks = [Look(a.colour, a.shape, span=_opening(a)) for a in (first, second)]
-    said = [Piece("First the", looks[0]), Piece(f" {name(first)}", looks[0])]
+    said = [*_appears(ask.actor), *_appears(other, ", the"), Piece(":")] if ask.dated else []
+    said += [Piece(" first the" if said else "First the", looks[0]), Piece(f" {name(first)}", looks[0])]
     said += [Piece(", then the"), Piece(f" {name(second)}", looks[1]), Piece(".")]
     words = ask.wording("order", it=name(ask.actor), other=name(other))
     return _query(ask, "order", words, said, (first, second))
+
+
+def _appears(actor: Actor, opening: str = "The") -> tuple[Piece, ...]:
+    time = Piece(f"{actor.start:.1f}", moment=actor.start)
+    return Piece(f"{opening} {name(actor)} appears at "), time, Piece(" seconds")
 
 
 def _opening(actor: Actor) -> Span:
@@ -307,14 +265,14 @@ def _after(ask: Asking) -> Query | None:
     if len(later) > 1 and later[1].start - later[0].start < APART:
         return None
     look = Look(later[0].colour, later[0].shape, span=_opening(later[0]))
-    said = Piece(f"After the {name(actor)} comes the"), Piece(f" {name(later[0])}", look), Piece(".")
+    found = Piece(f" {name(later[0])}", look, follows=True)
+    said = Piece(f"After the {name(actor)} comes the"), found, Piece(".")
     return _query(ask, "after", ask.wording("after", it=name(actor)), said, later[:1])
 
 
 def _when(ask: Asking) -> Query | None:
     actor, same = ask.actor, ask.alike(ask.actor)
-    said = [Piece(f"The {name(actor)} appears at "), Piece(f"{same[0].start:.1f}", moment=same[0].start)]
-    said.append(Piece(" seconds."))
+    said = [*_appears(same[0]), Piece(".")]
     return _query(ask, "when", ask.wording("when", it=name(actor)), said, same) if len(same) == 1 else None
 
 
@@ -346,35 +304,6 @@ def _count(ask: Asking) -> Query | None:
     told = (lambda k: k[1]) if way < 0.4 else (lambda k: k[0]) if way < 0.8 else " ".join
     said = [Piece(f"The {things}"), *enumerate_things(kinds, told, opening=":", closing=":")]
     return _query(ask, "count", prompt, [*said, Piece(f" {NUMBERS[len(kinds)]}.")], counted)
-
-
-def kind_order(kind: Kind) -> tuple[int, int]:
-    """Things are named shape by shape, those of one shape by colour."""
-    return SHAPES.index(kind[1]), COLOUR_NAMES.index(kind[0])
-
-
-def enumerate_things(
-    kinds: Sequence[Kind],
-    told: Callable[[Kind], str],
-    opening: str,
-    closing: str,
-    more: Callable[[Kind], Sequence[Piece]] = lambda kind: (),
-) -> list[Piece]:
-    """Things one after the other, each told where the next one is: after a thing comes ` and` where the next
-    has its shape, a comma where it has another, `closing` where there is none."""
-    said: list[Piece] = []
-    for place in range(len(kinds) + 1):
-        before, here = kinds[place - 1] if place else None, kinds[place] if place < len(kinds) else None
-        look = Look(*here) if here else NOWHERE
-        along = bool(before and here and before[1] == here[1])
-        later = next((k for k in kinds[place:] if before is None or k[1] != before[1]), None)
-        group, same = Look(shape=later[1]) if later else NOWHERE, look if along else NOWHERE
-        mark = opening if before is None else closing if here is None else " and" if along else ","
-        said.append(Piece(mark, look, group, same))
-        if here:
-            said.append(Piece(f" {told(here)}", look, None if along else group))
-            said += more(here)
-    return said
 
 
 _DRAWN: dict[str, Callable[[Asking], Query | None]] = {

@@ -39,7 +39,9 @@ class Mix:
     probability that the positions of steps jump once or twice, by up to longest_jump; clocks: whether the
     last token of a step is told where its time stands; uneven: share of clips with steps where something
     happens instead of evenly spaced ones; balanced: whether a question's weight grows with the root of
-    what it has to tell instead of with its length."""
+    what it has to tell instead of with its length; beyond: whether a span ends with the time of the step
+    behind it; dated: whether an order is told with the times it follows from; follows: whether what comes
+    after a thing has a head of its own that looks for it."""
 
     locates: int = 6
     absent: float = 0.3
@@ -64,13 +66,16 @@ class Mix:
     uneven: float = 0.35
     balanced: bool = True
     beyond: bool = False
+    dated: bool = False
+    follows: bool = False
 
 
 PERCEPTION = Stage("perception", 1500, batch=64, lr=2.5e-3, first_seed=0, horizon=2600, cooldown=350)
 TIME = Stage("time", 3800, batch=8, lr=1.2e-3, first_seed=300_000, horizon=6000, cooldown=1)
 TELL = Stage("tell", 2600, batch=8, lr=8e-4, first_seed=400_000, horizon=9000, cooldown=1)
 EDGE = Stage("edge", 4500, batch=8, lr=8e-4, first_seed=480_000, horizon=5500, cooldown=600)
-LINK = Stage("link", 5200, batch=8, lr=7e-4, first_seed=540_000, horizon=6000, cooldown=700)
+LINK = Stage("link", 1400, batch=8, lr=7e-4, first_seed=540_000, horizon=6000, cooldown=1)
+DATE = Stage("date", 3400, batch=8, lr=6.5e-4, first_seed=580_000, horizon=4200, cooldown=700)
 GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, cooldown=50, warmup=20)
 
 TIME_MIX = Mix()
@@ -105,13 +110,29 @@ LINK_MIX = replace(
         *["when"] * 3,
     ),
 )
+DATE_MIX = replace(
+    LINK_MIX,
+    dated=True,
+    follows=True,
+    asks=(
+        "what",
+        "colour",
+        *["which"] * 2,
+        *["where"] * 2,
+        *["count"] * 3,
+        *["order"] * 4,
+        "written",
+        *["after"] * 4,
+        *["when"] * 2,
+    ),
+)
 LOOKS_WEIGHT = 0.7  # of each of the losses on where words look
 CLOCKS_FROM, BALANCED_FROM, UNEVEN_FROM = 600, 1600, 2600  # updates of TIME from which parts of the mix hold
 STEPS_AN_UPDATE = 36
 SHORT_LENGTHS, SHORT_FOR = (12, 16), 800  # steps a clip, in turn, for the first updates
 LENGTHS = (16, 24, 32, 48, 64)
 LONG_LENGTHS = (32, 64, 96, 128)  # at last also what two minutes take
-LONG_FROM = {TIME: 3700, EDGE: 3400, LINK: 3800}  # update
+LONG_FROM = {TIME: 3700, EDGE: 3400, DATE: 2200}  # update
 
 
 def clips_of(stage: Stage, update: int) -> tuple[int, int]:
@@ -126,7 +147,7 @@ def clips_of(stage: Stage, update: int) -> tuple[int, int]:
 def mix_of(stage: Stage, update: int) -> Mix:
     """What an update asks: in the time stage bit by bit all of its mix."""
     if stage is not TIME:
-        return {EDGE: EDGE_MIX, LINK: LINK_MIX}.get(stage, TIME_MIX)
+        return {EDGE: EDGE_MIX, LINK: LINK_MIX, DATE: DATE_MIX}.get(stage, TIME_MIX)
     uneven = TIME_MIX.uneven if update >= UNEVEN_FROM else 0.0
     balanced = update >= BALANCED_FROM
     return replace(TIME_MIX, clocks=update >= CLOCKS_FROM, uneven=uneven, balanced=balanced)

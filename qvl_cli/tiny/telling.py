@@ -6,20 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from qvl_cli.prompts import overview_prompt, section_prompt
 from qvl_cli.tiny.phrases import ACTION_WORDS, DOES, FAMILIES, QUESTIONS
-from qvl_cli.tiny.questions import (
-    LEAST_VISIBLE,
-    NUMBERS,
-    Kind,
-    Look,
-    Piece,
-    Query,
-    acting,
-    ask_query,
-    enumerate_things,
-    kind_order,
-    locate_query,
-    presence,
-)
+from qvl_cli.tiny.pieces import Kind, Look, Piece, Query, enumerate_things, kind_order
+from qvl_cli.tiny.questions import LEAST_VISIBLE, NUMBERS, acting, ask_query, locate_query, presence
 from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.world import ACTIONS, COLOUR_NAMES, PLACES, SHAPES, WORDS, Script, rng_for
 
@@ -57,11 +45,11 @@ def overview_query(script: Script) -> Query:
 
 
 def sample_sentences(scripts: int = 300) -> Iterator[str]:
-    """Every kind of sentence of the world, for the vocabulary."""
+    """Sentences of the world for the vocabulary; digits and what dates an order are in it anyway."""
     for seed in range(scripts):
         script, rng = write_script(seed, 40.0), rng_for(seed, "sentences")
         queries = [locate_query(script, rng, unseen=n > 5) for n in range(8)]
-        queries += [ask_query(script, rng, family) for family in FAMILIES for _ in range(3)]
+        queries += [ask_query(script, rng, family, dated=False) for family in FAMILIES for _ in range(3)]
         queries += [section_query(script, 5.0, 20.0), overview_query(script)]
         for query in filter(None, queries):
             yield query.prompt.before + query.prompt.query + query.prompt.after

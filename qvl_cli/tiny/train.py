@@ -68,7 +68,7 @@ def train_time(run: Path, network: Any, device: torch.device) -> TimeStage:
     parts = TimeStage(network).to(device)
     still = perception_batch(0, 32).frames
     scale_vision(network, torch.from_numpy(still).to(device))
-    stages = (recipe.TIME, recipe.TELL, recipe.EDGE, recipe.LINK)
+    stages = (recipe.TIME, recipe.TELL, recipe.EDGE, recipe.LINK, recipe.DATE)
     for number, stage in enumerate(stages):
         told, edges, links = (number >= first for first in (1, 2, 3))
         of_clips = partial(time_loss, network, parts, looks=recipe.LOOKS_WEIGHT)
