@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qvl_cli import digests
 from qvl_cli.cache import exact
 from qvl_cli.cache.library import Library, verify
 from qvl_cli.cache.manifest import (
@@ -200,10 +201,8 @@ def test_a_digest_covers_every_byte_that_decides(tmp_path: Path) -> None:
 
 
 def test_big_files_are_remembered_until_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from qvl_cli.registry import digest
-
-    monkeypatch.setattr(digest, "_BIG", 1)
-    monkeypatch.setattr(digest, "_SETTLED", 0.0)
+    monkeypatch.setattr(digests, "_BIG", 1)
+    monkeypatch.setattr(digests, "_SETTLED", 0.0)
     folder = shutil.copytree(EMBEDDED, tmp_path / "model")
     memory = tmp_path / "weights.json"
     first = weights_digest(folder, memory)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from qvl_cli.errors import ModelMissing, UsageError
 from qvl_cli.model import load
 from qvl_cli.model.load import load_model, pick_dtype
-from qvl_cli.registry import fingerprint, read_spec
+from qvl_cli.registry import EMBEDDED, fingerprint, read_spec
 from tests.checkpoints import write_checkpoint
 
 CPU = torch.device("cpu")
@@ -141,6 +141,39 @@ def test_weights_that_do_not_fit_are_never_made_up(
         load_model(spec, "cpu")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_single_file_is_loaded_as_transformers_loads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    load.attention.register()
+    for folder in (EMBEDDED, write_checkpoint(tmp_path)):
+        spec = read_spec(folder)
+        straight = load._read_straight(spec, dtype)
+        with monkeypatch.context() as patched:
+            patched.setattr(load, "_read_straight", lambda *_: None)
+            slowly = load._read_network(spec, dtype)
+        assert straight is not None and type(straight) is type(slowly)
+        for parts in (type(slowly).named_parameters, type(slowly).named_buffers):
+            mine, theirs = dict(parts(straight)), dict(parts(slowly))
+            assert list(mine) == list(theirs)
+            for name, tensor in theirs.items():
+                assert tensor.dtype == mine[name].dtype and torch.equal(tensor, mine[name]), name
+        assert straight.config.to_dict() == slowly.config.to_dict()
+        shared = [
+            each.lm_head.weight is each.model.language_model.embed_tokens.weight
+            for each in (straight, slowly)
+        ]
+        assert shared[0] == shared[1]
+
+
+def test_a_single_file_with_other_names_is_left_to_transformers(tmp_path: Path) -> None:
+    spec = read_spec(write_checkpoint(tmp_path))
+    rewrite(tmp_path / "model.safetensors", missing)
+    assert load._read_straight(spec, torch.float32) is None
+    with pytest.raises(ModelMissing, match="does not fit its config"):
+        load_model(spec, "cpu")
 
 
 def test_a_tokenizer_without_the_vision_tokens_is_refused(folder: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 from qvl_cli import registry
 from qvl_cli.cache.library import Library
 from qvl_cli.cache.manifest import IndexKey, settings_text
+from qvl_cli.digests import FileDigests
 from qvl_cli.errors import QvlError, UsageError
 from qvl_cli.index.captions import CaptionIndex
 from qvl_cli.index.index import Index, NoIndex
@@ -61,18 +63,28 @@ class Subject:
         )
 
 
-def known_media(settings: IndexSettings | None) -> Known | None:
-    """What saved indexes say of the files they were made from: these need not be examined again."""
-    if settings is None:
-        return None
+class KnownMedia:
+    """What the cache folder says of files: their digests, and what saved indexes of them tell. These need not
+    be read and examined again."""
 
-    def known(video: str) -> InfoRecord | None:
+    def __init__(self, root: Path) -> None:
+        self._library, self._digests = Library(root), FileDigests(root / "videos.json")
+
+    def digest(self, path: Path) -> str:
+        found = self._digests.digest(path)
+        self._digests.keep()
+        return found
+
+    def info(self, sha256: str) -> InfoRecord | None:
         try:
-            return Library(settings.root).media_of(video)
+            return self._library.media_of(sha256)
         except QvlError:  # no such folder for us: opening the index will say so
             return None
 
-    return known
+
+def known_media(settings: IndexSettings | None) -> Known | None:
+    """None where no index is wanted."""
+    return None if settings is None else KnownMedia(settings.root)
 
 
 def saved_plan(subject: Subject | None, settings: IndexSettings | None) -> SamplePlan | None:

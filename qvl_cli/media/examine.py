@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +14,7 @@ import av.logging
 import numpy as np
 from av.error import FFmpegError
 
+from qvl_cli.digests import FileDigests
 from qvl_cli.errors import MediaError
 from qvl_cli.media.boxes import is_cut_off
 from qvl_cli.media.container import (
@@ -139,13 +139,12 @@ def info_dict(info: MediaInfo) -> dict[str, Any]:
     }
 
 
-def content_hash(path: str | Path) -> str:
-    """sha256 of the file's bytes, hex."""
+def content_hash(path: str | Path, digest: Callable[[Path], str] | None = None) -> str:
+    """sha256 of the file's bytes, hex. digest: what finds it, where it may be known already."""
     path = Path(path)
     check_file(path)
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return (digest or FileDigests().digest)(path)
     except OSError as error:
         raise MediaError(f"{shown(path)} cannot be read: {error.strerror}", "copy it again") from error
 

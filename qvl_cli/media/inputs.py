@@ -30,7 +30,7 @@ MAX_SPOOL = 8 << 30  # bytes
 class InputSettings:
     """max_spool: bytes that may be copied to disk. picture_rate: pictures a second in a folder; None: every
     picture a step of its own. progress: called with (what is done, bytes so far, bytes in all or 0). known:
-    what earlier runs found out about video files."""
+    what earlier runs found out."""
 
     max_spool: int = MAX_SPOOL
     picture_rate: Fraction | None = None

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from qvl_cli.media.info import FrameTimes, MediaInfo
 from qvl_cli.timeline import TimeSpan
 
-# sha256 of a file's bytes -> what is known of it
-Known = Callable[[str], "InfoRecord | None"]
+
+class Known(Protocol):
+    """What earlier runs found out about video files."""
+
+    def digest(self, path: Path) -> str:
+        """sha256 of the file's bytes, hex. Raises OSError."""
+
+    def info(self, sha256: str) -> InfoRecord | None:
+        """What the file with these bytes holds; None where nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)

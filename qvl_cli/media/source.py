@@ -66,7 +66,8 @@ class VideoSource(Closes):
         self._path = Path(path)
         self._examined: Examined | None = None
         self._hash: str | None = None
-        record = known(self.content_hash()) if known else None
+        self._known = known
+        record = known.info(self.content_hash()) if known else None
         self.info = record.info(self._path) if record else self._file.info
         self.lost: list[TimeSpan] = []
         self.warnings: list[str] = []
@@ -88,7 +89,7 @@ class VideoSource(Closes):
 
     def content_hash(self) -> str:
         if self._hash is None:
-            self._hash = content_hash(self._path)
+            self._hash = content_hash(self._path, self._known.digest if self._known else None)
         return self._hash
 
     @property

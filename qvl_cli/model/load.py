@@ -7,9 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
-from transformers import AutoConfig, Qwen3VLForConditionalGeneration, Qwen3VLMoeForConditionalGeneration
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLMoeForConditionalGeneration,
+)
+from transformers.initialization import no_init_weights
 from transformers.utils import logging as transformers_logging
 
 from qvl_cli.errors import ModelMissing, UsageError
@@ -162,6 +168,8 @@ def load_model(spec: ModelSpec, device: str = "auto", dtype: str = "auto") -> Lo
 def _read_network(spec: ModelSpec, dtype: torch.dtype) -> Any:
     remedy = "fetch the checkpoint again"
     try:
+        if (straight := _read_straight(spec, dtype)) is not None:
+            return straight
         network, info = _NETWORKS[spec.model_type].from_pretrained(
             spec.folder,
             config=_config(spec),
@@ -185,6 +193,29 @@ def _read_network(spec: ModelSpec, dtype: torch.dtype) -> Any:
                 f"{spec.folder} does not fit its config: {len(found)} {problem.replace('_', ' ')} ({named})",
                 remedy,
             )
+    return network
+
+
+@torch.no_grad()
+def _read_straight(spec: ModelSpec, dtype: torch.dtype) -> Any | None:
+    """The network with the tensors of a single file as they are, which is faster; None where they are not its
+    own ones, name by name and shape by shape: what to rename, to merge or to complain of transformers knows.
+    """
+    path = spec.folder / "model.safetensors"
+    if not path.is_file():
+        return None
+    with no_init_weights():
+        network = AutoModelForImageTextToText.from_config(
+            _config(spec), dtype=dtype, attn_implementation=attention.NAME
+        )
+    network.tie_weights()
+    own = dict(network.named_parameters())
+    with safe_open(path, framework="pt") as file:
+        stored = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118  # no dict
+        if stored != {name: list(parameter.shape) for name, parameter in own.items()}:
+            return None
+        for name, parameter in own.items():
+            parameter.copy_(file.get_tensor(name))
     return network
 
 
