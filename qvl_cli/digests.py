@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 _BIG = 64 << 20  # bytes; smaller files are read every time
-_SETTLED = 60.0  # seconds since the last change; Linux writes out mapped pages after 35 at most
+SETTLED = 60.0  # seconds since the last change; Linux writes out mapped pages after 35 at most
 _KEPT = 256  # remembered digests
 
 
@@ -41,7 +41,7 @@ class FileDigests:
         began = time.time()
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if about.st_size >= _BIG and began - about.st_ctime > _SETTLED:
+        if about.st_size >= _BIG and began - about.st_ctime > SETTLED:
             self._digests[identity], self._fresh = digest, True
         return digest
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from qvl_cli.budget import check_budget, choose_memory, estimate, free_memory
 from qvl_cli.memory import MemorySettings, what_is_lost
@@ -11,9 +11,18 @@ from qvl_cli.request import Request
 from qvl_cli.sampling import SamplePlan
 
 
-def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> tuple[MemorySettings, int]:
-    """What of the plan is kept, and bytes of it that must go to disk. Raises OverBudget for what would not
-    fit, before any load."""
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """memory: how much of a plan is kept; spilled: bytes of it that must go to disk; notes: what the user
+    must know of both."""
+
+    memory: MemorySettings
+    spilled: int
+    notes: tuple[str, ...]
+
+
+def fit(plan: SamplePlan, spec: ModelSpec, request: Request) -> Fit:
+    """What of the plan is kept. Raises OverBudget for what would not fit, before any load."""
     from qvl_cli.model.load import pick_device, pick_dtype
 
     spec, device = counted(plan, spec), pick_device(request.device)
@@ -24,18 +33,18 @@ def check_plan(plan: SamplePlan, spec: ModelSpec, request: Request) -> tuple[Mem
     memory = choose_memory(plan, spec, free, size, request.memory)
     need = check_budget(plan, spec, free, size, request.steps_per_chunk, memory)
     beside = free - need.bytes if device.type == "cpu" else free_memory()
-    return memory, need.kept if need.kept > beside else 0
+    spilled = need.kept if need.kept > beside else 0
+    return Fit(memory, spilled, _notes(plan, spec, request, memory, spilled))
 
 
-def memory_notes(
+def _notes(
     plan: SamplePlan, spec: ModelSpec, request: Request, memory: MemorySettings, spilled: int
 ) -> tuple[str, ...]:
-    """What the user must know of how the video is remembered."""
+    """spec: with its tokens counted for this plan."""
     head = request.aligner != "text" and spec.has_alignment_head
     notes = what_is_lost(plan.steps, memory, spec.block_steps, head)
     wanted = request.memory
     if wanted.policy == "auto" and memory.policy != "full":
-        spec = counted(plan, spec)
         why, need = "does not fit into memory", estimate(plan, spec, 4).positions
         if need > spec.max_positions:
             why = f"takes {need:,} positions and {spec.name} holds {spec.max_positions:,}"

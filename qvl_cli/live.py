@@ -14,7 +14,7 @@ from qvl_cli import pipeline, registry
 from qvl_cli.answer import Answer, Coverage, Media, ModelUse, Moment, Sampling, Usage
 from qvl_cli.chunks import iter_ready
 from qvl_cli.errors import EXIT_INTERRUPTED, EXIT_PARTIAL, Terminated, UsageError
-from qvl_cli.fitting import check_plan, memory_notes
+from qvl_cli.fitting import fit
 from qvl_cli.render.records import done_record, moment_record
 from qvl_cli.request import Request
 from qvl_cli.sampling.live import live_steps, plan_view
@@ -66,12 +66,11 @@ class Watcher:
         sinks = request.memory.sinks
         plan, self._share = plan_view(source.info, request.sampling, spec, request.memory.window, sinks)
         self.plan: SamplePlan = plan
-        memory, spilled = check_plan(plan, spec, request)
-        kept = memory_notes(plan, spec, request, memory, spilled)
-        for note in (*ignored, *chosen, *plan.notes, *kept):
+        fitted = fit(plan, spec, request)
+        for note in (*ignored, *chosen, *plan.notes, *fitted.notes):
             self._note(note)
         model, self.aligner = pipeline.load(spec, request)
-        self.session: StreamSession = open_session(model, self.aligner, plan, memory, spilled)
+        self.session: StreamSession = open_session(model, self.aligner, plan, fitted.memory, fitted.spilled)
         self._gate = pipeline.world_gate(spec, request)
         each = 2 / plan.fps / self._share  # seconds of a step
         every = settings.every or _EVERY[self.aligner.name]

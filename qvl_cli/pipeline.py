@@ -26,7 +26,7 @@ from qvl_cli.coverage import (
     unread_warnings,
 )
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
-from qvl_cli.fitting import check_plan, free_on_device, memory_notes
+from qvl_cli.fitting import fit, free_on_device
 from qvl_cli.index.index import Index, NoIndex
 from qvl_cli.index.opened import Subject, known_media, open_index, saved_plan
 from qvl_cli.media import open_video
@@ -108,21 +108,21 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
         notes = (*chosen, *plan.notes, *subtitles.notes, *size_notes(plan))
         for note in notes:
             listener.note(note)
-        memory, spilled = check_plan(plan, spec, request)
-        for note in (kept := memory_notes(plan, spec, request, memory, spilled)):
+        fitted = fit(plan, spec, request)
+        for note in fitted.notes:
             listener.note(note)
-        notes = (*notes, *kept)
+        notes = (*notes, *fitted.notes)
         told = _summary_key(spec) if request.task == "summarize" else None
-        with open_index(subject, plan, memory, request.index, listener.note, told) as index:
+        with open_index(subject, plan, fitted.memory, request.index, listener.note, told) as index:
             index.prepare(spec, request.path, video.info)
             model, aligner = load(spec, request)
 
             began = time.monotonic()
             blocks = index.blocks(video.lost)
-            session = open_session(model, aligner, plan, memory, spilled, blocks)
+            session = open_session(model, aligner, plan, fitted.memory, fitted.spilled, blocks)
             rest = replace(plan, steps=index.remaining(session))
             save = partial(index.save, session, video.lost)
-            sections = watch(video, rest, session, request, listener, memory, save)
+            sections = watch(video, rest, session, request, listener, fitted.memory, save)
             index.finish(session, video.lost)
             seconds = time.monotonic() - began
         read = subtitles.source.name if subtitles.source else None

@@ -60,6 +60,7 @@ class StreamSession:
         self._memory = memory or Memory(model, reserve)
         self._answer: list[Tensor] = []
         self.told_tokens: int | None = None  # vision tokens of steps that are only told of, not held
+        self._text_tokens: tuple[tuple[Step, ...], int] = ((), 0)  # of these steps: times and brackets
 
     @classmethod
     def from_blocks(
@@ -92,8 +93,10 @@ class StreamSession:
         """Vision tokens that the language model has read, those of steps that left the cache included."""
         if self.told_tokens is not None:
             return self.told_tokens
-        text = (len(self.model.codec.encode_text(step_text(step))) + 2 for step in self.steps)
-        return sum(each.tokens for each in self._memory.trail.watched) - sum(text)
+        if (steps := self.steps) != self._text_tokens[0]:
+            text = (len(self.model.codec.encode_text(step_text(step))) + 2 for step in steps)
+            self._text_tokens = steps, sum(text)
+        return sum(each.tokens for each in self._memory.trail.watched) - self._text_tokens[1]
 
     @property
     def features(self) -> Tensor:

@@ -202,7 +202,7 @@ def test_a_digest_covers_every_byte_that_decides(tmp_path: Path) -> None:
 
 def test_big_files_are_remembered_until_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digests, "_BIG", 1)
-    monkeypatch.setattr(digests, "_SETTLED", 0.0)
+    monkeypatch.setattr(digests, "SETTLED", 0.0)
     folder = shutil.copytree(EMBEDDED, tmp_path / "model")
     memory = tmp_path / "weights.json"
     first = weights_digest(folder, memory)

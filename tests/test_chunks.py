@@ -180,6 +180,6 @@ def test_the_memory_check_knows_the_chunk(clip: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(fitting, "free_on_device", lambda request: (free, 4))
     asked = Request("ask", str(clip), "who?", FIT, device="cpu", dtype="float32")
     for chunk in (None, 10):
-        fitting.check_plan(plan, FIXED, replace(asked, steps_per_chunk=chunk))
+        fitting.fit(plan, FIXED, replace(asked, steps_per_chunk=chunk))
     with pytest.raises(OverBudget, match="try --chunk 10"):
-        fitting.check_plan(plan, FIXED, replace(asked, steps_per_chunk=1000))
+        fitting.fit(plan, FIXED, replace(asked, steps_per_chunk=1000))

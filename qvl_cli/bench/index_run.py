@@ -25,6 +25,7 @@ from typing import Any
 from qvl_cli import indexing, pipeline
 from qvl_cli.bench.first_word import FirstWord
 from qvl_cli.config import load_config
+from qvl_cli.digests import SETTLED
 from qvl_cli.errors import QvlError
 from qvl_cli.index import IndexSettings
 from qvl_cli.request import Request, make_request
@@ -48,11 +49,13 @@ def film_clip(path: str, seconds: str) -> dict[str, Any]:
 
 
 def ask(which: str, clip: str, cache: str) -> dict[str, Any]:
-    """`first` begins with an empty cache; `second` reads files that the kernel was told to forget."""
+    """`first` begins with an empty cache and a video that nobody has just written; `second` reads files that
+    the kernel was told to forget."""
     _import_all()
     root = Path(cache)
     if which == "first":
         shutil.rmtree(root, ignore_errors=True)
+        time.sleep(max(0.0, Path(clip).stat().st_ctime + SETTLED + 1 - time.time()))
     else:
         _forget(root)
     loading: list[tuple[float, float]] = []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from qvl_cli import pipeline, registry
 from qvl_cli.coverage import cover, hole_warnings, promised_end
 from qvl_cli.errors import MediaError, OutsideWorld, OverBudget, UsageError
-from qvl_cli.fitting import check_plan, memory_notes
+from qvl_cli.fitting import fit
 from qvl_cli.media import open_video
 from qvl_cli.memory import MemorySettings
 from qvl_cli.request import Request
@@ -77,10 +77,10 @@ class Watcher:
         with open_video(request.path, request.backend) as video:
             activity = pipeline.look(video, self.spec, request.sampling, Silent())
             plan = plan_samples(video.info, request.sampling, self.spec, activity)
-            memory, spilled = check_plan(plan, self.spec, request)
-            notes = (*plan.notes, *memory_notes(plan, self.spec, request, memory, spilled))
-            session = open_session(self.model, self.aligner, plan, memory, spilled)
-            pipeline.watch(video, plan, session, request, Silent(), memory)
+            fitted = fit(plan, self.spec, request)
+            notes = (*plan.notes, *fitted.notes)
+            session = open_session(self.model, self.aligner, plan, fitted.memory, fitted.spilled)
+            pipeline.watch(video, plan, session, request, Silent(), fitted.memory)
             coverage = cover(plan, session, video, request.sampling.end)
             return Watched(
                 request.path,
