@@ -28,7 +28,7 @@ from qvl_cli.coverage import (
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
 from qvl_cli.fitting import fit, free_on_device
 from qvl_cli.index.index import Index, NoIndex
-from qvl_cli.index.opened import Subject, known_media, open_index, saved_plan
+from qvl_cli.index.opened import Subject, known_media, open_index, saved_plan, video_digest
 from qvl_cli.media import open_video
 from qvl_cli.memory import AUTO, MemorySettings
 from qvl_cli.registry import ModelSpec
@@ -98,7 +98,8 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
         sha256 = video.content_hash()
         dtype = pick_dtype(request.dtype, pick_device(request.device), spec)
         subtitles = choose_subtitles(request, video.info, spec)
-        subject = Subject.of(sha256, spec, dtype, request.sampling, request.index, subtitles.digest)
+        watches = video_digest(video)
+        subject = Subject.of(watches, spec, dtype, request.sampling, request.index, subtitles.digest)
         plan = saved_plan(subject, request.index)
         if plan is None:
             activity = look(video, spec, request.sampling, listener)

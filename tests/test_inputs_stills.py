@@ -12,6 +12,7 @@ from PIL import Image
 
 from qvl_cli.answer import Answer
 from qvl_cli.errors import EncryptedMedia, MediaError, UsageError
+from qvl_cli.index.opened import video_digest
 from qvl_cli.media import InputSettings, open_video
 from qvl_cli.registry import read_spec, resolve
 from qvl_cli.render import WRITERS
@@ -44,6 +45,29 @@ def test_a_picture_is_a_video_of_one_frame(tmp_path: Path, suffix: str) -> None:
         ]
         assert video.content_hash() == hashlib.sha256(path.read_bytes()).hexdigest()
         assert video.warnings == []
+
+
+@pytest.mark.parametrize("name", ["long.jpg", "100%d.jpg", "what?.jpg", "a{b}*.png"])
+def test_a_picture_is_one_whatever_its_name_and_headers(tmp_path: Path, name: str) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a long description" * 300  # libav looks no further than 2 KB
+    Image.fromarray(numbered(5)).save(tmp_path / name, exif=exif)
+    Image.fromarray(numbered(6)).save(tmp_path / "1007.jpg")  # what the pattern would mean
+    for path, count in ((tmp_path / name, 1), (tmp_path, 2)):
+        with open_video(path) as video:
+            assert (video.info.duration, video.info.alone) == (count, True)
+            read = {read_number(frame.pixels) for frame in video.frames(video.info.frame_times)}
+            assert 5 in read and len(read) == count
+
+
+def test_another_rate_of_pictures_is_another_video(tmp_path: Path) -> None:
+    for n in range(6):
+        Image.fromarray(numbered(n)).save(tmp_path / f"{n}.png")
+    digests = set()
+    for rate in (None, Fraction(1), Fraction(2)):
+        with open_video(tmp_path, settings=InputSettings(picture_rate=rate)) as video:
+            digests.add(video_digest(video))
+    assert len(digests) == 3
 
 
 def test_a_turned_photo_comes_upright(tmp_path: Path) -> None:

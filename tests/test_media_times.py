@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from qvl_cli.media import content_hash, info_dict, open_video, probe
+from qvl_cli.media.ffmpeg import find_ffmpeg
 from qvl_cli.timeline import TimeSpan
 from tests.clips import numbered, read_number, write_clip, x264
 
@@ -262,6 +263,36 @@ def test_a_damaged_run_is_lost_and_what_follows_is_found(tmp_path: Path) -> None
         assert 10 < len(frames) < 90
         for time in video.info.frame_times:
             assert (time in seen) != any(time in span for span in video.lost)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_a_damaged_avi_keeps_its_times(tmp_path: Path, codec: str) -> None:
+    """It stores none, so its frames are numbered, and some of them never come."""
+    options = {"g": "25", "bf": "2"} if codec == "mpeg4" else x264() | {"g": "25"}
+    path = write_clip(tmp_path / "damaged.avi", range(100), Fraction(1, 25), codec=codec, options=options)
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for start, size in places[28:38]:
+        data[start : start + size] = bytes(size)
+    path.write_bytes(data)
+    with open_video(path) as video:
+        times = video.info.frame_times
+        frames = list(video.frames(times))
+        assert all(read_number(frame.pixels) == frame.time * 25 for frame in frames)
+        seen = {frame.time for frame in frames}
+        assert {*times[:26], *times[55:]} <= seen and len(times) == 100
+        assert {time for time in times if any(time in span for span in video.lost)} == {*times} - seen
+
+
+def test_a_track_that_outlasts_the_picture_promises_no_picture(tmp_path: Path) -> None:
+    film, words, both = tmp_path / "film.mp4", tmp_path / "words.srt", tmp_path / "both.mkv"
+    write_clip(film, STEADY, options=x264())
+    words.write_text("1\n00:00:30,000 --> 00:00:32,000\nthe end\n")
+    command = [find_ffmpeg(), "-v", "error", "-i", film, "-i", words, "-c:v", "copy", "-c:s", "srt", both]
+    subprocess.run(command, check=True)
+    with open_video(both) as video:
+        assert video.info.subtitles and video.info.holes == () and video.info.duration == 4
 
 
 def test_decoding_holds_few_frames(tmp_path: Path) -> None:

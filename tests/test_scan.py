@@ -13,11 +13,12 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from qvl_cli.media import open_video
+from qvl_cli.media import InputSettings, open_video
 from qvl_cli.media.thumbnails import Thumbnail, thumbnails
 from qvl_cli.scan import Change, ScanSettings, find_changes, scan
-from tests.clips import write_clip, x264
+from tests.clips import numbered, write_clip, x264
 
 ROWS, COLUMNS, RATE = 22, 40, 25
 Planes = npt.NDArray[np.float64]
@@ -153,6 +154,29 @@ def test_a_scan_sees_the_frames_that_can_be_watched(shared: Path, name: str) -> 
         watched = [frame.time for frame in video.frames(video.info.frame_times)]
         scanned = [each.time for each in thumbnails(video, Fraction(0), video.info.duration)]
     assert scanned == watched
+
+
+def test_what_a_scan_cannot_see_is_lost(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "damaged.mp4", [40 * number for number in range(100)], options=x264())
+    data = bytearray(path.read_bytes())
+    third, half = len(data) // 3, len(data) // 2
+    data[third:half] = bytes(half - third)
+    path.write_bytes(data)
+    with open_video(path) as video:
+        list(video.frames(video.info.frame_times))
+        lost = video.lost
+    with open_video(path) as video:
+        scan(video)
+        assert video.lost == lost != []
+
+
+def test_pictures_of_a_folder_are_scanned_like_a_film(tmp_path: Path) -> None:
+    for number in range(8):
+        Image.fromarray(numbered(number // 4)).save(tmp_path / f"{number}.png")
+    with open_video(tmp_path, settings=InputSettings(picture_rate=Fraction(2))) as video:
+        assert [change.time for change in scan(video).changes] == [2]
+        part = list(thumbnails(video, Fraction(9, 4), Fraction(3)))
+    assert [each.time for each in part] == [2, Fraction(5, 2)]
 
 
 @pytest.mark.parametrize(("name", "time"), [("scene-change.mov", 12), ("black.mp4", 20)])

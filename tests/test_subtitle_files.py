@@ -63,6 +63,11 @@ def test_srt_cues_that_cannot_be_read_are_counted_and_named() -> None:
     assert backward == "talk.srt: cues that end before they start, read as instants: 1"
 
 
+def test_a_cue_that_says_nothing_is_none() -> None:
+    track = read_srt("1\n00:00:01,000 --> 00:00:02,000\n\n2\n00:00:03,000 --> 00:00:04,000\nthere\n")
+    assert (rows(track), track.faults) == ([(F(3), F(4), "there")], ())
+
+
 def test_equal_texts_that_touch_are_one_cue() -> None:
     track = read_srt(
         "".join(

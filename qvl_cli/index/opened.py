@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qvl_cli import registry
 from qvl_cli.cache.library import Library
@@ -20,11 +21,14 @@ from qvl_cli.memory import MemorySettings
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling import SamplePlan, SamplingSettings
 
+if TYPE_CHECKING:
+    from qvl_cli.media.info import Source
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Which bits are watched: the sha256 of a video, the digest of the weights that watch (and of how
-    their rotation is changed), sampled how, with which subtitles (a digest; empty: none)."""
+    """Which bits are watched: the digest of a video, that of the weights that watch (and of how their
+    rotation is changed), sampled how, with which subtitles (a digest; empty: none)."""
 
     video: str
     weights: str
@@ -61,6 +65,14 @@ class Subject:
             dtype=self.dtype,
             subtitles=self.subtitles,
         )
+
+
+def video_digest(video: Source) -> str:
+    """sha256 of what is watched, hex: of the file's bytes, and of the times of pictures that carry none."""
+    sha256, info = video.content_hash(), video.info
+    if info.container != "pictures":
+        return sha256
+    return hashlib.sha256(f"{sha256} {info.average_rate} {info.alone}".encode()).hexdigest()
 
 
 class KnownMedia:

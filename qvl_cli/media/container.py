@@ -75,14 +75,14 @@ def url(path: Path) -> str:
 
 
 def open_container(path: Path) -> InputContainer:
-    """An open container; the caller closes it. The whitelist keeps playlists from opening anything else;
-    `genpts` fills in times a container leaves out."""
+    """An open container; the caller closes it. The whitelist keeps playlists from opening anything else; a
+    name with `%d` or `*` in it is no pattern; `genpts` fills in times a container leaves out."""
     av.logging.set_level(None)  # libav writes to stderr past Python otherwise
     with mapped(path):
         return av.open(
             url(path),
             mode="r",
-            options={"protocol_whitelist": "file", "fflags": "+genpts"},
+            options={"protocol_whitelist": "file", "pattern_type": "none", "fflags": "+genpts"},
             metadata_errors="replace",
         )
 

@@ -116,6 +116,8 @@ class Decoder:
         self.last = None
         self._ready.clear()
         self._count = 0
+        self._held_back: int | None = None  # packets read in front of the first frame
+        self._stale = 0  # frames to come whose numbers are wrong
         self._packets_read = 0
         self._number, self._shift = -1, 0  # packets with something in them; see PacketScan.restarts
         self._failed_at: int | None = None
@@ -136,7 +138,7 @@ class Decoder:
                 if packet is not None and packet.is_corrupt:
                     self._failed_at = self._packets_read
             except FFmpegError as error:
-                self._fail(packet.pts if packet is not None else None)
+                self._fail(None if packet is None else packet.dts if self._scan.counted else packet.pts)
                 self.drained = isinstance(error, av.error.EOFError)
                 continue
             for frame in frames:
@@ -163,10 +165,10 @@ class Decoder:
 
     def _take(self, frame: VideoFrame) -> None:
         """Queue a decoded frame, unless what it shows cannot be trusted."""
-        pts = frame.pts
-        if self._scan.counted:
-            pts = self._scan.pts[self._count] if self._count < len(self._scan.pts) else None
-            self._count += 1
+        pts = self._counted(frame) if self._scan.counted else frame.pts
+        if self._stale:  # of before the failure, and only now given out
+            self._stale -= 1
+            return
         if pts is None:
             return
         if frame.key_frame:
@@ -176,7 +178,21 @@ class Decoder:
         elif sum(failed < pts for failed in self._failed) < _BURST:
             self._ready.append((pts, frame))
 
+    def _counted(self, frame: VideoFrame) -> int | None:
+        """The pts of a frame without one. It comes out with the packet that is as many packets later as the
+        decoder holds back, whatever failed on the way; frames of packets without times are numbered."""
+        if frame.dts is not None:
+            packet = self._scan.index(frame.dts)
+            if self._held_back is None:
+                held_back = self._stream.codec_context.has_b_frames
+                self._held_back = packet if self._failed_at is None else int(held_back)
+            self._count = max(packet - self._held_back, self._count)
+        pts = self._scan.pts[self._count] if self._count < len(self._scan.pts) else None
+        self._count += 1
+        return pts
+
     def _fail(self, pts: int | None) -> None:
         self._failed_at = self._packets_read
-        if pts is not None and not self._scan.counted:
+        self._stale = (self._held_back or 1) if self._scan.counted else 0
+        if pts is not None:
             self._failed.append(pts)

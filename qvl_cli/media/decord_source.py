@@ -147,7 +147,11 @@ class DecordChild:
             start_new_session=True,  # Ctrl-C is the parent's to deal with
         )
         name = os.fsencode(path.absolute())
-        self.times = np.frombuffer(self._ask(LENGTH.pack(len(name)) + name), "<f8")
+        try:
+            self.times = np.frombuffer(self._ask(LENGTH.pack(len(name)) + name), "<f8")
+        except BaseException:
+            self.kill()
+            raise
 
     def kill(self) -> None:
         """SIGKILL: a decord that hangs listens to nothing else. Safe to call again."""

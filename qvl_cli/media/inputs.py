@@ -9,6 +9,7 @@ What was copied is looked at like a file: a URL may lead to a PDF, standard inpu
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,13 +63,12 @@ def open_video(typed: str | Path, backend: str = "pyav", settings: InputSettings
 def _open(path: Path, address: str, spool: Spool | None, backend: str, settings: InputSettings) -> Source:
     """address: where a playlist's parts are looked for. spool: the copy that `path` is, to be removed with
     the source."""
-    head = b""
-    if path.is_file():
-        try:
+    head, folder = b"", False
+    with contextlib.suppress(OSError, ValueError):  # opening it as a video says why
+        folder = path.is_dir()
+        if path.is_file():
             with path.open("rb") as file:
                 head = file.read(1024)
-        except OSError:
-            pass  # opening it as a video says why
     source: Source
     if head.removeprefix(b"\xef\xbb\xbf").startswith(b"#EXTM3U"):
         return _open_playlist(address, spool, backend, settings)
@@ -76,7 +76,7 @@ def _open(path: Path, address: str, spool: Spool | None, backend: str, settings:
         from qvl_cli.media.pages import open_pages
 
         source = open_pages(path)
-    elif (head and _is_picture(path)) or path.is_dir():
+    elif (head and _is_picture(path)) or folder:
         from qvl_cli.media.pictures import open_pictures
 
         source = open_pictures(path, settings.picture_rate)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # The other containers' durations are measured or guessed by libav, not promised by a header.
 _STATES_DURATION = {"matroska,webm", "flv", "mov,mp4,m4a,3gp,3g2,mj2", "asf"}
+_TRACKS = {"video", "audio", "subtitle"}
 _NOTICEABLE = Fraction(1, 4)  # seconds; shorter gaps are no holes
 _RESTART = 1  # seconds; decoding times never run back, but some muxers jitter
 # MPEG clocks count to 2^33 and start over, which libav unwraps. It takes a joined file's step back to a much
@@ -264,7 +265,7 @@ def _demux(
     """
     wanted = [stream.index]
     if stream.duration is None and container.duration:
-        wanted += [s.index for s in container.streams if s.type == "audio"]
+        wanted += [s.index for s in container.streams if s.type in _TRACKS and s.index != stream.index]
     packets = container.demux([container.streams[index] for index in wanted])
     seen = 0
     while True:

@@ -32,7 +32,7 @@ def is_picture(path: Path) -> bool:
             return False
     try:
         with open_container(path) as container:
-            return container.format.name.endswith("_pipe")
+            return container.format.name == "image2" or container.format.name.endswith("_pipe")
     except MediaError:
         return False
 

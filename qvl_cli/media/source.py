@@ -156,17 +156,40 @@ class VideoSource(Closes):
                 except RunFailed:
                     yield from ((at, self._plainly(at)) for at in map(scan.index, left))
 
+    def pictures(self, start: Fraction, end: Fraction) -> Iterator[tuple[Fraction, VideoFrame]]:
+        """(time, picture as coded) of the frame on screen at `start` and of every later one that begins
+        before `end`, by a decoder of their own: `frames` may run in between. `lost` learns of the missing.
+        """
+        scan = self._file.packets
+        decoder = self._decoder()
+        try:
+            for at in range(scan.index((start + self.info.start) // scan.time_base), len(scan.pts)):
+                if (time := self.info.frame_times[at]) >= end:
+                    return
+                picture = self._picture(at, decoder)
+                # Else it is the second field of the picture before, and never shown by itself.
+                if picture is not None and decoder.last is not None and decoder.last[0] == scan.pts[at]:
+                    yield time, picture
+        finally:
+            decoder.close()
+
+    def _decoder(self) -> Decoder:
+        return Decoder(self.info.path, self._file.stream_index, self._file.packets)
+
     def _plainly(self, at: int) -> VideoFrame | None:
         """The picture on screen as number `at`, decoding everything; None once `lost` holds its time."""
+        if self._plain is None:
+            self._plain = self._decoder()
+        return self._picture(at, self._plain)
+
+    def _picture(self, at: int, decoder: Decoder) -> VideoFrame | None:
         time = self.info.frame_times[at]
         if any(time in span for span in self.lost):
             return None
-        if self._plain is None:
-            self._plain = Decoder(self.info.path, self._file.stream_index, self._file.packets)
         with mapped(self.info.path):
-            picture = self._find(at, self._plain)
+            picture = self._find(at, decoder)
         if picture is None:
-            self.lost[:] = merge([*self.lost, TimeSpan(time, self._next_time(at, self._plain))])
+            self.lost[:] = merge([*self.lost, TimeSpan(time, self._next_time(at, decoder))])
         return picture
 
     def _find(self, at: int, decoder: Decoder) -> VideoFrame | None:

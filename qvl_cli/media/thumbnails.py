@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
+from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from qvl_cli.media.container import mapped
-from qvl_cli.media.decoder import Decoder
 from qvl_cli.media.source import VideoSource
 
 if TYPE_CHECKING:
@@ -36,27 +37,24 @@ def thumbnails(video: Source, start: Fraction, end: Fraction) -> Iterator[Thumbn
     """The frame on screen at `start` and every later one that begins before `end`, small.
 
     Decodes with a decoder of its own, so that `video.frames` may run in between. Frames that cannot be
-    decoded are left out; `video.lost` learns of them when they are wanted in full.
+    decoded are left out, and `video.lost` learns of them.
     """
-    assert isinstance(video, VideoSource), "pictures and pages are steps of their own, and never scanned"
-    file, info = video._file, video.info
-    scan = file.packets
+    info, reformatter = video.info, VideoReformatter()
     cell = max(_CELL, -(-max(info.coded_width, info.coded_height) // _CELLS))
     columns, rows = max(info.coded_width // cell, 2), max(info.coded_height // cell, 2)
-    reformatter = VideoReformatter()
-    decoder = Decoder(info.path, file.stream_index, scan)
-    try:
-        for at in range(scan.index((start + info.start) // scan.time_base), len(scan.pts)):
-            if (time := info.frame_times[at]) >= end:
-                return
-            with mapped(info.path):
-                decoder.approach(scan.pts[at])
-                picture = decoder.run_to(scan.pts[at])
-                if picture is None:
-                    continue
-                small = reformatter.reformat(
-                    picture, columns, rows, format="yuv444p", interpolation=Interpolation.AREA
-                )
-            yield Thumbnail(time, np.asarray(small.to_ndarray(), dtype=np.uint8).reshape(3, rows, columns))
-    finally:
-        decoder.close()
+    for time, picture in _pictures(video, start, end):
+        with mapped(info.path):
+            small = reformatter.reformat(
+                picture, columns, rows, format="yuv444p", interpolation=Interpolation.AREA
+            )
+        yield Thumbnail(time, np.asarray(small.to_ndarray(), dtype=np.uint8).reshape(3, rows, columns))
+
+
+def _pictures(video: Source, start: Fraction, end: Fraction) -> Iterator[tuple[Fraction, VideoFrame]]:
+    if isinstance(video, VideoSource):
+        yield from video.pictures(start, end)
+        return
+    times = video.info.frame_times
+    shown = times[max(bisect_right(times, start) - 1, 0) : bisect_left(times, end)]
+    for frame in video.frames(shown):
+        yield frame.time, VideoFrame.from_ndarray(frame.pixels, format="rgb24")

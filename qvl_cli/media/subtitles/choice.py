@@ -31,6 +31,8 @@ def find_subtitles(video: Path, info: MediaInfo, wanted: str) -> tuple[Source | 
     if wanted != "auto":
         path = Path(wanted)
         return Source(path.name, path), ()
+    if info.unit != "s":  # a document: its pages have no such times
+        return None, ()
     files = find_sidecars(video)
     streams, pictures = find_streams(info.path) if info.subtitles else ([], [])
     found = [Source(path.name, path) for path in files]

@@ -36,7 +36,9 @@ def read_srt(text: str) -> Track:
         last = starts[number + 1] if number + 1 < len(starts) else len(lines)
         if last < len(lines) and last - 1 > at and _INDEX.fullmatch(lines[last - 1]):
             last -= 1  # the number of the next cue
-        raw.append(_cue(lines[at], lines[at + 1 : last]))
+        body = [line for line in lines[at + 1 : last] if line.strip()]
+        if body:  # else nothing is said
+            raw.append(_cue(lines[at], body))
     if not starts and text.strip():
         faults.append("no line of times (00:00:01,000 --> 00:00:02,000) in the whole file")
     return make_track(raw, faults)
@@ -58,7 +60,7 @@ def _cue(times: str, body: list[str]) -> tuple[Fraction, Fraction, str]:
     import pysrt  # not at the top: it loads an encoding detector, which `--help` need not wait for
 
     # Whatever else Python takes for the end of a line would end pysrt's cue.
-    kept = [" ".join(line.splitlines()) for line in body if line.strip()]
+    kept = [" ".join(line.splitlines()) for line in body]
     source = "\n".join([times.strip(), *kept, ""])
     (item,) = pysrt.from_string(source, error_handling=pysrt.SubRipFile.ERROR_RAISE)
     return Fraction(item.start.ordinal, 1000), Fraction(item.end.ordinal, 1000), clean(item.text)
