@@ -19,7 +19,7 @@ class IndexReport:
     """The index of one video, complete now.
 
     state: as `Usage.index` has it. bytes: on disk. watch_s: seconds of watching. gaps: float seconds from
-    presentation start that could not be read.
+    presentation start that could not be read. cut_off: the file breaks off in the middle.
     """
 
     path: str
@@ -31,6 +31,7 @@ class IndexReport:
     bytes: int
     watch_s: float
     gaps: tuple[tuple[float, float], ...]
+    cut_off: bool
     warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -38,7 +39,7 @@ class IndexReport:
 
     @property
     def exit_code(self) -> int:
-        return EXIT_PARTIAL if self.gaps else EXIT_OK
+        return EXIT_PARTIAL if self.gaps or self.cut_off else EXIT_OK
 
 
 def index(request: Request, listener: pipeline.Listener) -> IndexReport:
@@ -66,5 +67,6 @@ def index(request: Request, listener: pipeline.Listener) -> IndexReport:
             bytes=sum(block.bytes for block in held.blocks),
             watch_s=round(it.seconds, 3),
             gaps=coverage.gaps,
+            cut_off=coverage.cut_off,
             warnings=(*it.notes, *holes),
         )

@@ -113,7 +113,7 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
         for note in fitted.notes:
             listener.note(note)
         notes = (*notes, *fitted.notes)
-        told = _summary_key(spec) if request.task == "summarize" else None
+        told = _told_key(spec, request) if request.task == "summarize" else None
         with open_index(subject, plan, fitted.memory, request.index, listener.note, told) as index:
             index.prepare(spec, request.path, video.info)
             model, aligner = load(spec, request)
@@ -258,7 +258,7 @@ def watch(
     sections, size = None, request.steps_per_chunk or spec.block_steps
     if request.task == "summarize" and memory.policy == "window" and plan.steps:
         sections, size = Sections(DecodeSettings(answer_tokens(spec))), spec.block_steps
-    gate = world_gate(spec, request)
+    gate = world_gate(spec, request) if session.told_tokens is None else None
     judge = gate.judge() if gate else None
     total = len(session.steps) + len(plan.steps)
     static = None
@@ -289,11 +289,15 @@ def watch(
 
 def world_gate(spec: ModelSpec, request: Request) -> WorldGate | None:
     """What judges whether the checkpoint knows a video; None where it knows all, or the user insists."""
-    if not spec.has_world_gate or request.model != "auto":
+    if not _is_judged(spec, request):
         return None
     from qvl_cli.model.world_gate import WorldGate
 
     return WorldGate.load(spec.folder)
+
+
+def _is_judged(spec: ModelSpec, request: Request) -> bool:
+    return spec.has_world_gate and request.model == "auto"
 
 
 def check_world(accepted: bool, name: str) -> None:
@@ -349,6 +353,11 @@ def _summary_key(spec: ModelSpec) -> str:
     from qvl_cli.tasks.told import summary_key
 
     return summary_key(DecodeSettings(answer_tokens(spec)))
+
+
+def _told_key(spec: ModelSpec, request: Request) -> str:
+    """Of a summary that stands without what was watched: nothing can judge that any more."""
+    return f"{_summary_key(spec)} {'judged' if _is_judged(spec, request) else 'as it is'}"
 
 
 def peak_megabytes() -> float:

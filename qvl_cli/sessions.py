@@ -37,7 +37,8 @@ def open_session(
         steps = len(plan.steps) if memory.kv == "none" else model.spec.block_steps
     reserve = held_tokens(plan, steps) + turn_tokens(model.spec)
     relevance = aligner.relevance if isinstance(aligner, HeadAligner) else None
-    keep = Spill(expected=spilled) if spilled else in_ram
+    there = sum(block.keys.nbytes + block.values.nbytes for block in blocks)  # and stays where it is
+    keep = Spill(expected=max(spilled - there, 0)) if spilled else in_ram
     # What bounds the memory must not let step features grow in it; where blocks fit, their features do.
     filed = memory.policy == "window" or spilled > 0
     kept = make_memory(model, memory, reserve, relevance, keep, filed)

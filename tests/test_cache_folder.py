@@ -30,7 +30,7 @@ from qvl_cli.cache.manifest import (
     write_manifest,
     write_plan,
 )
-from qvl_cli.cache.place import make_folder, user_cache, write_whole
+from qvl_cli.cache.place import make_folder, origin, user_cache, write_whole
 from qvl_cli.cli.app import main
 from qvl_cli.config import load_config
 from qvl_cli.errors import IndexUnusable, UsageError
@@ -144,6 +144,8 @@ def test_pruning_goes_by_last_use_damage_first_and_spares_what_is_in_use(library
     (library.folder("c" * 32) / "manifest.json").write_text("{")
     size = sum(each.bytes for each in library.entries())
     assert library.prune(size) == []
+    others = size - library.find("b").bytes
+    assert library.prune(others, spare="b" * 32) == [], "what is spared is not counted"
     assert [each.name[0] for each in library.prune(size - 1)] == ["c"]
     with library.lock("a" * 32, exclusive=False) or pytest.fail("free"):
         assert [each.name[0] for each in library.prune(0, spare="b" * 32)] == []
@@ -216,6 +218,24 @@ def test_big_files_are_remembered_until_they_change(tmp_path: Path, monkeypatch:
     for broken in ("", "[1]", "{"):
         memory.write_text(broken)
         assert weights_digest(folder, memory) == weights_digest(folder)
+
+
+def test_what_a_newer_qvl_saved_is_neither_damaged_nor_the_first_to_go(
+    library: Library, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (library.folder("c" * 32) / "manifest.json").write_text(json.dumps({"format": 99}))
+    assert [each.state for each in library.entries()] == ["newer", "complete", "complete"]
+    monkeypatch.setenv("QVL_CACHE_DIR", str(library.root))
+    assert main(["cache", "verify"]) == 0
+    assert "was written by a newer qvl" in capsys.readouterr().out
+    size = sum(each.bytes for each in library.entries())
+    assert [each.name[0] for each in library.prune(size - 1)] == ["a"]
+
+
+def test_streams_are_listed_as_they_were_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert [origin(each) for each in ("-", "https://host/x.mp4")] == ["-", "https://host/x.mp4"]
+    assert origin("x.mp4") == str(tmp_path.resolve() / "x.mp4")
 
 
 def test_cache_commands(

@@ -12,6 +12,7 @@ from typing import cast
 
 import pytest
 
+from qvl_cli import pipeline
 from qvl_cli.answer import SubtitleUse
 from qvl_cli.cache.manifest import IndexKey
 from qvl_cli.config import load_config
@@ -197,6 +198,17 @@ def test_an_index_that_is_asked_for_and_does_not_fit_is_refused_before_watching(
         index(tmp_path / "cache", heard, cache_cap="1MiB")
     assert heard.watched == []
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_what_is_saved_needs_no_room_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = {"memory": "retrieve"}
+    index(root, **flags)
+    fitted, full = pipeline.fit, SimpleNamespace(total=1 << 40, used=1 << 40, free=0)
+    monkeypatch.setattr(pipeline, "fit", lambda *of: replace(fitted(*of), spilled=1))
+    monkeypatch.setattr("qvl_cli.cache.scratch.shutil", SimpleNamespace(disk_usage=lambda _: full))
+    assert ask(root, **flags).usage.index == "used"
+    with pytest.raises(OverBudget, match="the blocks take"):
+        ask(root, **flags, no_index=True)
 
 
 def test_the_least_recently_used_makes_room(tmp_path: Path) -> None:

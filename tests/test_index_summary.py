@@ -9,9 +9,11 @@ import pytest
 from qvl_cli.answer import Answer
 from qvl_cli.cache.beside import SECTIONS
 from qvl_cli.cache.library import Library, verify
+from qvl_cli.errors import OutsideWorld
 from qvl_cli.generate import DecodeSettings
 from qvl_cli.prompts import Prompt
 from qvl_cli.tasks.told import summary_key
+from tests.clips import write_clip, x264
 from tests.indexing import Heard, ask, index, request, run, said, stored
 
 
@@ -54,6 +56,20 @@ def test_a_summary_of_a_window_is_all_that_is_kept(tmp_path: Path, monkeypatch: 
     assert (asked.usage.index, heard.watched) == ("unsaved", [8, 16, 18])
     (entry.folder / SECTIONS).write_text("{}")
     assert summarize(root, second, **flags).usage.index == "saved" and second.watched == [8, 16, 18]
+
+
+def test_a_kept_summary_is_that_of_the_same_rotation_and_the_same_judge(tmp_path: Path) -> None:
+    root, flags = tmp_path / "cache", {"memory": "window", "window": "4"}
+    for expected in ("saved", "used"):
+        assert summarize(root, rope_prune="0.15", **flags).usage.index == expected
+    noise = tmp_path / "noise.mp4"
+    write_clip(noise, [40 * number for number in range(100)], options=x264())
+    for expected in ("saved", "used"):
+        assert summarize(root, path=noise, **flags).usage.index == expected
+    with pytest.raises(OutsideWorld):
+        summarize(root, path=noise, **flags, model="auto")
+    for expected in ("saved", "used"):
+        assert summarize(root, **flags, model="auto").usage.index == expected
 
 
 def test_an_index_or_a_question_writes_no_summary_and_keeps_one(tmp_path: Path) -> None:

@@ -123,6 +123,18 @@ def test_a_signal_ends_with_the_done_record(
     assert b"Traceback" not in said
 
 
+@pytest.mark.parametrize(("sent", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_ends_it_before_anything_has_come(sent: str, code: int, tmp_path: Path) -> None:
+    with watching(tmp_path, "-", EVENT) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while not children.read_text():  # ffmpeg is waiting for the stream
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(signal.Signals[sent])
+        assert process.wait(LIMIT) == code
+        assert process.stderr is not None and b"Traceback" not in process.stderr.read()
+
+
 def test_a_reader_that_leaves_ends_a_stream_that_goes_on(stream: bytes, tmp_path: Path) -> None:
     with watching(tmp_path, "-", EVENT) as process:
         assert process.stdin is not None and process.stdout is not None

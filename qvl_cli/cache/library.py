@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from qvl_cli.cache.manifest import (
     read_manifest,
     read_plan,
 )
+from qvl_cli.cache.place import origin
 from qvl_cli.errors import IndexUnusable, QvlError, UsageError
 from qvl_cli.media.known import InfoRecord
 from qvl_cli.sampling import SamplePlan
@@ -34,7 +34,7 @@ _SHOWN_DIGITS = 12
 class Entry:
     """One saved index as it lies there. bytes: of all its files. used: when it last was, Unix time.
 
-    manifest: None where it cannot be used, and `trouble` says why.
+    manifest: None where it cannot be used, and `trouble` says why. newer: a later qvl can.
     """
 
     folder: Path
@@ -42,6 +42,7 @@ class Entry:
     used: float
     manifest: Manifest | None
     trouble: str | None = None
+    newer: bool = False
 
     @property
     def name(self) -> str:
@@ -49,9 +50,9 @@ class Entry:
 
     @property
     def state(self) -> str:
-        """`complete`, `unfinished` or `unusable`."""
+        """`complete`, `unfinished`, `newer` or `unusable`."""
         if self.manifest is None:
-            return "unusable"
+            return "newer" if self.newer else "unusable"
         return "complete" if self.manifest.complete else "unfinished"
 
 
@@ -83,7 +84,7 @@ class Library:
         entries = self.entries()
         named = [each for each in entries if name and each.folder.name.startswith(name.lower())]
         if not named:
-            path = os.path.realpath(name)
+            path = origin(name)
             named = [each for each in entries if each.manifest and each.manifest.path == path]
         if len(named) == 1:
             return named[0]
@@ -125,17 +126,18 @@ class Library:
         return True
 
     def prune(self, cap: int, spare: str | None = None) -> list[Entry]:
-        """Remove the least recently used indexes until all take at most `cap` bytes; returns those removed.
+        """Remove the least recently used indexes until all but `spare` take at most `cap` bytes; returns
+        those removed.
 
-        Unusable ones go first; one in use, and `spare`, stay. Raises QvlError.
+        Unusable ones go first, those of a newer qvl are none; one in use stays. Raises QvlError.
         """
-        entries = self.entries()
+        entries = [each for each in self.entries() if each.folder.name != spare]
         total = sum(each.bytes for each in entries)
         removed: list[Entry] = []
-        for entry in sorted(entries, key=lambda each: (each.manifest is not None, each.used)):
+        for entry in sorted(entries, key=lambda each: (each.state != "unusable", each.used)):
             if total <= cap:
                 break
-            if entry.folder.name != spare and self.remove(entry):
+            if self.remove(entry):
                 total -= entry.bytes
                 removed.append(entry)
         return removed
@@ -190,5 +192,5 @@ def _look(folder: Path) -> Entry | None:
     try:
         manifest = read_manifest(folder)
     except IndexUnusable as error:
-        return Entry(folder, size, used, None, error.fact)
+        return Entry(folder, size, used, None, error.fact, error.newer)
     return Entry(folder, size, used, manifest, None if manifest else "it has no manifest")

@@ -29,6 +29,11 @@ def cache_root(config: Config) -> Path:
     return Path(chosen).expanduser().absolute() if chosen else user_cache(os.environ).absolute()
 
 
+def origin(typed: str) -> str:
+    """What a listing shows of where a video came from: its real path; URLs and `-` as they were typed."""
+    return typed if typed == "-" or "://" in typed else os.path.realpath(typed)
+
+
 def make_folder(path: Path) -> None:
     """Make `path` with mode 0700, parents as they come. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)

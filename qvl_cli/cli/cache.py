@@ -108,7 +108,7 @@ def verify(
         put(_document(entries=[{"name": name, "troubles": each} for name, each in found.items()]))
     else:
         put("".join(f"{name} {'; '.join(each) or 'ok'}\n" for name, each in found.items()))
-    damaged = [name for name, each in found.items() if each]
+    damaged = [each.name for each in entries if found[each.name] and not each.newer]
     if damaged:
         raise QvlError(f"{len(damaged)} of {_count(entries)} damaged", f"qvl cache rm {' '.join(damaged)}")
     return EXIT_OK

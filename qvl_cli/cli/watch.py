@@ -16,7 +16,7 @@ NAME = "watch"
 # Of a stream there is one pass, one policy and one format.
 _FILES_ONLY = (
     *("sampling", "max_gap", "start", "backend", "subs", "memory", "kv", "no_index", "cache_cap", "chunk"),
-    *("format", "max_spool", "output", "show_thinking"),
+    *("format", "max_spool", "output", "show_thinking", "drop_static", "refine"),
 )
 
 

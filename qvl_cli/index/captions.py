@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from qvl_cli.cache.beside import MEDIA, SECTIONS, read_beside, write_beside
 from qvl_cli.cache.library import Library
 from qvl_cli.cache.manifest import IndexKey, Manifest, plan_digest, write_manifest, write_plan
-from qvl_cli.cache.place import make_folder
+from qvl_cli.cache.place import make_folder, origin
 from qvl_cli.errors import IndexUnusable
 from qvl_cli.index.index import NoIndex, T
 from qvl_cli.index.opening import Note
@@ -59,7 +59,7 @@ class CaptionIndex(NoIndex):
     def prepare(self, spec: ModelSpec, path: str, info: MediaInfo) -> None:
         """Look for what was told before; remember what a listing shows."""
         self._spec, self._info = spec, info
-        self._path = os.path.realpath(path)
+        self._path = origin(path)
         try:
             held = read_beside(self.folder, SECTIONS, _Told)
         except IndexUnusable as error:
@@ -132,8 +132,8 @@ def _empty(steps: tuple[Step, ...], spec: ModelSpec) -> Block:
 
     from qvl_cli.cache import Block
 
-    none = torch.empty((spec.layers, spec.kv_heads, 0, spec.head_dim))
+    keys, values = (torch.empty((spec.layers, spec.kv_heads, 0, n)) for n in (spec.key_dim, spec.head_dim))
     vectors = torch.zeros((len(steps), spec.hidden_size))
     zeros = (0,) * len(steps)
     positions = torch.empty((3, 0), dtype=torch.int32)
-    return Block(0, steps, zeros, zeros, none, none, positions, vectors, vectors)
+    return Block(0, steps, zeros, zeros, keys, values, positions, vectors, vectors)

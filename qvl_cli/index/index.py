@@ -13,6 +13,7 @@ from qvl_cli.cache import exact
 from qvl_cli.cache.beside import read_beside, write_beside
 from qvl_cli.cache.library import Library, discard
 from qvl_cli.cache.manifest import IndexKey, Manifest, plan_digest
+from qvl_cli.cache.place import origin
 from qvl_cli.closing import Closes
 from qvl_cli.errors import IndexUnusable, OverBudget, QvlError
 from qvl_cli.index.opening import Note, open_locked
@@ -119,7 +120,7 @@ class Index(Closes):
             self._cannot_save(str(error.strerror))
             return
         self._make_room(size)
-        manifest = Manifest(self._key, os.path.realpath(path), info.duration, spec.name, self._digest)
+        manifest = Manifest(self._key, origin(path), info.duration, spec.name, self._digest)
         if self._held is not None:
             manifest = replace(manifest, blocks=self._held.blocks, lost=self._held.lost)
         self._writer = Writer(self.folder, manifest, self._plan, record)

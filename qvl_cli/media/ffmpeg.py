@@ -104,13 +104,12 @@ class Remux:
     def read(self, size: int) -> bytes:
         """Up to `size` bytes as soon as there are any; none at the end, when stopped, and when it stalls."""
         since = time.monotonic()
-        while not self._stop.is_set():
+        while not (self._stop.is_set() or self.stalled):
             ready, _, _ = select.select([self._out], [], [], _TICK)
             if ready:
                 return os.read(self._out, size)
             if self._patience is not None and time.monotonic() - since > self._patience:
                 self.stalled = True
-                break
         return b""
 
     @property

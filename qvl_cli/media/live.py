@@ -13,6 +13,7 @@ import re
 import stat
 import subprocess
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -103,16 +104,20 @@ class LiveSource(Closes):
         self.ended: str | None = None
         self.end = Fraction(0)
         self._container: InputContainer | None = None
+        self._first: tuple[Fraction, VideoFrame, bool] | None = None
         try:
-            self._stream = self._open()
-            self._decoded = self._decode()
-            self._first = next(self._decoded, None)
-            if self._first is None:
-                raise self._unreadable("none of its pictures could be decoded")
+            # Not here: libav swallows what a signal raises while it reads, and would wait on.
+            with ThreadPoolExecutor(1, "qvl-open") as pool:
+                opening = pool.submit(self._begin)
+                try:
+                    self._first = first = opening.result()
+                except BaseException:
+                    self.stop()
+                    raise
         except BaseException:
             self.close()
             raise
-        frame = self._first[1]
+        frame = first[1]
         self._turn = turned_by(round(remux.turned()))
         aspect = sample_aspect(self._stream)
         width, height = self._turn.shown_size(frame.width, frame.height, aspect)
@@ -156,6 +161,14 @@ class LiveSource(Closes):
                 last = now
                 yield Picture(now, frame, self._turn, convert)
         self._settle()
+
+    def _begin(self) -> tuple[Fraction, VideoFrame, bool]:
+        """The first picture, as `_decode` gives it."""
+        self._stream = self._open()
+        self._decoded = self._decode()
+        if (first := next(self._decoded, None)) is None:
+            raise self._unreadable("none of its pictures could be decoded")
+        return first
 
     def _open(self) -> VideoStream:
         av.logging.set_level(None)  # libav writes to stderr past Python otherwise
