@@ -63,6 +63,10 @@ def command(
         str | None, typer.Option(metavar="LEVEL", help="low, default, high or max. [default]")
     ] = None,
     fps: Annotated[str | None, typer.Option(metavar="N", help="Frames watched per second. [2]")] = None,
+    refine: Annotated[
+        bool | None,
+        typer.Option("--refine/--no-refine", help="Look again for the exact frame of boundaries."),
+    ] = None,
     format: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json.")] = "txt",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")] = False,
@@ -71,7 +75,15 @@ def command(
     if suite not in SUITES:
         raise UsageError(f"no suite is called {suite!r}", f"choose from {', '.join(SUITES)}")
     refuse_format(format)
-    config = load_config({"model": model, "device": device, "aligner": aligner, "detail": detail, "fps": fps})
+    flags = {
+        "model": model,
+        "device": device,
+        "aligner": aligner,
+        "detail": detail,
+        "fps": fps,
+        "refine": refine,
+    }
+    config = load_config(flags)
     console = Console(quiet)
     try:
         if suite == "drawn":
