@@ -137,13 +137,13 @@ def run(request: Request, listener: Listener) -> Answer:
     with watched(request, listener) as it:
         plan, session, spec = it.plan, it.session, it.session.model.spec
         began = time.monotonic()
-        refines = refiner(it, request, listener)
-        findings = answer(session, it.aligner, request, listener, it.sections, it.index, refines)
+        refines, unit = refiner(it, request, listener), it.video.info.unit
+        findings = answer(session, it.aligner, request, listener, it.sections, it.index, refines, unit)
         answered = time.monotonic() - began
 
         coverage = cover(plan, session, it.video, request.sampling.end)
         read = sum(len(step.cues) for step in session.steps)
-        holes = (*hole_warnings(coverage, it.video.info.unit), *unread_warnings(plan, session))
+        holes = (*hole_warnings(coverage, unit), *unread_warnings(plan, session))
         later = (*it.video.warnings, *holes, *static_warnings(plan, session), *findings.warnings)
         for warning in later:
             listener.note(warning)
@@ -153,7 +153,7 @@ def run(request: Request, listener: Listener) -> Answer:
                 str(request.path),
                 float(promised_end(it.video) - it.video.info.begins),
                 it.sha256,
-                it.video.info.unit,
+                unit,
             ),
             model=ModelUse(spec.name, registry.fingerprint(spec.folder), it.aligner.name),
             query=request.query,
@@ -317,9 +317,11 @@ def answer(
     sections: Sections | None = None,
     index: Index | NoIndex | None = None,
     refiner: Refiner | None = None,
+    unit: str = "s",
 ) -> Findings:
     """Run the task on the watched session. sections: of a summary, where they are written already. index: of
-    the session; a summary is kept with it, and taken from it. refiner: for the boundaries of moments."""
+    the session; a summary is kept with it, and taken from it. refiner: for the boundaries of moments. unit:
+    of the video's times."""
     from qvl_cli.generate import DecodeSettings
     from qvl_cli.tasks.ask import ask
     from qvl_cli.tasks.locate import locate
@@ -330,7 +332,7 @@ def answer(
     if request.task == "ask":
         return ask(session, aligner, request.query, settings, listener.text, refiner)
     if request.task == "locate":
-        return locate(session, aligner, request.query, refiner)
+        return locate(session, aligner, request.query, refiner, unit)
     if request.task == "summarize":
 
         def on_progress(done: int, total: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -117,6 +118,12 @@ def format_clock(time: Fraction | float, decimal: str = ".", always_hours: bool 
     seconds, millis = divmod(rest, 1000)
     clock = f"{minutes:02d}:{seconds:02d}{decimal}{millis:03d}"
     return f"{hours:02d}:{clock}" if hours or always_hours else clock
+
+
+def format_pages(start: float, end: float) -> str:
+    """`page 3` or `pages 3 - 5`: those of [start, end)."""
+    first, last = math.floor(start), max(math.ceil(end) - 1, math.floor(start))
+    return f"page {first}" if first == last else f"pages {first} - {last}"
 
 
 def prompt_seconds(t0: Fraction, t1: Fraction) -> str:

@@ -70,6 +70,7 @@ def test_pages_are_answered_in_pages(tmp_path: Path, run: Locate) -> None:
     assert (answer.media.unit, answer.media.duration, answer.sampling.steps) == ("page", 3, 3)
     assert answer.coverage.seen == ((1, 4),) and answer.coverage.gaps == ()
     assert all(1 <= moment.start < moment.end <= 4 for moment in answer.moments)
+    assert not answer.moments or ("page" in answer.text and " s" not in answer.text.split(":")[1])
 
 
 def test_a_damaged_picture_of_a_folder_is_a_gap(tmp_path: Path, run: Locate) -> None:

@@ -39,7 +39,8 @@ def test_jsonl_ends_with_done_and_loses_nothing() -> None:
 
 
 def test_txt_gives_text_ranges_and_scores() -> None:
-    lines = WRITERS["txt"](ANSWER, 0).splitlines()
+    assert ANSWER.thinking and WRITERS["txt"](ANSWER, 0).startswith(f"{ANSWER.thinking}\n\n{ANSWER.text}\n")
+    lines = WRITERS["txt"](replace(ANSWER, thinking=None), 0).splitlines()
     assert lines[0] == ANSWER.text
     assert lines[1].split() == ["00:40.000", "-", "00:41.500", "93%", "a", "red", "circle", "appears"]
     assert lines[-1].split() == ["00:30.000", "-", "01:01.400", "A", "circle."]

@@ -94,6 +94,15 @@ TABLE: list[tuple[str, list[tuple[float, float]] | None]] = [
     ("from 1.5 to 2 min", [(90, 120)]),
     ("from 30 to 2 min 10 s", [(30, 130)]),
     ("from 50 s to 2 minutes", [(50, 120)]),
+    ("0.5 - 1.5 minutes", [(30, 90)]),
+    ("It happens at 1.5 minutes.", [(90, 90)]),
+    ("start: 1.5 min, end: 2 min", [(90, 120)]),
+    ("1.5 min - 2 min", [(90, 120)]),
+    ("1 minute, 5 seconds to 1 minute, 10 seconds", [(65, 70)]),
+    ("from 1 hour 5 minutes to 1 hour 10 minutes", [(3900, 4200)]),
+    ("1h 2m 3s - 1h 3m", [(3723, 3780)]),
+    ("from 1 hour to 2 hours", [(3600, 7200)]),
+    ("1-2 hours", [(3600, 7200)]),
     ("5-10 seconds", [(5, 10)]),
     ("It takes place 5-10 seconds in", [(5, 10)]),
     ("The event 1 min - 2 min lasts 60 s.", [(60, 120)]),
@@ -117,6 +126,17 @@ def test_reading_what_models_write(text: str, spans: list[tuple[float, float]] |
     read = read_spans(text).spans
     expected = None if spans is None else [(Fraction(str(a)), Fraction(str(b))) for a, b in spans]
     assert (None if read is None else [(span.start, span.end) for span in read]) == expected
+
+
+def test_a_not_of_the_event_itself_denies_nothing() -> None:
+    event = "The logo is not visible"
+    for text in (
+        f"{event} from 10.0 to 20.0 seconds.",
+        f'{{"event": "{event.lower()}", "start": 10, "end": 20}}',
+    ):
+        assert [(span.start, span.end) for span in read_spans(text, event).spans or ()] == [(10, 20)]
+        assert read_spans(text).spans == ()
+    assert read_spans("It does not appear between 0 and 61 seconds.", event).spans == ()
 
 
 def test_a_range_written_backwards_is_told() -> None:

@@ -70,14 +70,14 @@ class TextualAligner:
             if len(tokens) >= budget:
                 warnings.append(f"the times the model wrote were cut off after {budget} tokens")
             said = [step for step in tokens if not step.thinking]
-            reading = read_spans("".join(step.text for step in said))
+            reading = read_spans("".join(step.text for step in said), event)
             warnings += _dropped("ends before it starts", reading.backwards)
             if reading.spans is None:
                 warnings.append("the model wrote no readable time: it was made to choose one range or none")
                 choice = TimeChoice(fork.model, [prompt_seconds(step.t0, step.t1) for step in steps])
                 forced = replace(settings, max_new_tokens=choice.longest, allowed=choice.allowed)
                 said = [step for step in fork.ask(locate_prompt(event), forced) if not step.thinking]
-                reading = read_spans("".join(step.text for step in said))
+                reading = read_spans("".join(step.text for step in said), event)
         finally:
             fork.release()
         written = reading.spans or ()

@@ -16,10 +16,14 @@ from fractions import Fraction
 # One time. A bare number has no unit; which one it means is settled by its surroundings (seconds).
 _UNIT_S = r"(?:seconds?|secs?|s)\b"
 _UNIT_M = r"(?:minutes?|mins?|m)\b"
+_UNIT_H = r"(?:hours?|hrs?|h)\b"
+_AND = r"\s*,?\s*(?:and\s+)?"
 _TIME = (
     r"(?:"
     r"(?:(?P<{0}h>\d+):)?(?P<{0}m>\d+):(?P<{0}s>\d{{2}}(?:[.,]\d+)?)"  # 1:02:03,5 / 02:03
-    rf"|(?P<{{0}}mm>\d+)\s*{_UNIT_M}(?:\s*(?:and\s+)?(?P<{{0}}ms>\d+(?:\.\d+)?)\s*{_UNIT_S})?"  # 1 min 5 s
+    rf"|(?:(?P<{{0}}hh>\d+(?:\.\d+)?)\s*{_UNIT_H}{_AND})?"  # 1 h 1 min 5 s
+    rf"(?P<{{0}}mm>\d+(?:\.\d+)?)\s*{_UNIT_M}(?:{_AND}(?P<{{0}}ms>\d+(?:\.\d+)?)\s*{_UNIT_S})?"
+    rf"|(?P<{{0}}hc>\d+(?:\.\d+)?)\s*{_UNIT_H}"
     rf"|(?P<{{0}}mc>\d+)m(?P<{{0}}sc>\d+(?:\.\d+)?){_UNIT_S}"  # 1m5s
     rf"|(?P<{{0}}n>\d+(?:\.\d+)?)(?:\s*{_UNIT_S})?"
     r")"
@@ -119,8 +123,9 @@ class Reading:
     backwards: tuple[WrittenSpan, ...] = ()
 
 
-def read_spans(text: str) -> Reading:
-    """Read what a model wrote, in whatever format, prose included."""
+def read_spans(text: str, event: str = "") -> Reading:
+    """Read what a model wrote, in whatever format, prose included. event: what it was asked about; a `not` in
+    there denies nothing."""
     taken: list[Place] = []
     found: list[WrittenSpan] = []
     doubtful: list[WrittenSpan] = []  # stand only where nothing better does
@@ -145,7 +150,12 @@ def read_spans(text: str) -> Reading:
             (kept if span.end >= span.start else backwards).append(span)
     found = found or doubtful
     found.sort(key=lambda span: span.characters)
-    denial = _NEVER.search(text)
+    said = (
+        re.sub(re.escape(event), lambda same: " " * len(same[0]), text, flags=re.IGNORECASE)
+        if event
+        else text
+    )
+    denial = _NEVER.search(said)
     if denial and (not found or denial.start() < found[0].characters[0][0]):
         return Reading(())
     return Reading(tuple(found) or None, tuple(backwards))
@@ -154,9 +164,12 @@ def read_spans(text: str) -> Reading:
 def _same_unit(
     match: re.Match[str], start: tuple[Fraction, Place], end: tuple[Fraction, Place]
 ) -> tuple[tuple[Fraction, Place], tuple[Fraction, Place]]:
-    """`5-10 minutes` means minutes twice; `30 to 2 min 10 s` does not."""
-    if match["bmm"] and not match["bms"] and match["an"] and _bare(match.string, start[1]):
-        return (start[0] * 60, start[1]), end
+    """`5-10 minutes` means minutes twice, and so with hours; `30 to 2 min 10 s` does not."""
+    if match["an"] and _bare(match.string, start[1]):
+        if match["bmm"] and not match["bms"] and not match["bhh"]:
+            return (start[0] * 60, start[1]), end
+        if match["bhc"]:
+            return (start[0] * 3600, start[1]), end
     return start, end
 
 
@@ -215,5 +228,6 @@ def _read(match: re.Match[str], name: str) -> tuple[Fraction, Place] | None:
         if number["s"] >= 60:
             return None
         return number.get("h", Fraction(0)) * 3600 + number["m"] * 60 + number["s"], place
+    hours = number.get("hh", number.get("hc", Fraction(0)))
     minutes = number.get("mm", number.get("mc", Fraction(0)))
-    return minutes * 60 + number.get("ms", number.get("sc", Fraction(0))), place
+    return hours * 3600 + minutes * 60 + number.get("ms", number.get("sc", Fraction(0))), place

@@ -157,9 +157,13 @@ def _moments(pairs: Sequence[Pair], length: tuple[float, float] | None) -> Momen
 
 
 def _ranges(pairs: Sequence[Pair]) -> vue_tr.RangeScores:
-    return vue_tr.score_ranges(
-        [said.windows[:, :2] for _, said in pairs], [query.windows for query, _ in pairs]
-    )
+    """Its scorer takes ranges for ones in the order of time, and those of files as they stand; ranked ones
+    are put in order."""
+    ordered = [
+        said.windows[np.argsort(said.windows[:, 0], kind="stable")] if said.scored else said.windows
+        for _, said in pairs
+    ]
+    return vue_tr.score_ranges([windows[:, :2] for windows in ordered], [query.windows for query, _ in pairs])
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 from qvl_cli.answer import Answer
-from qvl_cli.timeline import format_clock
+from qvl_cli.timeline import format_clock, format_pages
 
 
 def write_txt(answer: Answer, exit_code: int) -> str:
-    return answer.text.strip() + "\n" + write_evidence(answer)
+    thinking = f"{answer.thinking.strip()}\n\n" if answer.thinking else ""
+    return f"{thinking}{answer.text.strip()}\n{write_evidence(answer)}"
 
 
 def write_evidence(answer: Answer) -> str:
@@ -17,8 +16,7 @@ def write_evidence(answer: Answer) -> str:
 
     def when(start: float, end: float) -> str:
         if answer.media.unit == "page":
-            first, last = math.floor(start), max(math.ceil(end) - 1, math.floor(start))
-            return f"page {first}" if first == last else f"pages {first} - {last}"
+            return format_pages(start, end)
         long = answer.media.duration >= 3600
         return f"{format_clock(start, always_hours=long)} - {format_clock(end, always_hours=long)}"
 
