@@ -21,13 +21,16 @@ class Fit:
     notes: tuple[str, ...]
 
 
-def fit(plan: SamplePlan, spec: ModelSpec, request: Request) -> Fit:
-    """What of the plan is kept. Raises OverBudget for what would not fit, before any load."""
+def fit(plan: SamplePlan, spec: ModelSpec, request: Request, loaded: bool = False) -> Fit:
+    """What of the plan is kept. Raises OverBudget for what would not fit, before any load. loaded: the
+    weights are in memory already, and no longer in what is free."""
     from qvl_cli.model.load import pick_device, pick_dtype
 
     spec, device = counted(plan, spec), pick_device(request.device)
     free, _ = free_on_device(request)
     size = pick_dtype(request.dtype, device, spec).itemsize
+    if loaded:
+        free += estimate(plan, spec, size).weights
     if request.max_memory is not None:
         free = min(free, request.max_memory)
     memory = choose_memory(plan, spec, free, size, request.memory)
@@ -74,10 +77,11 @@ def counted(plan: SamplePlan, spec: ModelSpec) -> ModelSpec:
 
 def free_on_device(request: Request) -> tuple[int, int]:
     """Free bytes where the model will run, and the bytes one of its weights will take at most."""
-    from qvl_cli.model.load import pick_device
+    from qvl_cli.model.load import fast_bfloat16, pick_device
     from qvl_cli.model.memory import free_bytes
 
     device = pick_device(request.device)
     if device.type == "cpu":
         return free_memory(), 4
-    return free_bytes(device), 4 if request.dtype == "float32" else 2
+    wide = request.dtype == "float32" or (request.dtype == "auto" and not fast_bfloat16(device))
+    return free_bytes(device), 4 if wide else 2

@@ -211,6 +211,13 @@ def test_what_is_saved_needs_no_room_again(root: Path, monkeypatch: pytest.Monke
         ask(root, **flags, no_index=True)
 
 
+def test_chunks_longer_than_the_window_are_saved_all_the_same(tmp_path: Path) -> None:
+    flags = {"memory": "retrieve", "window": "4"}
+    one, other = (ask(tmp_path / size, chunk=size, **flags) for size in ("1", "24"))
+    assert one.usage.index == other.usage.index == "saved"
+    assert said(one) == said(other)
+
+
 def test_the_least_recently_used_makes_room(tmp_path: Path) -> None:
     root = tmp_path / "cache"
     for fps in ("2", "1"):

@@ -205,12 +205,12 @@ def test_auto_dtype_follows_the_processor(whole: Path, monkeypatch: pytest.Monke
 
     small = replace(read_spec(whole), dtype="bfloat16")
     big = replace(small, weight_bytes=4 << 30)
-    monkeypatch.setattr(load, "_fast_bfloat16", lambda: True)
+    monkeypatch.setattr(load, "fast_bfloat16", lambda _: True)
     assert pick_dtype("auto", CPU, big) == torch.bfloat16
     assert pick_dtype("auto", CPU, small) == torch.float32
     assert pick_dtype("auto", CPU, replace(big, dtype="float32")) == torch.float32
     assert pick_dtype("bfloat16", CPU, small) == torch.bfloat16
-    monkeypatch.setattr(load, "_fast_bfloat16", lambda: False)
+    monkeypatch.setattr(load, "fast_bfloat16", lambda device: device.type == "cuda")
     assert pick_dtype("auto", CPU, big) == torch.float32
     assert pick_dtype("auto", torch.device("cuda"), big) == torch.bfloat16
 

@@ -8,6 +8,7 @@ gives its tail back.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
@@ -222,6 +223,11 @@ class ArenaCache(Cache):  # type: ignore[misc]
         """Forget tokens [first, last) in every layer."""
         for layer in self.layers:
             layer.drop(first, last)
+
+    def change_keys(self, place: int, change: Callable[[Tensor], Tensor]) -> None:
+        """Replace the keys from token `place` on, layer by layer: [kv_heads, tokens, key_dim] -> the same."""
+        for layer in self.layers:
+            layer.write_keys(place, change(layer.keys[0, :, place:]))
 
     def write_keys(self, place: int, keys: Tensor) -> None:
         """Replace the keys from token `place` on: [layers, kv_heads, tokens, key_dim]."""

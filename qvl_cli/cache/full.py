@@ -172,9 +172,10 @@ class Memory:
 
     def settle(self, blocks: Sequence[Block]) -> None:
         """Put `blocks`, the last ones in the cache, into their places again: bit for bit what `restore` would
-        put there. Taking a rotation off and putting it on again rounds.
+        put there. Taking a rotation off and putting it on again rounds. Those that have left it meanwhile do
+        not come back.
         """
-        if blocks:
+        if blocks := [block for block in blocks if block.first >= self._first]:
             first = blocks[0].first
             self.cache.shorten(self._place + self.trail.tokens(self._first, first))
             self.position = self._base + self.trail.advance(self._first, first)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 
 from torch import Tensor
 
@@ -99,8 +100,7 @@ class WindowMemory(Memory):
             return
         self._gap += trail.advance(gone, first)
         if self._gap > REBASE:
-            survivors, _ = self.cache.states(place, self.cache.length)
-            self.cache.write_keys(place, self.rotary.shift(survivors, -self._gap))
+            self.cache.change_keys(place, partial(self.rotary.shift, by=-self._gap))
             self._base -= self._gap
             self.position -= self._gap
             self._gap = 0

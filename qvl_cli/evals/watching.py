@@ -77,7 +77,7 @@ class Watcher:
         with open_video(request.path, request.backend) as video:
             activity = pipeline.look(video, self.spec, request.sampling, Silent())
             plan = plan_samples(video.info, request.sampling, self.spec, activity)
-            fitted = fit(plan, self.spec, request)
+            fitted = fit(plan, self.spec, request, loaded=True)
             notes = (*plan.notes, *fitted.notes)
             session = open_session(self.model, self.aligner, plan, fitted.memory, fitted.spilled)
             pipeline.watch(video, plan, session, request, Silent(), fitted.memory)

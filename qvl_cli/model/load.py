@@ -102,20 +102,21 @@ def pick_device(device: str) -> torch.device:
 
 
 def pick_dtype(dtype: str, device: torch.device, spec: ModelSpec) -> torch.dtype:
-    """`auto`: bfloat16 on CUDA and on CPUs with AMX or AVX512_BF16 (about 3x float32 there; without them 4.5x
-    slower), float32 on other CPUs, for small checkpoints, and for checkpoints stored in float32."""
+    """`auto`: bfloat16 on CUDA from Ampere on (before it no fused attention takes it) and on CPUs with AMX or
+    AVX512_BF16 (about 3x float32 there; without them 4.5x slower), float32 on others, for small checkpoints,
+    and for checkpoints stored in float32."""
     if dtype != "auto":
         if dtype not in _DTYPES:
             raise UsageError(f"no dtype is called {dtype!r}", f"use auto, {', '.join(_DTYPES)}")
         return _DTYPES[dtype]
     if spec.dtype == "float32" or spec.weight_bytes < _SMALL_BYTES:
         return torch.float32
-    if device.type == "cuda" or _fast_bfloat16():
-        return torch.bfloat16
-    return torch.float32
+    return torch.bfloat16 if fast_bfloat16(device) else torch.float32
 
 
-def _fast_bfloat16() -> bool:
+def fast_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")

@@ -18,7 +18,8 @@ def free_bytes(device: str | torch.device = "cpu") -> int:
     allow."""
     device = torch.device(device)
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's, unused
+        return torch.cuda.mem_get_info(device)[0] + held
     free = _meminfo().get("MemAvailable", 0)
     for limit, used in (
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),

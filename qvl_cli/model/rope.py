@@ -69,7 +69,10 @@ class Rotary:
 
         `rotate(keys, -positions)` takes the rotation off again.
         """
-        return turn(keys, *self.turns(positions))
+        cos, sin = self.turns(positions)
+        if keys.dim() < 4:
+            return turn(keys, cos, sin)
+        return torch.stack([turn(layer, cos, sin) for layer in keys])  # float32 of one layer at a time
 
     def shift(self, keys: Tensor, by: int) -> Tensor:
         """Rotated keys [..., n, key_dim], all moved by `by` positions: one angle for each frequency."""
