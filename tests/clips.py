@@ -26,6 +26,15 @@ def read_number(pixels: npt.NDArray[np.uint8]) -> int:
     return int("".join("1" if mean > 126 else "0" for mean in means), 2)
 
 
+def damage(path: Path) -> Path:
+    """Zero the bytes between a third and a half of a file."""
+    data = bytearray(path.read_bytes())
+    third, half = len(data) // 3, len(data) // 2
+    data[third:half] = bytes(half - third)
+    path.write_bytes(data)
+    return path
+
+
 def write_clip(
     path: Path,
     pts: Sequence[int],

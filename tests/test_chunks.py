@@ -23,7 +23,7 @@ from qvl_cli.media.subtitles.cue import Cue
 from qvl_cli.request import Request
 from qvl_cli.sampling import SamplePlan, SamplingSettings, plan_samples
 from qvl_cli.weave import weave
-from tests.clips import read_number, write_clip, x264
+from tests.clips import damage, read_number, write_clip, x264
 from tests.test_sampling import FIXED
 
 Pixels = npt.NDArray[np.uint8]
@@ -90,11 +90,7 @@ def test_a_lone_frame_is_doubled(tmp_path: Path) -> None:
 
 
 def test_steps_of_lost_frames_are_left_out_and_told(tmp_path: Path) -> None:
-    path = write_clip(tmp_path / "hurt.mp4", [40 * n for n in range(200)], options=x264())
-    data = bytearray(path.read_bytes())
-    third, half = len(data) // 3, len(data) // 2
-    data[third:half] = bytes(half - third)
-    path.write_bytes(data)
+    path = damage(write_clip(tmp_path / "hurt.mp4", [40 * n for n in range(200)], options=x264()))
     with open_video(path) as video:
         plan = plan_samples(video.info, FIT, FIXED)
         steps = [step for chunk in iter_chunks(video, plan, 3, crop) for step in chunk.steps]

@@ -18,7 +18,7 @@ from PIL import Image
 from qvl_cli.media import InputSettings, open_video
 from qvl_cli.media.thumbnails import Thumbnail, thumbnails
 from qvl_cli.scan import Change, ScanSettings, find_changes, scan
-from tests.clips import numbered, write_clip, x264
+from tests.clips import damage, numbered, write_clip, x264
 
 ROWS, COLUMNS, RATE = 22, 40, 25
 Planes = npt.NDArray[np.float64]
@@ -157,11 +157,9 @@ def test_a_scan_sees_the_frames_that_can_be_watched(shared: Path, name: str) -> 
 
 
 def test_what_a_scan_cannot_see_is_lost(tmp_path: Path) -> None:
-    path = write_clip(tmp_path / "damaged.mp4", [40 * number for number in range(100)], options=x264())
-    data = bytearray(path.read_bytes())
-    third, half = len(data) // 3, len(data) // 2
-    data[third:half] = bytes(half - third)
-    path.write_bytes(data)
+    path = damage(
+        write_clip(tmp_path / "damaged.mp4", [40 * number for number in range(100)], options=x264())
+    )
     with open_video(path) as video:
         list(video.frames(video.info.frame_times))
         lost = video.lost

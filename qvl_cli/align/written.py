@@ -150,12 +150,8 @@ def read_spans(text: str, event: str = "") -> Reading:
             (kept if span.end >= span.start else backwards).append(span)
     found = found or doubtful
     found.sort(key=lambda span: span.characters)
-    said = (
-        re.sub(re.escape(event), lambda same: " " * len(same[0]), text, flags=re.IGNORECASE)
-        if event
-        else text
-    )
-    denial = _NEVER.search(said)
+    without = re.sub(re.escape(event), lambda same: " " * len(same[0]), text, flags=re.IGNORECASE)
+    denial = _NEVER.search(without)
     if denial and (not found or denial.start() < found[0].characters[0][0]):
         return Reading(())
     return Reading(tuple(found) or None, tuple(backwards))

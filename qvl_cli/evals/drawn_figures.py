@@ -137,11 +137,8 @@ def _prefixed(key: str, prefix: str) -> str:
 
 
 def _answer_figures(asked: Sequence[Asked]) -> Figures:
-    judged = {
-        key: [_judge(asked, kinds, key) for kinds in (("asks",), ("unseen",))]
-        for key in ("asked", "blind_asked")
-    }
-    said, unseen = judged["asked"]
+    said, blind = (_judge(asked, "asks", key) for key in ("asked", "blind_asked"))
+    unseen = _judge(asked, "unseen", "asked")
     columns = {
         "answer_accuracy": said.right,
         **{
@@ -156,7 +153,6 @@ def _answer_figures(asked: Sequence[Asked]) -> Figures:
         for key in ("asked", "blind_asked")
     )
     figures |= _span_figures(proved, blindly, ("r1@0.5",), "evidence_")
-    blind = judged["blind_asked"][0]
     if len(blind.right):
         figures |= means({"blind_answer_accuracy": blind.right}, blind.owners)
         figures["blind_over_chance"] = Figure(
@@ -179,14 +175,13 @@ class Judged:
     owners: list[str]
 
 
-def _judge(asked: Sequence[Asked], kinds: Sequence[str], key: str) -> Judged:
+def _judge(asked: Sequence[Asked], kind: str, key: str) -> Judged:
     questions = {
         query.qid: (question, each.case.script.duration)
         for each in asked
-        for kind in kinds
         for query, question in zip(each.case.queries(kind), getattr(each.case, kind), strict=True)
     }
-    pairs = _pairs(asked, kinds, key)
+    pairs = _pairs(asked, (kind,), key)
     families = [questions[query.qid][0].family for query, _ in pairs]
     expected = [questions[query.qid][0].answer for query, _ in pairs]
     counted = [answer for answer, family in zip(expected, families, strict=True) if family == "count"]

@@ -9,9 +9,8 @@ What was copied is looked at like a file: a URL may lead to a PDF, standard inpu
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -64,7 +63,7 @@ def _open(path: Path, address: str, spool: Spool | None, backend: str, settings:
     """address: where a playlist's parts are looked for. spool: the copy that `path` is, to be removed with
     the source."""
     head, folder = b"", False
-    with contextlib.suppress(OSError, ValueError):  # opening it as a video says why
+    with suppress(OSError, ValueError):  # opening it as a video says why
         folder = path.is_dir()
         if path.is_file():
             with path.open("rb") as file:

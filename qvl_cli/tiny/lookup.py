@@ -69,11 +69,11 @@ def lookup_target(row: int, look: Look, steps: tuple[int, int] = (0, sys.maxsize
     return LookupTarget(
         row,
         (
-            label("shape", look.shape) if look.shape else 0,
-            label("colour", look.colour) if look.colour else 0,
-            label("action", look.action) if look.action else 0,
+            label("shape", look.shape),
+            label("colour", look.colour),
+            label("action", look.action),
             0,
-            label("word", look.word) if look.word else 0,
+            label("word", look.word),
         ),
         steps,
     )

@@ -68,9 +68,9 @@ class PerceptionBatch:
     labels: npt.NDArray[np.int64]
 
 
-def label(axis: str, word: str) -> int:
-    """The number of a word on one of AXES; 0 is for none."""
-    return 1 + AXES[axis].index(word)
+def label(axis: str, word: str | None) -> int:
+    """The number of a word on one of AXES; 0 for none."""
+    return 1 + AXES[axis].index(word) if word else 0
 
 
 def step_labels(script: Script, times: tuple[float, float]) -> npt.NDArray[np.int64]:
