@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from qvl_cli.evals.texts import things_told
+from qvl_cli.tiny import recipe
+from qvl_cli.tiny.clips import make_clip
+from qvl_cli.tiny.drills import order_drill
+from qvl_cli.tiny.perception import IGNORE
 from qvl_cli.tiny.phrases import (
     ACTION_WORDS,
     APPEARS,
     DOES,
     FAMILIES,
+    MORE_QUESTIONS,
     QUESTIONS,
     UNSEEN,
     WORD_SHOWS,
@@ -178,8 +184,20 @@ def test_training_meets_neither_unseen_things_nor_unseen_words() -> None:
     for bank in banks:
         assert {pick(bank, rng) for _ in range(200)} == set(bank) - kept
         assert {pick(bank, rng, unseen=True) for _ in range(20)} == set(bank[-UNSEEN:])
-    for bank in QUESTIONS.values():
+    for family, bank in QUESTIONS.items():
         assert len(bank) - UNSEEN >= 5
+        assert not set(MORE_QUESTIONS[family]) & set(bank)
+        script = next(s for s, _ in queries(family))
+        asked = (ask_query(script, rng_for(n, "more"), family, more=True) for n in range(600))
+        texts = {query.prompt.query for query in asked if query}
+        for phrases, wanted in (
+            (MORE_QUESTIONS[family], True),
+            (bank[:-UNSEEN], True),
+            (bank[-UNSEEN:], False),
+        ):
+            for phrase in phrases:
+                pattern = re.sub(r"\\{\w+\\}", ".+", re.escape(phrase))
+                assert any(re.fullmatch(pattern, text) for text in texts) == wanted, phrase
     shown = [
         {a.kind for s in range(200) for a in write_script(f + s, 40.0).shown} for f in (0, TRAINING_SEEDS)
     ]
@@ -187,6 +205,31 @@ def test_training_meets_neither_unseen_things_nor_unseen_words() -> None:
     for family in FAMILIES:
         assert not any(query.unseen for _, query in queries(family))
         assert any(query.unseen for _, query in queries(family, TRAINING_SEEDS)) or family == "written"
+
+
+def test_a_drilled_order_follows_from_the_times_it_is_given() -> None:
+    script = write_script(5, 40.0)
+    swapped = 0
+    for seed in range(80):
+        query = order_drill(script, rng_for(seed, "drill"))
+        given, *rest = query.said
+        assert given.given and not any(piece.given for piece in rest)
+        *asked, first, second = things_told(query.answer)
+        assert asked == things_told(query.prompt.query) and {first, second} == set(asked)
+        at = dict(zip(asked, map(float, re.findall(r"\d+\.\d", query.answer)), strict=True))
+        assert at[first] + APART <= at[second] + 0.11
+        assert not set(asked) & UNSEEN_KINDS and first != second
+        swapped += asked != [first, second]
+    assert 20 < swapped < 60
+    clip = make_clip(50, 12, replace(recipe.DRILL_MIX, locates=2, asks=("order",), section=0.0, overview=0.0))
+    text = [world_tokenizer().decode([t], skip_special_tokens=False) for t in clip.sequence.ids]
+    blocks, targets = clip.sequence.block, clip.sequence.targets
+    learned = [(text[i + 1], blocks[i + 1]) for i, target in enumerate(targets) if target != IGNORE]
+    drilled = range(max(blocks) - recipe.DRILL_MIX.drills + 1, max(blocks) + 1)
+    for block in drilled:
+        said = "".join(t for t, b in learned if b == block)
+        assert re.fullmatch(r" first the \w+ \w+, then the \w+ \w+\.<\|im_end\|>", said), said
+    assert any(re.search(r"\d", t) for t, block in learned if block not in drilled)
 
 
 def test_every_action_has_words_of_its_own() -> None:

@@ -35,10 +35,9 @@ from qvl_cli.tiny.lookup import (
     wanted_tokens,
 )
 from qvl_cli.tiny.perception import COLS, IGNORE, ROWS, label
+from qvl_cli.tiny.readers import ClockReader
 from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.timing import (
-    ClockReader,
-    EdgeReader,
     TimeStage,
     block_mask,
     run_language,
@@ -48,7 +47,6 @@ from qvl_cli.tiny.timing import (
 from qvl_cli.tiny.train import new_network
 from qvl_cli.tiny.trainer import learning_rate, run_stage
 from qvl_cli.tiny.vocabulary import world_tokenizer
-from qvl_cli.tiny.world import ACTIONS, COLOUR_NAMES, SHAPES
 
 
 @pytest.fixture(scope="module")
@@ -240,21 +238,6 @@ def test_an_end_is_told_by_the_first_step_that_no_longer_shows_it() -> None:
     assert timing.step_told(5.0, first=False) == 4  # nothing comes behind the last
 
 
-def test_what_comes_and_goes_is_what_the_step_before_did_not_show_or_no_longer() -> None:
-    reader = EdgeReader(8)
-    reader.norm, reader.output = torch.nn.Identity(), torch.nn.Identity()  # states are logits
-    kinds, acts = len(COLOUR_NAMES) * len(SHAPES), 1 + len(ACTIONS)
-    present = torch.zeros(1, 3, kinds, acts)
-    present[0, :2, 7, 0] = present[0, 1, 7, 2] = present[0, 2, 9, 0] = 1
-    edges = torch.zeros(1, 3, 2, kinds, acts)
-    edges[0, 0, 0, 7, 0] = edges[0, 1, 0, 7, 2] = edges[0, 2, 0, 9, 0] = 1  # come, begin
-    edges[0, 2, 1, 7, 0] = edges[0, 2, 1, 7, 2] = 1  # gone, ended
-    loss, figures = reader.loss((edges * 40 - 20).view(1, 3, -1), present)
-    assert loss < 1e-3 and figures == {"comes_goes": 1.0, "begins_ends": 1.0}
-    loss, figures = reader.loss((20 - edges * 40).view(1, 3, -1), present)
-    assert loss > 1e3 and figures == {"comes_goes": 0.0, "begins_ends": 0.0}
-
-
 def test_a_time_is_read_where_it_is_being_written(stage: tuple[object, TimeStage]) -> None:
     clip = next(c for c in (make_clip(seed, 12) for seed in range(50, 80)) if _written(c))
     states = torch.zeros(1, len(clip.sequence.ids), 256)
@@ -268,9 +251,9 @@ def test_a_time_is_read_where_it_is_being_written(stage: tuple[object, TimeStage
         tail = world_tokenizer().decode(clip.sequence.ids[target.row - 4 : target.row + 1])
         if first and not re.search(r"[\d.]$", tail):  # from the first digit on
             assert float(first[0]) == pytest.approx(round(second, 1), abs=0.051)
-    whole = time_loss(stage[0], stage[1], [clip], looks=0.7, focal=True, edges=True)[1]
+    whole = time_loss(*stage, [clip], recipe.LESSONS[recipe.EDGE])[1]
     assert {"told", "comes_goes", "look_before", "look_shows", "look_does"} <= whole.keys()
-    plain = time_loss(stage[0], stage[1], [clip], looks=0.7, focal=True)[1]
+    plain = time_loss(*stage, [clip], recipe.LESSONS[recipe.TELL])[1]
     assert not {"told", "comes_goes", "look_before", "look_shows", "look_does"} & plain.keys()
 
 
@@ -296,6 +279,8 @@ def test_the_share_on_the_right_tokens_is_the_networks_own(stage: tuple[object, 
 
 
 def test_a_few_updates_lower_the_loss_and_resuming_changes_nothing(tmp_path: Path) -> None:
+    lessons = recipe.Lessons(looks=0.0)
+
     def train(run: Path, stops: list[int]) -> dict[str, torch.Tensor]:
         for updates in stops:
             network = new_network()
@@ -307,22 +292,22 @@ def test_a_few_updates_lower_the_loss_and_resuming_changes_nothing(tmp_path: Pat
             run_stage(
                 settings,
                 run,
-                parts.modules_by_name(),
+                parts.modules_by_name(lessons),
                 lambda update: [make_clip(update * 2 + i, 4) for i in range(2)],
-                lambda clips: time_loss(network, parts, clips),  # noqa: B023
+                lambda clips: time_loss(network, parts, clips, lessons),  # noqa: B023
             )
         return {k: v.clone() for k, v in parts.head.state_dict().items()}
 
     clips = [make_clip(i, 4) for i in range(2)]
     network = new_network()
     torch.manual_seed(1)
-    before = time_loss(network, TimeStage(network), clips)[0].item()
+    before = time_loss(network, TimeStage(network), clips, lessons)[0].item()
     whole = train(tmp_path / "a", [6])
     state = torch.load(tmp_path / "a" / "time.pt", weights_only=True)["modules"]
     parts = TimeStage(network)
-    for name, module in parts.modules_by_name().items():
+    for name, module in parts.modules_by_name(lessons).items():
         module.load_state_dict(state[name])
-    assert time_loss(network, parts, clips)[0].item() < before
+    assert time_loss(network, parts, clips, lessons)[0].item() < before
     resumed = train(tmp_path / "b", [6, 6])
     for name, value in whole.items():
         torch.testing.assert_close(resumed[name], value)

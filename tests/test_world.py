@@ -15,7 +15,7 @@ from qvl_cli.tiny.draw import distance_table, draw
 from qvl_cli.tiny.film import film
 from qvl_cli.tiny.gate import inside_window, outside_window
 from qvl_cli.tiny.perception import crowd, perception_batch, step_labels
-from qvl_cli.tiny.recipe import DATE, EDGE, GATE, LINK, PERCEPTION, TELL, TIME
+from qvl_cli.tiny.recipe import GATE, LESSONS, PERCEPTION
 from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.world import (
     ACTIONS,
@@ -168,7 +168,7 @@ def test_training_refuses_evaluation_seeds(make: object) -> None:
 
 
 def test_no_stage_can_reach_an_evaluation_seed_or_another_stage() -> None:
-    stages = (PERCEPTION, TIME, TELL, EDGE, LINK, DATE)
+    stages = (PERCEPTION, *LESSONS)
     ends = [stage.first_seed + stage.updates * stage.batch for stage in stages]
     assert all(end <= later.first_seed for end, later in zip(ends, stages[1:], strict=False))
     assert ends[-1] <= FIRST_SEED

@@ -17,6 +17,7 @@ from qvl_cli.align.training import step_targets
 from qvl_cli.prompts import section_prompt
 from qvl_cli.tiny.clock import STRETCH, Floats, Timing, uneven_starts
 from qvl_cli.tiny.draw import draw
+from qvl_cli.tiny.drills import order_drill
 from qvl_cli.tiny.lookup import HEADS, LookupTarget, clock_lookups, lookup_target, name_tokens
 from qvl_cli.tiny.perception import FRAME_GAP, film_look, label, step_labels
 from qvl_cli.tiny.pieces import Piece, Query, Span
@@ -97,10 +98,13 @@ def present_targets(script: Script, starts: Floats) -> npt.NDArray[np.float32]:
 
 def draw_queries(script: Script, rng: np.random.Generator, timing: Timing, mix: Mix) -> list[Query]:
     """The questions of one clip: locate, then one of each ask family, then a section or the overview."""
-    locates = _fresh((locate_query(script, rng, mix.absent) for _ in range(mix.locates + 8)), [])
+    drawn = (locate_query(script, rng, mix.absent, events=mix.events) for _ in range(mix.locates + 8))
+    locates = _fresh(drawn, [])
     queries = locates[: mix.locates]
     for family in mix.asks:
-        queries += _fresh((ask_query(script, rng, family, dated=mix.dated) for _ in range(5)), queries)[:1]
+        asked = (ask_query(script, rng, family, dated=mix.dated, more=mix.more) for _ in range(5))
+        queries += _fresh(asked, queries)[:1]
+    queries += [order_drill(script, rng) for _ in range(mix.drills)]
     draw, count = rng.random(), len(timing.starts)
     if draw < mix.overview:
         queries.append(overview_query(script))
@@ -278,19 +282,20 @@ def _append_query(
         rows = range(len(sequence.ids) - 1, len(sequence.ids) - 1 + len(ids))
         proof = "next" if piece.follows and mix.follows else "things"
         _look(piece, proof, _next_moment(query.said, number), rows, share, timing, view, ends, lookups)
-        cursor = sequence.text(ids, cursor, block, learn=mix.found_weight * share if tells else 1.0)
+        learn = 0.0 if piece.given else mix.found_weight * share if tells else 1.0
+        cursor = sequence.text(ids, cursor, block, learn)
     end = len(sequence.ids)
     sequence.text([special_ids()["<|im_end|>"]], cursor, block, learn=1.0)
     if query.family == "locate":
         if query.said[-1].moment is not None:  # no other time follows
             lookups["times"].append(LookupTarget(end - 1, steps=(0, 0)))
         return tokens
-    return [] if query.window or query.family == "overview" else list(range(begin, end))
+    return [] if query.window or query.family in ("overview", "drill") else list(range(begin, end))
 
 
 def _tells(piece: Piece) -> bool:
     """Whether a piece tells what was found."""
-    return piece.look is not None or piece.moment is not None
+    return piece.told or piece.look is not None or piece.moment is not None
 
 
 def _text(piece: Piece, timing: Timing) -> str:

@@ -124,6 +124,56 @@ QUESTIONS = {
     ),
 }
 FAMILIES = tuple(QUESTIONS)
+# Learned in the last stage too, and never asked in evaluation: who knows few wordings takes a new one for
+# the question that it shares most words with.
+MORE_QUESTIONS = {
+    "what": (
+        "What is the shape that is {colour}?",
+        "Which thing is {colour}?",
+        "Tell me which shape is {colour}.",
+    ),
+    "colour": (
+        "Which colour is the {shape}?",
+        "What colour does the {shape} have?",
+        "Tell me which colour the {shape} has.",
+    ),
+    "which": (
+        "Which is the thing that {does}?",
+        "What is the shape that {does}?",
+        "Tell me which thing {does}.",
+    ),
+    "where": (
+        "Where is the {it} seen?",
+        "On which side can the {it} be seen?",
+        "Tell me on which side the {it} is.",
+    ),
+    "count": (
+        "How many {things} are visible?",
+        "How many {things} are on screen?",
+        "How many {things} are in the video?",
+        "Tell me the number of {things}.",
+    ),
+    "order": (
+        "What is first, the {it} or the {other}?",
+        "Tell me which appears first, the {it} or the {other}.",
+        "Tell me the order of the {it} and the {other}.",
+    ),
+    "written": (
+        "What word is written?",
+        "Tell me what is written.",
+        "Tell me which word is shown.",
+    ),
+    "after": (
+        "What comes next after the {it}?",
+        "Which thing comes after the {it}?",
+        "Tell me what appears after the {it}.",
+    ),
+    "when": (
+        "When is the {it} seen first?",
+        "Tell me at what time the {it} appears.",
+        "At what second does the {it} appear?",
+    ),
+}
 
 
 def pick(bank: tuple[str, ...], rng: np.random.Generator, unseen: bool = False) -> str:

@@ -32,7 +32,8 @@ class Piece:
     """A run of whole words of an answer. look: where to look for what it says; group: for the shape that
     comes next, same: for the next thing of the same shape; None: no place tells it. moment: the piece is a
     time in seconds, read off the first (`first`) or last step that shows what happens then. follows: what it
-    tells is found by what was new before."""
+    tells is found by what was new before. told: it tells something that no place shows; given: it stands
+    there and is not learned."""
 
     text: str
     look: Look | None = None
@@ -41,16 +42,18 @@ class Piece:
     moment: float | None = None
     first: bool = True
     follows: bool = False
+    told: bool = False
+    given: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """One thing asked of a script.
 
-    family: locate, one of FAMILIES, section or overview. said: the answer, piece by piece; it says again what
-    was asked before it says what was found. spans: the seconds that prove it, sorted; empty for what never
-    happens. window: the part of the video a section question is about. unseen: whether the wording or a thing
-    in it is kept from training.
+    family: locate, one of FAMILIES, section, overview or drill. said: the answer, piece by piece; it says
+    again what was asked before it says what was found. spans: the seconds that prove it, sorted; empty for
+    what never happens. window: the part of the video a section question is about. unseen: whether the
+    wording or a thing in it is kept from training.
     """
 
     family: str

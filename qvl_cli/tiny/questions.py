@@ -12,6 +12,7 @@ from qvl_cli.tiny.phrases import (
     APPEARS,
     DOES,
     MOMENTS,
+    MORE_QUESTIONS,
     QUESTIONS,
     WORD_SHOWS,
     article,
@@ -34,12 +35,14 @@ from qvl_cli.tiny.world import (
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 LEAST_VISIBLE = 1.0  # seconds; whatever shows for less is neither asked for nor counted on
 APART = 2.5  # seconds between two things of which one comes first
+# Of events drawn: words, actions, things, shapes, the rest colours. Each counts what stands before it, too.
+EVENTS = (0.1, 0.55, 0.88, 0.94)
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
     """What a question is drawn from. unseen: ask in words kept from training; dated: tell an order with the
-    times it follows from."""
+    times it follows from; more: ask in words of MORE_QUESTIONS, too."""
 
     script: Script
     shown: tuple[Actor, ...]
@@ -47,9 +50,11 @@ class Asking:
     rng: np.random.Generator
     unseen: bool
     dated: bool = True
+    more: bool = False
 
     def wording(self, family: str, **words: str) -> Prompt:
-        return ask_prompt(pick(QUESTIONS[family], self.rng, self.unseen).format(**words))
+        bank = (*MORE_QUESTIONS[family], *QUESTIONS[family]) if self.more else QUESTIONS[family]
+        return ask_prompt(pick(bank, self.rng, self.unseen).format(**words))
 
     def alike(self, actor: Actor) -> list[Actor]:
         return [a for a in self.shown if a.kind == actor.kind]
@@ -89,23 +94,28 @@ def _marginal(script: Script) -> bool:
 
 
 def locate_query(
-    script: Script, rng: np.random.Generator, absent: float = 0.15, unseen: bool = False
+    script: Script,
+    rng: np.random.Generator,
+    absent: float = 0.15,
+    unseen: bool = False,
+    events: Sequence[float] = EVENTS,
 ) -> Query | None:
-    """An event and all its spans; with probability `absent` one that never happens."""
+    """An event and all its spans; with probability `absent` one that never happens. events: as EVENTS."""
     shown = script.shown
     if not shown or _marginal(script):
         return None
     ask = Asking(script, shown, shown[int(rng.integers(len(shown)))], rng, unseen)
     kind, lacking = rng.random(), rng.random() < absent
-    if kind < 0.1:
+    words, actions, things, shapes = events
+    if kind < words:
         return _word_event(ask, lacking)
     if lacking:
         return _absent_event(ask)
-    if kind < 0.55 and ask.actor.action:
+    if kind < actions and ask.actor.action:
         return _action_event(ask)
-    if kind < 0.88:
+    if kind < things:
         return _event(ask, APPEARS, name(ask.actor), presence(ask.alike(ask.actor)))
-    if kind < 0.94:
+    if kind < shapes:
         same = [a for a in shown if a.shape == ask.actor.shape]
         return _event(ask, APPEARS, ask.actor.shape, presence(same))
     same = [a for a in shown if a.colour == ask.actor.colour]
@@ -169,16 +179,21 @@ def _absent_event(ask: Asking) -> Query | None:
 
 
 def ask_query(
-    script: Script, rng: np.random.Generator, family: str, unseen: bool = False, dated: bool = True
+    script: Script,
+    rng: np.random.Generator,
+    family: str,
+    unseen: bool = False,
+    dated: bool = True,
+    more: bool = False,
 ) -> Query | None:
-    """A question of a family with one right answer, or None where this draw found none. unseen, dated: see
-    `Asking`."""
+    """A question of a family with one right answer, or None where this draw found none. unseen, dated, more:
+    see `Asking`."""
     shown = script.shown
     if family not in _DRAWN:
         raise ValueError(f"no such family: {family}")
     if not shown or _marginal(script):
         return None
-    ask = Asking(script, shown, shown[int(rng.integers(len(shown)))], rng, unseen, dated)
+    ask = Asking(script, shown, shown[int(rng.integers(len(shown)))], rng, unseen, dated, more)
     return _DRAWN[family](ask)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from qvl_cli.tiny.questions import EVENTS
 from qvl_cli.tiny.vocabulary import VOCABULARY_SIZE, special_ids
 from qvl_cli.tiny.world import HEIGHT, WIDTH
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 FRAME_PIXELS = WIDTH * HEIGHT  # the one frame size the tower learns: 160 x 96, 15 tokens a step
 EMBEDDING_RMS = 0.5  # of words, and so of vision tokens; far above what a new layer adds to them
+LOOKS_WEIGHT = 0.7
 SEED = 20_261  # seeds the weights; script seeds count up from each stage's own base
 
 
@@ -41,7 +43,9 @@ class Mix:
     happens instead of evenly spaced ones; balanced: whether a question's weight grows with the root of
     what it has to tell instead of with its length; beyond: whether a span ends with the time of the step
     behind it; dated: whether an order is told with the times it follows from; follows: whether what comes
-    after a thing has a head of its own that looks for it."""
+    after a thing has a head of its own that looks for it; events: how often each kind of event is drawn, as
+    in `questions.EVENTS`; more: whether questions come in the words of MORE_QUESTIONS, too; drills: orders
+    told from times that are given."""
 
     locates: int = 6
     absent: float = 0.3
@@ -68,6 +72,28 @@ class Mix:
     beyond: bool = False
     dated: bool = False
     follows: bool = False
+    events: tuple[float, float, float, float] = EVENTS
+    more: bool = False
+    drills: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What a stage teaches beside answers and spans. looks: weight of each of the losses on where words look;
+    summary: weight of what a step shows and acts, read off its last token; focal: tokens and looks weigh by
+    how far they are from right (as in arXiv 1708.02002), so that what is rare is not buried under what is
+    learned, and what vision tokens show is read deep in the network; edges: there what comes and goes is
+    read off steps, too, and times where they are written; links: and off new things what was new before;
+    captions: which word stands on screen is read off steps; only_known: that a thing does not show is not
+    learned of what training never shows."""
+
+    looks: float = LOOKS_WEIGHT
+    summary: float = 0.3
+    focal: bool = False
+    edges: bool = False
+    links: bool = False
+    captions: bool = False
+    only_known: bool = False
 
 
 PERCEPTION = Stage("perception", 1500, batch=64, lr=2.5e-3, first_seed=0, horizon=2600, cooldown=350)
@@ -76,6 +102,7 @@ TELL = Stage("tell", 2600, batch=8, lr=8e-4, first_seed=400_000, horizon=9000, c
 EDGE = Stage("edge", 4500, batch=8, lr=8e-4, first_seed=480_000, horizon=5500, cooldown=600)
 LINK = Stage("link", 1400, batch=8, lr=7e-4, first_seed=540_000, horizon=6000, cooldown=1)
 DATE = Stage("date", 3000, batch=8, lr=6.5e-4, first_seed=580_000, horizon=4200, cooldown=600)
+DRILL = Stage("drill", 4200, batch=8, lr=6.5e-4, first_seed=605_000, horizon=5200, cooldown=900)
 GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, cooldown=50, warmup=20)
 
 TIME_MIX = Mix()
@@ -126,13 +153,40 @@ DATE_MIX = replace(
         *["when"] * 2,
     ),
 )
-LOOKS_WEIGHT = 0.7  # of each of the losses on where words look
+DRILL_MIX = replace(
+    DATE_MIX,
+    locates=8,
+    events=(0.2, 0.72, 0.9, 0.95),
+    more=True,
+    drills=5,
+    asks=(
+        "what",
+        "colour",
+        *["which"] * 2,
+        *["where"] * 2,
+        *["count"] * 4,
+        *["order"] * 2,
+        "written",
+        *["after"] * 4,
+        *["when"] * 2,
+    ),
+)
+EDGE_LESSONS = Lessons(focal=True, edges=True)
+LINK_LESSONS = replace(EDGE_LESSONS, links=True)
+LESSONS = {  # of the stages on clips, in their order
+    TIME: Lessons(),
+    TELL: Lessons(focal=True),
+    EDGE: EDGE_LESSONS,
+    LINK: LINK_LESSONS,
+    DATE: LINK_LESSONS,
+    DRILL: replace(LINK_LESSONS, captions=True, only_known=True, summary=1.0),
+}
 CLOCKS_FROM, BALANCED_FROM, UNEVEN_FROM = 600, 1600, 2600  # updates of TIME from which parts of the mix hold
 STEPS_AN_UPDATE = 36
 SHORT_LENGTHS, SHORT_FOR = (12, 16), 800  # steps a clip, in turn, for the first updates
 LENGTHS = (16, 24, 32, 48, 64)
 LONG_LENGTHS = (32, 64, 96, 128)  # at last also what two minutes take
-LONG_FROM = {TIME: 3700, EDGE: 3400, DATE: 2000}  # update
+LONG_FROM = {TIME: 3700, EDGE: 3400, DATE: 2000, DRILL: 3200}  # update
 
 
 def clips_of(stage: Stage, update: int) -> tuple[int, int]:
@@ -147,7 +201,7 @@ def clips_of(stage: Stage, update: int) -> tuple[int, int]:
 def mix_of(stage: Stage, update: int) -> Mix:
     """What an update asks: in the time stage bit by bit all of its mix."""
     if stage is not TIME:
-        return {EDGE: EDGE_MIX, LINK: LINK_MIX, DATE: DATE_MIX}.get(stage, TIME_MIX)
+        return {EDGE: EDGE_MIX, LINK: LINK_MIX, DATE: DATE_MIX, DRILL: DRILL_MIX}.get(stage, TIME_MIX)
     uneven = TIME_MIX.uneven if update >= UNEVEN_FROM else 0.0
     balanced = update >= BALANCED_FROM
     return replace(TIME_MIX, clocks=update >= CLOCKS_FROM, uneven=uneven, balanced=balanced)

@@ -16,127 +16,16 @@ from qvl_cli.align.training import head_loss
 from qvl_cli.tiny.clips import Clip
 from qvl_cli.tiny.lookup import HEADS, LATER_HEADS, attention_inputs, lookup_losses, missing
 from qvl_cli.tiny.network import encode_steps
-from qvl_cli.tiny.perception import AXES, IGNORE, label_loss
-from qvl_cli.tiny.recipe import EMBEDDING_RMS
-from qvl_cli.tiny.world import ACTIONS, COLOUR_NAMES, SHAPES
-
-
-class StepSummary(nn.Module):
-    """Which kinds each step shows and what they do, read off its last token; used in training only. It makes
-    the step's state say everything a later query may ask for."""
-
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(hidden)
-        self.output = nn.Linear(hidden, len(COLOUR_NAMES) * len(SHAPES) * (1 + len(ACTIONS)))
-        nn.init.constant_(self.output.bias, -4.0)  # almost nothing of all this shows in a step
-
-    def loss(self, states: Tensor, present: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """states [n, hidden], present [n, kinds, 1 + actions] -> loss, recall at 0.5 of kinds and of acts."""
-        logits = self.output(self.norm(states)).view(present.shape)
-        weight = 1.0 + 3.0 * present
-        loss = F.binary_cross_entropy_with_logits(logits, present, weight=weight, reduction="sum")
-        found, shown = logits > 0, present > 0
-        return loss / len(states), {
-            "kinds": found[..., 0][shown[..., 0]].float().mean().item(),
-            "acts": found[..., 1:][shown[..., 1:]].float().mean().item(),
-        }
-
-
-class ClockReader(nn.Module):
-    """Reads a printed time off a token's state: off the last token of a step early in the network, and late
-    off the tokens that write the time of a step; used in training only. What writes a time can then copy it
-    from the one to the other."""
-
-    EARLY, LATE = 1, 3  # after these layers
-    PLACES = (100.0, 10.0, 1.0, 0.1)
-    BLANK = 10  # of a leading zero, which is not printed
-
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(hidden)
-        self.output = nn.Linear(hidden, len(self.PLACES) * 11)
-
-    def loss(self, states: Tensor, seconds: Tensor) -> tuple[Tensor, float]:
-        """states [n, hidden], seconds [n] as printed -> loss, share of right digits."""
-        tenths = (seconds * 10).round().long()
-        digits = torch.stack([tenths // round(place * 10) % 10 for place in self.PLACES], -1)
-        digits[..., 0][tenths < 1000] = self.BLANK
-        digits[..., 1][tenths < 100] = self.BLANK
-        logits = self.output(self.norm(states)).view(-1, 11)
-        right = (logits.argmax(-1) == digits.flatten()).float().mean().item()
-        return F.cross_entropy(logits, digits.flatten()), right
-
-
-class CellReader(nn.Module):
-    """Reads what covers each vision token off its state deep in the network; used in training only. Layers
-    add to a token until what it showed is buried, and what is looked up there cannot be said."""
-
-    LAYER = 2  # after this layer, in front of the one whose heads look things up
-
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(hidden)
-        self.axes = nn.ModuleDict({axis: nn.Linear(hidden, 1 + len(words)) for axis, words in AXES.items()})
-
-    def loss(self, states: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """states [n, hidden], labels [n, 5] as in `step_labels` -> loss, share right on covered cells."""
-        normed, total, right = self.norm(states), states.new_zeros(()), {}
-        for (axis, output), truth in zip(self.axes.items(), labels.unbind(1), strict=True):
-            loss, right[f"cell_{axis}"] = label_loss(output(normed), truth, of_none=0.1)
-            if (truth != IGNORE).any():
-                total = total + loss
-        return total, right
-
-
-class EdgeReader(nn.Module):
-    """Reads off a step's last token what it shows that the step before did not, and what it shows no longer;
-    used in training only. Later tokens do not show in a step, so this is how it can be found as the first or
-    as the end of something."""
-
-    LAYER = 2  # after this layer, in front of the one whose heads look for times
-
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(hidden)
-        self.output = nn.Linear(hidden, 2 * len(COLOUR_NAMES) * len(SHAPES) * (1 + len(ACTIONS)))
-        nn.init.constant_(self.output.bias, -4.0)  # hardly anything changes from step to step
-
-    def loss(self, states: Tensor, present: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """states [clips, steps, hidden], present [clips, steps, kinds, 1 + actions] -> loss, recall at 0.5 of
-        things that come or go, and of what they begin or end to do."""
-        before = F.pad(present, (0, 0, 0, 0, 1, 0))[:, :-1]
-        edges = torch.stack([(present > before), (present < before)], 2).float()
-        logits = self.output(self.norm(states)).view(edges.shape)
-        weight = 1.0 + 3.0 * edges
-        loss = F.binary_cross_entropy_with_logits(logits, edges, weight=weight, reduction="sum")
-        found, true = logits > 0, edges > 0
-        return loss / states.shape[:2].numel(), {
-            "comes_goes": found[..., 0][true[..., 0]].float().mean().item(),
-            "begins_ends": found[..., 1:][true[..., 1:]].float().mean().item(),
-        }
-
-
-class LinkReader(nn.Module):
-    """Reads off the tokens of a thing that is new on screen what was new before it; used in training only.
-    What comes after a thing is found by that."""
-
-    LAYER = 2  # after this layer, whose attention looks it up
-
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(hidden)
-        self.axes = nn.ModuleList(nn.Linear(hidden, 1 + len(words)) for words in (SHAPES, COLOUR_NAMES))
-
-    def loss(self, states: Tensor, before: Tensor) -> tuple[Tensor, float]:
-        """states [n, hidden], before [n, 2]: shape and colour as in `step_labels`, 0 for the first thing of
-        all -> loss, share of both right."""
-        normed, total, right = self.norm(states), states.new_zeros(()), torch.ones_like(before[:, 0]).bool()
-        for output, truth in zip(self.axes, before.unbind(1), strict=True):
-            logits = output(normed)
-            total = total + F.cross_entropy(logits, truth)
-            right &= logits.argmax(1) == truth
-        return total, right.float().mean().item()
+from qvl_cli.tiny.perception import IGNORE
+from qvl_cli.tiny.readers import (
+    CaptionReader,
+    CellReader,
+    ClockReader,
+    EdgeReader,
+    LinkReader,
+    StepSummary,
+)
+from qvl_cli.tiny.recipe import EMBEDDING_RMS, Lessons
 
 
 class TimeStage(nn.Module):
@@ -153,17 +42,18 @@ class TimeStage(nn.Module):
         self.edges = EdgeReader(hidden)
         self.told = ClockReader(hidden)
         self.links = LinkReader(hidden)
+        self.captions = CaptionReader(hidden)
 
-    def modules_by_name(
-        self, cells: bool = False, edges: bool = False, links: bool = False
-    ) -> dict[str, nn.Module]:
-        """cells, edges, links: with what only later stages train."""
+    def modules_by_name(self, lessons: Lessons) -> dict[str, nn.Module]:
+        """What these lessons train."""
         modules = {"language": self.language, "head": self.head, "summary": self.summary, "clock": self.clock}
-        if cells:
+        if lessons.focal:
             modules |= {"cells": self.cells}
-        if edges:
+        if lessons.edges:
             modules |= {"edges": self.edges, "told": self.told}
-        return modules | {"links": self.links} if links else modules
+        if lessons.links:
+            modules |= {"links": self.links}
+        return modules | {"captions": self.captions} if lessons.captions else modules
 
 
 def block_mask(
@@ -230,19 +120,10 @@ def _padded(rows: Sequence[Sequence[float]], fill: int, device: torch.device) ->
 
 
 def time_loss(
-    network: Any,
-    stage: TimeStage,
-    clips: list[Clip],
-    looks: float = 0.0,
-    focal: bool = False,
-    edges: bool = False,
-    links: bool = False,
+    network: Any, stage: TimeStage, clips: list[Clip], lessons: Lessons
 ) -> tuple[Tensor, dict[str, float]]:
-    """Answer tokens + alignment head + step summary on one batch of clips with equally many steps, and with
-    `looks` > 0, at this weight, where words and answers look. focal: tokens and looks weigh by how far they
-    are from right (as in arXiv 1708.02002), so that what is rare is not buried under what is learned, and
-    what vision tokens show is read deep in the network. edges: there what comes and goes is read off steps,
-    too, and times where they are written; links: and off new things what was new before."""
+    """Answer tokens + alignment head + what `lessons` teach beside them, on one batch of clips with equally
+    many steps."""
     layers = stage.language.layers
     with (
         attention_inputs(layers) as seen,
@@ -257,7 +138,7 @@ def time_loss(
     logits = F.linear(hidden[learn], stage.language.embed_tokens.weight)
     weights = _padded([c.sequence.weights for c in clips], 0, device)[learn]
     each = F.cross_entropy(logits, targets[learn], reduction="none")
-    if focal:
+    if lessons.focal:
         weights = weights * missing(each)
     answer_loss = (each * weights).sum() / weights.sum().clamp_min(1e-3)
     figures = {"token": (logits.argmax(-1) == targets[learn]).float().mean().item()}
@@ -265,34 +146,38 @@ def time_loss(
     ends = torch.tensor([c.ends for c in clips], device=device)
     steps = _states_at(hidden, ends)
     present = torch.from_numpy(np.concatenate([c.present for c in clips])).to(device)
-    summary_loss, summary_figures = stage.summary.loss(steps.flatten(0, 1), present)
+    of_steps, only_known = steps.flatten(0, 1), lessons.only_known
+    summary_loss, summary_figures = stage.summary.loss(of_steps, present, only_known)
     aligned, head_figures = _head_loss(stage.head, hidden, steps, clips)
-    loss = answer_loss + aligned + 0.3 * summary_loss
+    loss = answer_loss + aligned + lessons.summary * summary_loss
     printed = torch.from_numpy(np.concatenate([c.times.mean(1) for c in clips])).to(device)
     clock_loss, figures["clock"] = stage.clock.loss(_states_at(early[0], ends).flatten(0, 1), printed)
     loss = loss + 0.3 * clock_loss
-    if focal:
-        labels = torch.from_numpy(np.stack([c.labels for c in clips])).to(device)
+    labels = torch.from_numpy(np.stack([c.labels for c in clips])).to(device)
+    if lessons.focal:
         cells = torch.arange(-labels.shape[2], 0, device=device)
         places = (ends[..., None] + cells).flatten(1)
         shown = _states_at(middle[0], places).flatten(0, 1)
         cell_loss, cell_figures = stage.cells.loss(shown, labels.flatten(0, 2))
         loss = loss + 0.5 * cell_loss
         figures |= cell_figures
-    if edges:
+    if lessons.edges:
         of_clips = present.view(*ends.shape, *present.shape[1:])
-        edge_loss, edge_figures = stage.edges.loss(_states_at(middle[0], ends), of_clips)
+        edge_loss, edge_figures = stage.edges.loss(_states_at(middle[0], ends), of_clips, only_known)
         writing_loss, figures["told"] = told_loss(stage.told, late[0], clips)
         loss = loss + 0.3 * edge_loss + 0.5 * writing_loss
         figures |= edge_figures
-    if links:
+    if lessons.links:
         link_loss, figures["linked"] = linked_loss(stage.links, middle[0], clips)
         loss = loss + 0.5 * link_loss
-    if looks:
-        names = [name for name in HEADS if edges or name not in LATER_HEADS]
-        for name, missed, share in lookup_losses(layers, seen, clips, names, focal):
+    if lessons.captions:
+        caption_loss, figures["caption"] = stage.captions.loss(of_steps, labels.flatten(0, 1))
+        loss = loss + 0.5 * caption_loss
+    if lessons.looks:
+        names = [name for name in HEADS if lessons.edges or name not in LATER_HEADS]
+        for name, missed, share in lookup_losses(layers, seen, clips, names, lessons.focal):
             figures[f"look_{name}"] = share
-            loss = loss + looks * missed
+            loss = loss + lessons.looks * missed
     return loss, {
         "answer_loss": answer_loss.item(),
         "head_loss": aligned.item(),

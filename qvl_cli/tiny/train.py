@@ -68,13 +68,9 @@ def train_time(run: Path, network: Any, device: torch.device) -> TimeStage:
     parts = TimeStage(network).to(device)
     still = perception_batch(0, 32).frames
     scale_vision(network, torch.from_numpy(still).to(device))
-    stages = (recipe.TIME, recipe.TELL, recipe.EDGE, recipe.LINK, recipe.DATE)
-    for number, stage in enumerate(stages):
-        told, edges, links = (number >= first for first in (1, 2, 3))
-        of_clips = partial(time_loss, network, parts, looks=recipe.LOOKS_WEIGHT)
-        loss_of = partial(of_clips, focal=told, edges=edges, links=links)
-        modules = parts.modules_by_name(cells=told, edges=edges, links=links)
-        run_stage(stage, run, modules, partial(clip_batch, stage), loss_of)
+    for stage, lessons in recipe.LESSONS.items():
+        loss_of = partial(time_loss, network, parts, lessons=lessons)
+        run_stage(stage, run, parts.modules_by_name(lessons), partial(clip_batch, stage), loss_of)
     return parts
 
 
