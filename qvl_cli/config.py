@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -125,6 +125,10 @@ KEYS: Mapping[str, Callable[[object], Value]] = {
 }
 
 
+# What says something of several keys: what weaker places say of those is gone.
+PRESETS: Mapping[str, tuple[str, ...]] = {"detail": ("fps", "max_frames", "max_tokens")}
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """A value and the place it came from, as an error names it: `--fps`, `QVL_FPS`, or a path."""
@@ -200,14 +204,20 @@ def load_config(
     settings: dict[str, Setting] = {}
     # Weakest first: each later source overwrites.
     for path in (user_file(environ), (folder or Path()) / "qvl.toml"):
-        for key, raw in _read_toml(path).items():
-            settings |= _setting(key, raw, str(path))
-    for name in sorted(name for name in environ if name.startswith("QVL_") and environ[name]):
-        settings |= _setting(name.removeprefix("QVL_").lower(), environ[name], name)
-    for key, raw in flags.items():
-        if raw is not None:
-            settings |= _setting(key, raw, "--" + key.replace("_", "-"))
+        _overwrite(settings, [_setting(key, raw, str(path)) for key, raw in _read_toml(path).items()])
+    named = sorted(name for name in environ if name.startswith("QVL_") and environ[name])
+    _overwrite(settings, [_setting(name.removeprefix("QVL_").lower(), environ[name], name) for name in named])
+    given = [(key, raw) for key, raw in flags.items() if raw is not None]
+    _overwrite(settings, [_setting(key, raw, "--" + key.replace("_", "-")) for key, raw in given])
     return Config(settings)
+
+
+def _overwrite(settings: dict[str, Setting], stronger: Sequence[tuple[str, Setting]]) -> None:
+    for preset, keys in PRESETS.items():
+        if preset in dict(stronger):
+            for key in keys:
+                settings.pop(key, None)
+    settings.update(stronger)
 
 
 def _read_toml(path: Path) -> dict[str, object]:
@@ -221,12 +231,12 @@ def _read_toml(path: Path) -> dict[str, object]:
         ) from error
 
 
-def _setting(key: str, raw: object, source: str) -> dict[str, Setting]:
+def _setting(key: str, raw: object, source: str) -> tuple[str, Setting]:
     if key not in KEYS:
         near = difflib.get_close_matches(key.replace("-", "_"), KEYS, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(KEYS)}"
         raise UsageError(f"unknown setting {key!r} in {source}", remedy)
     try:
-        return {key: Setting(KEYS[key](raw), source)}
+        return key, Setting(KEYS[key](raw), source)
     except ValueError as expected:
         raise UsageError(f"{source}: {key} = {raw!r} is not usable", f"write {expected}") from None

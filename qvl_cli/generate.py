@@ -8,15 +8,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from qvl_cli.budget import answer_tokens
 from qvl_cli.errors import UsageError
 from qvl_cli.model.load import LoadedModel
 from qvl_cli.model.tokens import Detokenizer
+from qvl_cli.registry import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeSettings:
-    """How tokens are chosen. temperature 0 is greedy; seed fixes the sampling; top_p keeps the likeliest
-    mass.
+    """How tokens are chosen. temperature 0 is greedy; seed fixes the sampling; top_k keeps that many of
+    the likeliest (0: all), top_p the likeliest mass of them.
 
     allowed: from the ids generated so far to the only ids that may follow; None puts no constraint.
     """
@@ -24,17 +26,24 @@ class DecodeSettings:
     max_new_tokens: int = 256
     temperature: float = 0.0
     top_p: float = 1.0
+    top_k: int = 0
     seed: int = 0
     allowed: Callable[[Sequence[int]], Collection[int]] | None = None
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
             raise UsageError(f"cannot answer in {self.max_new_tokens} tokens", "ask for at least one")
-        if self.temperature < 0 or not 0 < self.top_p <= 1:
+        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
             raise UsageError(
-                f"no sampling with temperature {self.temperature} and top_p {self.top_p}",
-                "temperature must be >= 0 and 0 < top_p <= 1",
+                f"no sampling with temperature {self.temperature}, top_k {self.top_k}, top_p {self.top_p}",
+                "temperature and top_k must be >= 0, and 0 < top_p <= 1",
             )
+
+
+def answer_settings(spec: ModelSpec) -> DecodeSettings:
+    """How a checkpoint's answers are decoded: by one seed, so that the same question has the same answer."""
+    how = spec.decoding
+    return DecodeSettings(answer_tokens(spec), how.temperature, how.top_p, how.top_k)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +101,10 @@ def _choose(
         logits = logits.masked_fill(barred, -torch.inf)
     if settings.temperature == 0:
         return int(logits.argmax())
-    chances = torch.softmax(logits.double().cpu() / settings.temperature, dim=-1)
+    scaled = logits.double().cpu() / settings.temperature
+    if 0 < settings.top_k < len(scaled):
+        scaled = scaled.masked_fill(scaled < scaled.topk(settings.top_k).values[-1], -torch.inf)
+    chances = torch.softmax(scaled, dim=-1)
     if settings.top_p < 1:
         ordered, order = chances.sort(descending=True)
         # keep every token whose likelier ones do not already hold the mass

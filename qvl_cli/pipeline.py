@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from qvl_cli import registry
 from qvl_cli.align import load_aligner
 from qvl_cli.answer import Answer, Media, ModelUse, Sampling, SubtitleUse, Usage
-from qvl_cli.budget import answer_tokens, free_memory
+from qvl_cli.budget import free_memory
 from qvl_cli.cache.beside import SECTIONS
 from qvl_cli.chunks import iter_chunks
 from qvl_cli.coverage import (
@@ -250,14 +250,14 @@ def watch(
 
     Returns the sections of a summary, where they must be written before the session lets them go.
     """
-    from qvl_cli.generate import DecodeSettings
+    from qvl_cli.generate import answer_settings
     from qvl_cli.model.preprocess import resize_frames
     from qvl_cli.tasks.sections import Sections
 
     spec = session.model.spec
     sections, size = None, request.steps_per_chunk or spec.block_steps
     if request.task == "summarize" and memory.policy == "window" and plan.steps:
-        sections, size = Sections(DecodeSettings(answer_tokens(spec))), spec.block_steps
+        sections, size = Sections(answer_settings(spec)), spec.block_steps
     gate = world_gate(spec, request) if session.told_tokens is None else None
     judge = gate.judge() if gate else None
     total = len(session.steps) + len(plan.steps)
@@ -322,13 +322,13 @@ def answer(
     """Run the task on the watched session. sections: of a summary, where they are written already. index: of
     the session; a summary is kept with it, and taken from it. refiner: for the boundaries of moments. unit:
     of the video's times."""
-    from qvl_cli.generate import DecodeSettings
+    from qvl_cli.generate import answer_settings
     from qvl_cli.tasks.ask import ask
     from qvl_cli.tasks.locate import locate
     from qvl_cli.tasks.summarize import summarize
     from qvl_cli.tasks.told import Summary
 
-    settings = DecodeSettings(max_new_tokens=answer_tokens(session.model.spec))
+    settings = answer_settings(session.model.spec)
     if request.task == "ask":
         return ask(session, aligner, request.query, settings, listener.text, refiner)
     if request.task == "locate":
@@ -351,10 +351,10 @@ def answer(
 
 
 def _summary_key(spec: ModelSpec) -> str:
-    from qvl_cli.generate import DecodeSettings
+    from qvl_cli.generate import answer_settings
     from qvl_cli.tasks.told import summary_key
 
-    return summary_key(DecodeSettings(answer_tokens(spec)))
+    return summary_key(answer_settings(spec))
 
 
 def _told_key(spec: ModelSpec, request: Request) -> str:

@@ -34,6 +34,24 @@ def test_the_stronger_source_wins_key_by_key(places: tuple[dict[str, str], Path,
     assert sources == [str(user), str(folder / "qvl.toml"), "QVL_MAX_FRAMES", "--max-tokens", "default"]
 
 
+def test_a_preset_replaces_what_weaker_places_say_of_its_keys(
+    places: tuple[dict[str, str], Path, Path],
+) -> None:
+    environ, user, folder = places
+    user.write_text('fps = 1\nmax_tokens = 1000\nmodel = "8b"\n')
+    (folder / "qvl.toml").write_text('detail = "high"\nmax_frames = 7\nmax_pixels = 9\n')
+    config = load_config({}, environ, folder)
+    assert (config.rate("fps"), config.count("max_tokens")) == (None, None)  # those of `high` hold
+    assert (config.count("max_frames"), config.text("model", "auto")) == (7, "8b")
+    config = load_config({"detail": "low", "fps": 3}, environ | {"QVL_MAX_TOKENS": "50"}, folder)
+    assert (config.text("detail", "default"), config.rate("fps")) == ("low", 3)
+    assert (config.count("max_tokens"), config.count("max_frames"), config.count("max_pixels")) == (
+        None,
+        None,
+        9,
+    )
+
+
 @pytest.mark.parametrize(
     ("environ", "toml", "says"),
     [

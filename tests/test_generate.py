@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from qvl_cli.errors import UsageError
-from qvl_cli.generate import DecodeSettings, TokenStep, decode
+from qvl_cli.errors import ModelMissing, UsageError
+from qvl_cli.generate import DecodeSettings, TokenStep, answer_settings, decode
 from qvl_cli.model.load import LoadedModel, load_model
-from qvl_cli.registry import read_spec
+from qvl_cli.registry import Decoding, read_spec
 from tests.checkpoints import write_checkpoint
 
 
@@ -104,8 +106,8 @@ def test_sampling_follows_seed_and_mass(instruct: LoadedModel) -> None:
     letters = instruct.codec.encode_text("abcd")
     logits[letters] = torch.tensor([0.6, 0.25, 0.1, 0.05]).log()
 
-    def drawn(seed: int, top_p: float, temperature: float = 1.0) -> list[int]:
-        settings = DecodeSettings(300, temperature=temperature, top_p=top_p, seed=seed)
+    def drawn(seed: int, top_p: float, temperature: float = 1.0, top_k: int = 0) -> list[int]:
+        settings = DecodeSettings(300, temperature, top_p, top_k, seed)
         return [step.token for step in decode(instruct, logits, lambda _: logits, settings)]
 
     assert drawn(1, 1.0) == drawn(1, 1.0) != drawn(2, 1.0)
@@ -114,6 +116,28 @@ def test_sampling_follows_seed_and_mass(instruct: LoadedModel) -> None:
     assert set(drawn(1, 0.5)) == set(letters[:1])
     assert drawn(1, 1.0).count(letters[0]) / 300 == pytest.approx(0.6, abs=0.1)
     assert drawn(1, 1.0, temperature=0.3).count(letters[0]) > 270
+    assert set(drawn(1, 1.0, top_k=3)) == set(letters[:3])
+    assert set(drawn(1, 1.0, top_k=1)) == set(letters[:1])
+    assert set(drawn(1, 0.6, top_k=2)) == set(letters[:1])  # of the mass that top_k left
+    assert drawn(1, 1.0, top_k=10**6) == drawn(1, 1.0)
+
+
+def test_models_that_think_decode_as_they_say_and_all_others_take_the_likeliest(tmp_path: Path) -> None:
+    said = {"do_sample": True, "temperature": 0.9, "top_k": 20, "top_p": 0.95}
+    for thinking in (False, True):
+        folder = write_checkpoint(tmp_path / str(thinking), thinking=thinking)
+        kept = json.loads((folder / "generation_config.json").read_text())
+        (folder / "generation_config.json").write_text(json.dumps(kept | said))
+        settings = answer_settings(read_spec(folder))
+        chosen = (settings.temperature, settings.top_k, settings.top_p)
+        assert chosen == ((0.9, 20, 0.95) if thinking else (0.0, 0, 1.0))
+    for change in ({"do_sample": False}, {"do_sample": None}):
+        (folder / "generation_config.json").write_text(json.dumps(kept | said | change))
+        assert read_spec(folder).decoding == Decoding()
+    for change in ({"temperature": 0}, {"top_p": 2}, {"top_k": "many"}):
+        (folder / "generation_config.json").write_text(json.dumps(kept | said | change))
+        with pytest.raises(ModelMissing, match="broken"):
+            read_spec(folder)
 
 
 def test_a_constraint_decides_what_may_follow(instruct: LoadedModel) -> None:
@@ -130,7 +154,9 @@ def test_a_constraint_decides_what_may_follow(instruct: LoadedModel) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"max_new_tokens": 0}, {"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.5}], ids=str
+    "wrong",
+    [{"max_new_tokens": 0}, {"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.5}, {"top_k": -1}],
+    ids=str,
 )
 def test_impossible_settings(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError):

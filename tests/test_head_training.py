@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from qvl_cli.evals.annotations import Query
 from qvl_cli.evals.watching import Silent, Watcher
 from qvl_cli.heads.features import VideoFeatures, padded, with_absent
 from qvl_cli.heads.train import _judged, fit, split
+from qvl_cli.registry import EMBEDDED, HEAD_FILE
 from qvl_cli.timeline import TimeSpan
 from qvl_cli.tiny.film import film
 from qvl_cli.tiny.questions import Query as DrawnQuery
@@ -142,7 +144,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def head(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, dict[str, Any], str]:
-    code = main(["head", *map(str, arguments), "--model", "tiny", "-q", "-f", "json"])
+    model = [] if "--model" in arguments else ["--model", "tiny"]
+    code = main(["head", *map(str, arguments), *model, "-q", "-f", "json"])
     out, err = capsys.readouterr()
     return code, json.loads(out) if out else {}, err
 
@@ -165,7 +168,14 @@ def test_train_and_eval_through_the_commands(
     with monkeypatch.context() as patch:
         patch.setattr(Watcher, "watch", lambda *_: pytest.fail("watched again"))
         assert head(capsys, "train", *given, *stored, "-o", own)[0] == 0
-    assert torch.equal(load_network(own)[0].state_dict()["leave.weight"], first)
+        # The same where a head lies beside the weights: features do not depend on it.
+        copy = tmp_path / "copy"
+        shutil.copytree(EMBEDDED, copy)
+        shutil.copy(own, copy / HEAD_FILE)
+        again = tmp_path / "again.safetensors"
+        assert head(capsys, "train", *given, *stored, "-o", again, "--model", copy)[0] == 0
+    for trained in (own, again):
+        assert torch.equal(load_network(trained)[0].state_dict()["leave.weight"], first)
     code, _, err = head(capsys, "train", *given, *stored, "-o", own, "--fps", "1")
     assert code == 2 and "other settings" in err and "--features DIR" in err
 

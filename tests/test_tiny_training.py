@@ -322,8 +322,9 @@ def test_the_schedule_warms_up_decays_and_cools_down() -> None:
 
 def test_a_broken_head_is_refused(exported: LoadedModel, tmp_path: Path) -> None:
     assert HeadAligner.load(exported).threshold == 0.25
-    from qvl_cli.align.head import HEAD_FILE, load_network
+    from qvl_cli.align.head import load_network
     from qvl_cli.errors import ModelMissing
+    from qvl_cli.registry import HEAD_FILE
 
     broken = tmp_path / HEAD_FILE
     broken.write_bytes((exported.spec.folder / HEAD_FILE).read_bytes()[:1000])

@@ -18,6 +18,7 @@ from qvl_cli.align.network import HeadNetwork, HeadShape
 from qvl_cli.align.spans import StepScores, decode_runs, run_evidence, run_span, split_at_holes
 from qvl_cli.errors import ModelMissing
 from qvl_cli.prompts import Prompt, locate_prompt
+from qvl_cli.registry import HEAD_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from qvl_cli.model.load import LoadedModel
     from qvl_cli.stream import StreamSession
     from qvl_cli.timeline import TimeSpan
-
-HEAD_FILE = "alignment_head.safetensors"
 
 
 def load_network(file: Path) -> tuple[HeadNetwork, float]:

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING
 
 from qvl_cli.align import Aligned, ScoredSpan, Sentence
 from qvl_cli.align.written import WrittenSpan, read_spans
-from qvl_cli.budget import answer_tokens
-from qvl_cli.generate import DecodeSettings, TokenStep
+from qvl_cli.generate import DecodeSettings, TokenStep, answer_settings
 from qvl_cli.prompts import locate_prompt
 from qvl_cli.sampling import Step
 from qvl_cli.timeline import TimeSpan, merge, prompt_seconds
@@ -64,18 +63,18 @@ class TextualAligner:
         """Times among `steps`, which `fork` sees; it is released."""
         warnings: list[str] = []
         try:
-            budget = answer_tokens(fork.model.spec)
-            settings = DecodeSettings(max_new_tokens=budget)
+            settings = answer_settings(fork.model.spec)
             tokens = list(fork.ask(locate_prompt(event), settings))
-            if len(tokens) >= budget:
-                warnings.append(f"the times the model wrote were cut off after {budget} tokens")
+            if len(tokens) >= settings.max_new_tokens:
+                cut = f"cut off after {settings.max_new_tokens} tokens"
+                warnings.append(f"the times the model wrote were {cut}")
             said = [step for step in tokens if not step.thinking]
             reading = read_spans("".join(step.text for step in said), event)
             warnings += _dropped("ends before it starts", reading.backwards)
             if reading.spans is None:
                 warnings.append("the model wrote no readable time: it was made to choose one range or none")
                 choice = TimeChoice(fork.model, [prompt_seconds(step.t0, step.t1) for step in steps])
-                forced = replace(settings, max_new_tokens=choice.longest, allowed=choice.allowed)
+                forced = DecodeSettings(choice.longest, allowed=choice.allowed)
                 said = [step for step in fork.ask(locate_prompt(event), forced) if not step.thinking]
                 reading = read_spans("".join(step.text for step in said), event)
         finally:

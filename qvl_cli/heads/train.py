@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qvl_cli import pipeline
+from qvl_cli import pipeline, registry
 from qvl_cli.align.calibrate import Judged, fit_score
 from qvl_cli.align.head import save_network, step_scores
 from qvl_cli.align.network import HeadNetwork, HeadShape
@@ -33,6 +33,7 @@ HELD_OUT = 0.2  # of the videos: for calibration, never for the weights
 BATCH = 8  # videos an update
 PEAK_RATE, WARMUP = 2e-3, 0.05  # AdamW; the share of all updates that warms up, before a cosine to zero
 _MILLIS = 1000
+_OF_HEADS = {"aligner", "head", "refine"}  # settings that features do not depend on
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,14 @@ def run(
     watcher = Watcher(request, listener)
     for note in watcher.notes:
         listener.note(note)
-    told = watcher.settings()
-    told.pop("aligner")  # features do not depend on it
-    settings = {"features": sha256(sources.annotations.read_bytes()).hexdigest(), **told}
+    told = {key: value for key, value in watcher.settings().items() if key not in _OF_HEADS}
+    # What names the model: wherever it lies and whatever head lies beside it, its weights decide.
+    of_steps = {key: value for key, value in told.items() if key not in ("model", "fingerprint")}
+    settings = {
+        "features": sha256(sources.annotations.read_bytes()).hexdigest(),
+        "weights": registry.weights_digest(watcher.spec.folder),
+        **of_steps,
+    }
     asked = with_absent(known.queries)
     videos = collect(asked, files, watcher, sources.features, settings, troubles, listener)
     trained, held = split(videos)

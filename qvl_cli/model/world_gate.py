@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from qvl_cli.errors import ModelMissing
+from qvl_cli.registry import GATE_FILE
 
-GATE_FILE = "world_gate.safetensors"
 _WIDTH = 64
 
 

@@ -13,7 +13,10 @@ from qvl_cli.registry.digest import weights_digest
 from qvl_cli.registry.hub import DownloadProgress, cached_models, choose_model, resolve
 from qvl_cli.registry.rope import RopeSettings
 from qvl_cli.registry.spec import (
+    GATE_FILE,
+    HEAD_FILE,
     STEP_TEXT_TOKENS,
+    Decoding,
     ModelSpec,
     fingerprint,
     read_chat_template,
@@ -27,7 +30,10 @@ from qvl_cli.registry.table import ALIASES, EMBEDDED, ModelRow
 __all__ = [
     "ALIASES",
     "EMBEDDED",
+    "GATE_FILE",
+    "HEAD_FILE",
     "STEP_TEXT_TOKENS",
+    "Decoding",
     "DownloadProgress",
     "ModelRow",
     "ModelSpec",

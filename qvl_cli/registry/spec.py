@@ -17,7 +17,21 @@ from qvl_cli.registry.rope import LENGTH_DEPENDENT_ROPE, PLAIN_ROPE, RopeSetting
 MODEL_TYPES = ("qwen3_vl", "qwen3_vl_moe")
 # `<12345.6 seconds>` and the two vision brackets: 12 tokens in the released vocabulary, 19 in bytes.
 STEP_TEXT_TOKENS = 20
+HEAD_FILE, GATE_FILE = "alignment_head.safetensors", "world_gate.safetensors"
 DTYPES = {"F64": ("float64", 8), "F32": ("float32", 4), "BF16": ("bfloat16", 2), "F16": ("float16", 2)}
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How the authors of a checkpoint have its tokens chosen: temperature 0 takes the likeliest one; top_k
+    keeps that many, 0 all of them; top_p the likeliest mass."""
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+
+GREEDY = Decoding()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +43,7 @@ class ModelSpec:
     clip_pixels: bounds on frames * height * width of a whole clip, as upstream's video processor has them.
     frame_pixels: bounds on height * width of one frame (`qvl.json`), or None where the checkpoint sets none.
     block_steps: steps per cache block. thinking: the template opens the assistant's turn with `<think>`.
+    decoding: greedy, and of models that think as they say themselves: without chance thoughts go in circles.
     step_text: most tokens of a step beside its picture, enough for every vocabulary until they are counted.
     rope_type: how it rotates by itself (`default`, `yarn`...); rope: what a run changes of it (`with_rope`).
     """
@@ -60,6 +75,7 @@ class ModelSpec:
     step_text: int = STEP_TEXT_TOKENS
     rope_type: str = "default"
     rope: RopeSettings = PLAIN_ROPE
+    decoding: Decoding = GREEDY
 
     @property
     def key_dim(self) -> int:
@@ -113,6 +129,7 @@ def read_spec(folder: str | Path, name: str | None = None) -> ModelSpec:
                 f"{folder} rotates positions by {rope_type!r}, which depends on the length so far",
                 "use the checkpoint's default or YaRN positions",
             )
+        thinking = _opens_thinking(read_chat_template(folder))
         return ModelSpec(
             name=name or folder.name,
             folder=folder,
@@ -136,11 +153,12 @@ def read_spec(folder: str | Path, name: str | None = None) -> ModelSpec:
             frame_pixels=(int(own["frame_pixels"][0]), int(own["frame_pixels"][1]))
             if "frame_pixels" in own
             else None,
-            thinking=_opens_thinking(read_chat_template(folder)),
-            has_alignment_head=(folder / "alignment_head.safetensors").is_file(),
-            has_world_gate=(folder / "world_gate.safetensors").is_file(),
+            thinking=thinking,
+            has_alignment_head=(folder / HEAD_FILE).is_file(),
+            has_world_gate=(folder / GATE_FILE).is_file(),
             block_steps=int(own.get("block_steps", 8)),
             rope_type=rope_type,
+            decoding=_decoding(folder) if thinking else GREEDY,
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise ModelMissing(
@@ -210,6 +228,18 @@ def _opens_thinking(template: str) -> bool:
     return (
         re.search(r"assistant(?:\\n|\n)<think>", template.rsplit("add_generation_prompt", 1)[-1]) is not None
     )
+
+
+def _decoding(folder: Path) -> Decoding:
+    """Of generation_config.json, as transformers reads it."""
+    said = _json(folder / "generation_config.json", missing_ok=True)
+    if not said.get("do_sample"):
+        return GREEDY
+    given = {key: said[key] for key in ("temperature", "top_k", "top_p") if said.get(key) is not None}
+    decoding = Decoding(**{"temperature": 1.0, **given})
+    if not (decoding.temperature > 0 and decoding.top_k >= 0 and 0 < decoding.top_p <= 1):
+        raise ValueError(f"no sampling by {given}")
+    return decoding
 
 
 def _json(path: Path, missing_ok: bool = False) -> dict[str, Any]:
@@ -285,7 +315,7 @@ def fingerprint(folder: str | Path) -> str:
     """
     folder = Path(folder)
     digest = hashlib.sha256()
-    heads = [folder / "alignment_head.safetensors", folder / "world_gate.safetensors"]
+    heads = [folder / HEAD_FILE, folder / GATE_FILE]
     small = [folder / name for name in ("config.json", "tokenizer.json", "vocab.json", "qvl.json")]
     for path in [*small, *weight_files(folder), *heads]:
         if path.is_file():

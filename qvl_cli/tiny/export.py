@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from qvl_cli.align.head import HEAD_FILE, save_network
+from qvl_cli.align.head import save_network
 from qvl_cli.align.network import HeadNetwork
+from qvl_cli.registry import HEAD_FILE
 from qvl_cli.tiny.recipe import FRAME_PIXELS
 from qvl_cli.tiny.vocabulary import world_tokenizer
 
