@@ -232,14 +232,18 @@ def _need(
     chunk_steps = min(chunk_steps, steps)
     chunk = chunk_steps * (step_tokens + spec.step_text) + chunk_text
     kv = spec.kv_bytes_per_token(dtype_bytes)
-    work = (
-        # language model: residual, norms, queries, gate and up of one layer at a time
+    forward = (
+        # language model: residual, norms, queries, gate and up of one layer at a time; the chunk's mask
         chunk * (8 * spec.hidden_size + 3 * spec.intermediate_size) * dtype_bytes
+        + chunk * length * dtype_bytes
         # vision tower: 4 patches a token, MLP four times as wide
         + chunk_steps * step_tokens * 4 * 16 * spec.vision_hidden * dtype_bytes
-        # one layer's keys and values, copied while they grow and repeated for grouped heads; the chunk's mask
+    )
+    cut = 2 * chunk * kv  # then its blocks, as they are cut out and as they are stored
+    work = (
+        max(forward, cut)
+        # one layer's keys and values, copied while they grow and repeated for grouped heads
         + length * (kv // spec.layers) * (1 + spec.heads // spec.kv_heads)
-        + chunk * length * dtype_bytes
         + spec.vocab_size * 4
         + _PREFETCHED * chunk_steps * step_tokens * 2 * (spec.patch_size * spec.merge_size) ** 2 * 3
         + _OVERHEAD

@@ -124,13 +124,15 @@ class StreamSession:
         Called after each `watch` with the number of blocks already taken, it gives those newly completed.
         Watching on does not change them. What they hold does not depend on how the video was cut into chunks.
         """
-        return self._memory.blocks(start, tail)
+        with memory_errors("cutting blocks"):
+            yield from self._memory.blocks(start, tail)
 
     def settle(self, blocks: Sequence[Block]) -> None:
         """Go on from `blocks`, the last ones watched, as they were stored: what is watched and asked after
         this is bit for bit what a session `from_blocks` gives.
         """
-        self._memory.settle(blocks)
+        with memory_errors("putting blocks back"):
+            self._memory.settle(blocks)
 
     def watch(self, chunk: FrameChunk) -> None:
         """Append a chunk: vision, then one forward over its tokens, or where the memory lets blocks go, one
@@ -169,7 +171,8 @@ class StreamSession:
         except BaseException:  # Ctrl-C in the middle of a forward too
             memory.cache.shorten(held)
             raise
-        memory.add(_watched(chunk.steps, prompt), features, means, prompt.next_position)
+        with memory_errors("keeping what was watched"):
+            memory.add(_watched(chunk.steps, prompt), features, means, prompt.next_position)
 
     def forget(self) -> None:
         """Let go of the steps that a window has passed: `steps`, `features` and `vision_means` are then those

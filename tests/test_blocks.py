@@ -131,6 +131,8 @@ def test_rotation_is_the_networks_own(model: LoadedModel) -> None:
     cos, sin = model.network.model.language_model.rotary_emb(keys, positions[:, None])
     wanted = apply_rotary_pos_emb(keys, keys, cos, sin)[1]
     rotated = rotary.rotate(keys, positions)
+    own = keys.clone()
+    assert rotary.rotate(own, positions, in_place=True) is own and torch.equal(own, rotated)
     assert distance(rotated, wanted) <= CLOSE
     assert distance(rotary.rotate(rotated, -positions), keys) <= 1e-5
     assert distance(rotary.shift(rotated, 300_000), rotary.rotate(keys, positions + 300_000)) <= 1e-5

@@ -102,7 +102,9 @@ class Memory:
         base = self._base + trail.advance(self._first, first)
         keys, values = self.cache.states(place, place + trail.tokens(first, last))
         positions = trail.positions(first, last)
-        return self._described(first, last, self.rotary.rotate(keys, -(positions + base)), values)
+        return self._described(
+            first, last, self.rotary.rotate(keys, -(positions + base), in_place=True), values
+        )
 
     def _described(self, first: int, last: int, keys: Tensor, values: Tensor) -> Block:
         """The block of steps [first, last), whose keys without rotation and values these are."""
@@ -125,7 +127,7 @@ class Memory:
         [layers, kv_heads, count, key_dim]."""
         keys, _ = self.cache.states(place, place + count)
         first = self.position - (self.cache.length - place)
-        return self.rotary.rotate(keys, -text_positions(count, first))
+        return self.rotary.rotate(keys, -text_positions(count, first), in_place=True)
 
     def recall(self, questions: Sequence[Question]) -> Memory:
         """A memory to read the question with. questions: its readings, which together judge every step."""

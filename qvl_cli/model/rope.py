@@ -64,15 +64,19 @@ class Rotary:
         pairs = slice(kept.start, kept.stop)
         return Rotary(rotary.inv_freq.double()[pairs].to(model.device), axes[pairs].to(model.device))
 
-    def rotate(self, keys: Tensor, positions: Tensor) -> Tensor:
-        """keys [..., n, key_dim] without rotation -> at positions [3, n]; a new tensor of the same dtype.
+    def rotate(self, keys: Tensor, positions: Tensor, in_place: bool = False) -> Tensor:
+        """keys [..., n, key_dim] without rotation -> at positions [3, n], of the same dtype; a new tensor, or
+        with `in_place` the same one.
 
         `rotate(keys, -positions)` takes the rotation off again.
         """
         cos, sin = self.turns(positions)
+        turned = keys if in_place else keys.new_empty(keys.shape)
         if keys.dim() < 4:
-            return turn(keys, cos, sin)
-        return torch.stack([turn(layer, cos, sin) for layer in keys])  # float32 of one layer at a time
+            return turned.copy_(turn(keys, cos, sin))
+        for into, layer in zip(turned, keys, strict=True):  # float32 of one layer at a time
+            into.copy_(turn(layer, cos, sin))
+        return turned
 
     def shift(self, keys: Tensor, by: int) -> Tensor:
         """Rotated keys [..., n, key_dim], all moved by `by` positions: one angle for each frequency."""
