@@ -11,8 +11,8 @@ from qvl_cli.evals.cases import ABSENT, FAMILIES, LOCATES, write_case, write_nee
 from qvl_cli.evals.choices import chosen_letter, option_texts
 from qvl_cli.evals.drawn_figures import most_frequent
 from qvl_cli.evals.figures import Figure, calibration, document_parts, means, median
-from qvl_cli.evals.interval import bootstrap, mean, mean_intervals, statistic_interval
-from qvl_cli.evals.spans import iou, random_ious, top_iou, whole_iou
+from qvl_cli.evals.interval import mean_intervals, statistic_interval
+from qvl_cli.evals.spans import iou, top_iou
 from qvl_cli.evals.texts import f1, is_right, named, things_named
 from qvl_cli.tiny.world import SHAPES
 
@@ -23,13 +23,6 @@ def test_iou_by_hand() -> None:
     assert iou((3, 3), (3, 3)) == 0
     assert top_iou([(0, 4), (5, 15)], [(5, 15), (0, 8)]) == 0.5
     assert top_iou([], [(0, 1)]) == 0
-    assert whole_iou(40, [(10, 20)]) == 0.25
-
-
-def test_random_spans_score_what_they_should() -> None:
-    # Two uniform ends in [0, 1] against the whole: IoU is their distance, P(distance >= 0.5) = 1/4.
-    values = random_ious(1.0, [(0.0, 1.0)], 20_000, seed=3)
-    assert sum(v >= 0.5 for v in values) / len(values) == pytest.approx(0.25, abs=0.015)
 
 
 @pytest.mark.parametrize(
@@ -55,12 +48,17 @@ def test_words_inside_words_do_not_count() -> None:
 
 
 def test_intervals_hold_the_mean_and_narrow_with_n() -> None:
-    few, many = [[1.0], [0.0], [1.0], [0.0]], [[1.0], [0.0]] * 200
-    assert mean(few) == mean(many) == 0.5
-    wide, narrow = bootstrap(few), bootstrap(many)
-    assert wide and narrow and wide[0] < 0.5 < wide[1]
+    few, many = [1.0, 0.0] * 2, [1.0, 0.0] * 200
+    wide, narrow = (mean_intervals(np.array(v)[:, None], range(len(v)))[0] for v in (few, many))
+    assert wide[0] < 0.5 < wide[1]
     assert narrow[1] - narrow[0] < (wide[1] - wide[0]) / 3
-    assert mean([]) is None and bootstrap([[], []]) is None
+
+
+def test_one_video_says_nothing_of_others() -> None:
+    figures = means({"a": np.array([1.0, 0.0, 1.0])}, ["v"] * 3)
+    assert (figures["a"].value, figures["a"].n, figures["a"].ci) == (pytest.approx(2 / 3), 3, None)
+    assert median("a", np.array([1.0, 2.0]), ["v", "v"])["a"].ci is None
+    assert median("a", np.array([1.0, 2.0]), ["v", "w"])["a"].ci == (1.0, 2.0)
 
 
 def test_a_table_of_figures_is_resampled_like_each_of_them() -> None:
@@ -69,8 +67,13 @@ def test_a_table_of_figures_is_resampled_like_each_of_them() -> None:
     values[2, 1] = np.nan  # one video without a value in one figure
     owners = [video for video, group in enumerate(groups) for _ in group]
     ends = mean_intervals(values, owners)
-    assert tuple(ends[0]) == bootstrap(groups)
-    assert tuple(ends[1]) == bootstrap([[2 * v for v in group] for at, group in enumerate(groups) if at != 1])
+    alone = [mean_intervals(values[:, [at]], owners)[0] for at in (0, 1)]
+    assert np.array_equal(ends[0], alone[0]) and np.array_equal(ends[1], alone[1])
+    rng, draws = np.random.default_rng(0), []
+    for _ in range(2000):  # by plain drawing of whole videos
+        drawn = [v for video in rng.integers(0, len(groups), len(groups)) for v in groups[video]]
+        draws.append(sum(drawn) / len(drawn))
+    assert ends[0] == pytest.approx(np.percentile(draws, [2.5, 97.5]), abs=0.06)
     assert np.isnan(ends[2]).all()
 
 

@@ -95,6 +95,42 @@ def test_what_does_not_fit_is_said_counted_and_makes_it_partial(
     assert document["n"]["r1@0.5"] == 1 and document["n"]["queries"] == 3
 
 
+def test_odd_predictions_are_named_and_the_others_scored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth, said = lines(tmp_path / "a.jsonl", QV), tmp_path / "p.jsonl"
+    odd: list[Any] = [
+        {"qid": [1], "pred_relevant_windows": []},
+        {"qid": 1, "pred_saliency_scores": 5},
+        {"qid": 1, "pred_saliency_scores": [[1, 2], [3, 4]]},
+        [[1, 2]],
+        {**QV_SAID[0], "note": "a\u2028b\x85c"},  # no ends of lines
+    ]
+    said.write_text("".join(json.dumps(each, ensure_ascii=False) + "\n" for each in odd))
+    code, document, _ = evaluate(capsys, "qvhighlights", "--annotations", truth, "--predictions", said)
+    assert code == 6 and document["left_out"]["unreadable prediction"]["n"] == 4
+    assert document["n"]["r1@0.5"] == 1
+
+
+def test_a_second_prediction_does_not_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["A. one", "B. two"]
+    asked: list[dict[str, Any]] = [
+        {"question_id": str(n), "question": "?", "options": options, "answer": "A"} for n in range(2)
+    ]
+    asked.append({"question_id": "2", "question": "?", "options": options, "answer": "Z"})
+    truth = tmp_path / "a.json"
+    truth.write_text(json.dumps([{"video_id": "v", "questions": asked}]))
+    right, wrong = ({"question_id": str(n), "response": letter} for n, letter in enumerate("AB"))
+    said = lines(tmp_path / "p.jsonl", [right] * 9 + [wrong])
+    code, document, err = evaluate(capsys, "video-mme", "--annotations", truth, "--predictions", said)
+    assert code == 6 and document["left_out"]["unreadable prediction"]["n"] == 8
+    assert "qid '0' comes a second time" in err
+    assert document["left_out"]["unreadable annotation"]["first"][0].startswith(
+        "entry 1, question 3: answer 'Z'"
+    )
+    assert (document["results"]["answer_accuracy"], document["n"]["answer_accuracy"]) == (0.5, 2)
+
+
 def test_highlights_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rated = {"relevant_clip_ids": [5, 6], "saliency_scores": [[4, 4, 1], [2, 3, 3]]}
     truth = lines(tmp_path / "a.jsonl", [{**QV[1], **rated}])

@@ -32,6 +32,7 @@ def _said(case: Case, located: int, answered: int) -> dict[str, Any]:
             {"qid": query.qid, "text": asked.answer if number < answered else "", "windows": []}
             for number, (query, asked) in enumerate(zip(case.queries("asks"), case.asks, strict=True))
         ],
+        "lossy": located < len(case.locates),
     }
 
 
@@ -53,6 +54,7 @@ def test_differences_are_taken_question_by_question() -> None:
     assert figures["locate_delta/retrieve"].value == pytest.approx(-100 / events)
     assert figures["ask_delta/retrieve"].value == 0 and figures["ask_delta/retrieve"].n == questions
     assert figures["changed/int8"].value == pytest.approx(2 / n)
+    assert (figures["lossy_videos/retrieve"].value, figures["lossy_videos/int8"].value) == (1.0, 0.0)
     # What one memory gains and another loses does not cancel in `changed`.
     said["int8"] = {**_said(case, 0, 0), "asked": said["full"]["asked"]}
     said["full"] = {**_said(case, events, 0)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -85,22 +86,49 @@ def command(
     }
     config = load_config(flags)
     console = Console(quiet)
+    results = ResultsFile(suite, resume, console)
     try:
         if suite == "drawn":
             _refuse(suite, annotations=annotations, predictions=predictions)
-            document = _drawn(videos, seed, outside, needle, against, resume, model, config, console)
+            document = _drawn(videos, seed, outside, needle, against, results, model, config, console)
         else:
             _refuse(suite, seed=seed, outside=outside, needle=needle, against=against)
-            document = _public(suite, annotations, predictions, videos, resume, config, console)
+            document = _public(suite, annotations, predictions, videos, results, config, console)
     finally:
         console.close()
-    return deliver(document, format)
+    return results.deliver(document, format)
 
 
 def deliver(document: Mapping[str, Any], format: str) -> int:
     """Print a suite's document; returns the exit code."""
     put(json.dumps(document) + "\n" if format == "json" else table(document))
+    sys.stdout.flush()
     return EXIT_PARTIAL if document.get("left_out") else EXIT_OK
+
+
+class ResultsFile:
+    """Opened once a run knows its settings; gone once its figures are out, unless something is left to
+    continue with or the user has named the file."""
+
+    def __init__(self, suite: str, resume: str | None, console: Console) -> None:
+        self.resume = resume
+        self._suite, self._console = suite, console
+        self._journal: Journal | None = None
+
+    def open(self, settings: Mapping[str, Any]) -> Journal:
+        from qvl_cli.evals.journal import Journal, default_path
+
+        path = Path(self.resume) if self.resume else default_path(self._suite, settings)
+        self._journal = journal = Journal(path, settings, keep=self.resume is not None)
+        if journal.records:
+            self._console.note(f"continuing after {len(journal.records):,} videos in {path}")
+        return journal
+
+    def deliver(self, document: Mapping[str, Any], format: str) -> int:
+        code = deliver(document, format)
+        if self._journal is not None and code == EXIT_OK:
+            self._journal.discard()
+        return code
 
 
 def refuse_format(format: str) -> None:
@@ -119,7 +147,7 @@ def _public(
     annotations: str | None,
     predictions: str | None,
     videos: str | None,
-    resume: str | None,
+    results: ResultsFile,
     config: Config,
     console: Console,
 ) -> dict[str, Any]:
@@ -133,13 +161,12 @@ def _public(
     from qvl_cli.evals import public
 
     if predictions is not None:
-        _refuse(suite, resume=resume)
+        _refuse(suite, resume=results.resume)
         return public.score_file(suite, Path(annotations), Path(predictions), console)
     from qvl_cli.request import make_request
 
     request = make_request("locate", "", "", config)
-    opened = opener(suite, resume, console)
-    return public.run(suite, Path(annotations), Path(str(videos)), request, opened, console)
+    return public.run(suite, Path(annotations), Path(str(videos)), request, results.open, console)
 
 
 def _drawn(
@@ -148,7 +175,7 @@ def _drawn(
     outside: str | None,
     needle: str | None,
     against: str | None,
-    resume: str | None,
+    results: ResultsFile,
     model: str | None,
     config: Config,
     console: Console,
@@ -166,15 +193,14 @@ def _drawn(
 
     request = replace(make_request("locate", "", "", config), model=model or "tiny")
     first = FIRST_SEED if seed is None else seed
-    opened = opener("drawn", resume, console)
     if against is not None:
         from qvl_cli.evals import paired
 
         _refuse("drawn --against", outside=outside, needle=needle)
-        return paired.run(first, count, request, paired.read_names(against), opened, console)
+        return paired.run(first, count, request, paired.read_names(against), results.open, console)
     folder = Path(outside) if outside else None
     long = drawn.Needle(needle, _length(needle)) if needle else None
-    return drawn.run(first, count, request, opened, console, folder, long)
+    return drawn.run(first, count, request, results.open, console, folder, long)
 
 
 def _length(text: str) -> float:
@@ -183,21 +209,6 @@ def _length(text: str) -> float:
     if found is None:
         raise UsageError(f"--needle {text} is no length", "write 90s, 10m or 1h")
     return float(int(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]])
-
-
-def opener(suite: str, resume: str | None, console: Console) -> Any:
-    """How a run opens its results file, once it knows its settings."""
-
-    def open_journal(settings: Mapping[str, Any]) -> Journal:
-        from qvl_cli.evals.journal import Journal, default_path
-
-        path = Path(resume) if resume else default_path(suite, settings)
-        journal = Journal(path, settings, keep=resume is not None)
-        if journal.records:
-            console.note(f"continuing after {len(journal.records):,} videos in {path}")
-        return journal
-
-    return open_journal
 
 
 def table(document: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from qvl_cli.cli.console import Console
-from qvl_cli.cli.eval import deliver, opener, refuse_format
+from qvl_cli.cli.eval import ResultsFile, deliver, refuse_format
 from qvl_cli.config import load_config
 from qvl_cli.render.output import check_writable
 
@@ -90,16 +90,17 @@ def evaluate(
     from qvl_cli.request import make_request
 
     console = Console(quiet)
+    results = ResultsFile("head", resume, console)
     try:
         document = public.run(
             "qvhighlights",
             Path(data),
             Path(videos),
             make_request("locate", "", "", config),
-            opener("head", resume, console),
+            results.open,
             console,
             Path(head),
         )
     finally:
         console.close()
-    return deliver(document, format)
+    return results.deliver(document, format)

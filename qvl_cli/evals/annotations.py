@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,8 @@ def read_annotations(suite: str, path: Path) -> Annotations:
         build: Callable[[Any], list[Query]] = _charades_line
     else:
         entries = json_entries(text)
+        if suite == "video-mme":
+            entries = replace(entries, entries=tuple(_questions(entries.entries)))
         build = {"vue-tr": _vue_tr, "video-mme": _video_mme}.get(suite, _qvhighlights)
     queries: list[Query] = []
     unreadable = list(entries.unreadable)
@@ -126,15 +128,19 @@ def spans(found: Any, widths: tuple[int, ...] = (2,)) -> Floats:
     return numbers(found)
 
 
-def numbers(found: Any) -> Floats:
+def numbers(found: Any, axes: int = 2) -> Floats:
+    """An array of as many axes. Raises ValueError."""
     array = np.array(found, float)
+    if array.ndim != axes:
+        raise ValueError(f"no {'list' if axes == 1 else 'table'} of numbers")
     if not np.isfinite(array).all():
         raise ValueError("a number is not finite")
     return array
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    return ((i, line) for i, line in enumerate(text.splitlines()) if line.strip())
+    # str.splitlines would also cut at U+2028 and the like, which JSON texts may hold as they are.
+    return ((i, line) for i, line in enumerate(text.split("\n")) if line.strip())
 
 
 def _seconds(found: Any) -> float | None:
@@ -146,7 +152,8 @@ def _seconds(found: Any) -> float | None:
     return value
 
 
-def _key(entry: Mapping[str, Any], *names: str) -> Hashable:
+def qid_of(entry: Mapping[str, Any], *names: str) -> Hashable:
+    """What stands under the first of `names` that is there. Raises ValueError."""
     value = next((entry[name] for name in names if name in entry), None)
     if not isinstance(value, str | int):
         raise ValueError(f"no {names[0]!r} that is a number or a text")
@@ -159,7 +166,7 @@ def _qvhighlights(entry: Any) -> list[Query]:
     if "saliency_scores" in entry and duration:
         rated = annotated_clips(duration, entry["relevant_clip_ids"], entry["saliency_scores"])
     windows = spans(entry["relevant_windows"])
-    key = _key(entry, "qid")
+    key = qid_of(entry, "qid")
     return [Query(key, str(entry["vid"]), str(entry["query"]), windows, duration, rated)]
 
 
@@ -178,7 +185,7 @@ def _vue_tr(entry: Any) -> list[Query]:
     attributes = tuple((name, str(entry[name])) for name in ATTRIBUTES if name in entry)
     return [
         Query(
-            _key(entry, "query_id", "id"),
+            qid_of(entry, "query_id", "id"),
             str(entry["video_id"]),
             str(entry["query"]),
             spans(entry["gt"]),
@@ -188,28 +195,36 @@ def _vue_tr(entry: Any) -> list[Query]:
     ]
 
 
+def _questions(entries: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """One question a row, as on the hub, of rows that may be one video with its `questions`, as in the result
+    files: one that cannot be read takes none of the others with it."""
+    for place, entry in entries:
+        questions = entry.get("questions") if isinstance(entry, dict) else None
+        if not isinstance(questions, list):
+            yield place, entry
+            continue
+        for number, question in enumerate(questions, 1):
+            whole = {**entry, **question} if isinstance(question, dict) else question
+            yield f"{place}, question {number}", whole
+
+
 def _video_mme(entry: Any) -> list[Query]:
-    """One question a row, as on the hub, or one video with its `questions`, as in the result files."""
-    found = []
-    for question in entry.get("questions", [entry]):
-        merged = {**entry, **question}
-        options = tuple(map(str, merged["options"]))
-        answer = str(merged["answer"]).strip().upper()[:1]
-        if not 2 <= len(options) <= 26 or not answer or ord(answer) - ord("A") not in range(len(options)):
-            raise ValueError(f"answer {merged['answer']!r} is no letter of {len(options)} options")
-        found.append(
-            Query(
-                _key(merged, "question_id"),
-                str(merged.get("videoID") or merged["video_id"]),
-                str(merged["question"]),
-                np.zeros((0, 2)),
-                options=options,
-                answer=answer,
-                attributes=tuple(
-                    (name, str(merged[name]))
-                    for name in ("duration", "domain", "task_type")
-                    if name in merged
-                ),
-            )
+    options = tuple(map(str, entry["options"]))
+    answer = str(entry["answer"]).strip().upper()[:1]
+    if not 2 <= len(options) <= 26 or not answer or ord(answer) - ord("A") not in range(len(options)):
+        raise ValueError(f"answer {entry['answer']!r} is no letter of {len(options)} options")
+    return [
+        Query(
+            qid_of(entry, "question_id"),
+            str(entry.get("videoID") or entry["video_id"]),
+            str(entry["question"]),
+            np.zeros((0, 2)),
+            options=options,
+            answer=answer,
+            attributes=tuple(
+                (name, str(entry[name]))
+                for name in ("duration", "domain", "sub_category", "task_type")
+                if name in entry
+            ),
         )
-    return found
+    ]

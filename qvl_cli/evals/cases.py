@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 
@@ -38,6 +39,11 @@ class Case:
     asks: tuple[Query, ...]
     many: tuple[Query, ...]
     unseen: tuple[Query, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Names the script and all that is asked of it."""
+        return sha256(repr(self).encode()).hexdigest()[:16]
 
     def queries(self, kind: str) -> list[TimedQuery]:
         """`locates`, `absent`, `asks`, `many` or `unseen` as queries with true windows."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qvl_cli import pipeline
-from qvl_cli.errors import MediaError, OutsideWorld, OverBudget
+from qvl_cli.errors import OutsideWorld
 from qvl_cli.evals.annotations import Query
 from qvl_cli.evals.cases import ASK_KINDS, LOCATE_KINDS, Case, write_case, write_needles
 from qvl_cli.evals.document import document
@@ -20,7 +20,16 @@ from qvl_cli.evals.drawn_figures import Asked, needle_figures, score
 from qvl_cli.evals.figures import document_parts, means
 from qvl_cli.evals.journal import Journal
 from qvl_cli.evals.troubles import Troubles
-from qvl_cli.evals.watching import Silent, Turn, Watched, Watcher, each_video, find_videos
+from qvl_cli.evals.watching import (
+    VIDEO_TROUBLES,
+    Silent,
+    Turn,
+    Watched,
+    Watcher,
+    each_video,
+    find_videos,
+    trouble_text,
+)
 from qvl_cli.request import Request
 from qvl_cli.tiny.film import film
 
@@ -62,24 +71,23 @@ def run(
     watcher = Watcher(request, listener)
     told = watcher.settings()
     journal = open_journal({"suite": "drawn", "seed": seed, "needle": needle and needle.name, **told})
-    finished = False
     try:
-        _watch_all(cases, watcher, journal, troubles, listener)
+        records = _watch_all(cases, watcher, journal, troubles, listener)
         refused = _watch_outside(strange, watcher, troubles, listener)
-        befores = [None, *map(journal.records.get, cases)]
+        befores = [None, *map(records.get, cases)]
         asked = [
-            Asked(case, journal.records[name], before)
+            Asked(case, records[name], before)
             for (name, case), before in zip(cases.items(), befores, strict=False)
-            if name in journal.records
+            if name in records
         ]
         figures = needle_figures(asked, needle.name) if needle else score(asked, watcher.aligner.name)
-        finished = True
     finally:
-        journal.close(finished)
+        journal.close()
     if refused:
         figures |= means({"refusal": np.array(list(refused.values()), float)}, list(refused))
     results, counts, intervals = document_parts(figures)
-    more = {**told, "seed": seed, "left_out": troubles.left_out()}
+    warned = [f"{name}: {warning}" for name in records for warning in records[name]["warnings"]]
+    more = {**told, "seed": seed, "left_out": troubles.left_out(), "warnings": warned}
     return document("drawn", results, {"videos": len(asked), **counts}, intervals, **more)
 
 
@@ -89,7 +97,8 @@ def _watch_all(
     journal: Journal,
     troubles: Troubles,
     listener: pipeline.Listener,
-) -> None:
+) -> dict[str, dict[str, Any]]:
+    """The records of all videos that could be watched, now or before."""
     accepted: dict[str, bool] = {}
     films = tempfile.TemporaryDirectory(prefix="qvl-drawn-")
 
@@ -110,12 +119,26 @@ def _watch_all(
     def failed(name: str, why: str) -> None:
         troubles.add("unwatched video", [f"{name}: {why}"])
 
-    listener.progress("evaluating", len(journal.records.keys() & cases.keys()), len(cases))
+    of = {name: case.digest for name, case in cases.items()}
+
+    def done() -> dict[str, dict[str, Any]]:
+        return {name: record for name in cases if (record := journal.get(name, of[name]))}
+
+    listener.progress("evaluating", len(done()), len(cases))
     with films:
-        for turn in each_video(cases, journal.records.__contains__, watch, failed):
-            journal.add(_record(turn, cases[turn.name], watcher, accepted[turn.name]))
-            film_of(turn.name).unlink()
-            listener.progress("evaluating", len(journal.records.keys() & cases.keys()), len(cases))
+        for turn in each_video(cases, lambda name: bool(journal.get(name, of[name])), watch, failed):
+            try:
+                record = _record(turn, cases[turn.name], watcher, accepted[turn.name])
+            except VIDEO_TROUBLES as error:
+                failed(turn.name, trouble_text(error))
+                continue
+            finally:
+                film_of(turn.name).unlink()
+            journal.add({"of": of[turn.name], **record})
+            for warning in record["warnings"]:
+                listener.note(f"{turn.name}: {warning}")
+            listener.progress("evaluating", len(done()), len(cases))
+    return done()
 
 
 def _watch_outside(
@@ -130,8 +153,8 @@ def _watch_outside(
             refused[str(path)] = False
         except OutsideWorld:
             refused[str(path)] = True
-        except (MediaError, OverBudget) as error:
-            troubles.add("unwatched video", [f"{path}: {error}"])
+        except VIDEO_TROUBLES as error:
+            troubles.add("unwatched video", [f"{path}: {trouble_text(error)}"])
     return refused
 
 
@@ -148,7 +171,9 @@ def _record(turn: Turn, case: Case, watcher: Watcher, accepted: bool) -> dict[st
         located = locate_all(session, case, watcher, refiner=refiner)
     with watcher.refiner(turn.watched, "ask") as refiner:
         answered = answer_all(session, case, watcher, refiner=refiner)
+    warned = [warning for said in (*located, *answered) for warning in said.pop("warnings")]
     return {
+        "warnings": list(dict.fromkeys([*turn.watched.warnings, *warned])),
         "video": turn.name,
         "duration": turn.watched.duration,
         "watch_s": turn.watched.seconds,
@@ -174,12 +199,14 @@ def locate_all(
 
     said = []
     for query in (query for kind in kinds for query in case.queries(kind)):
+        began = time.monotonic()
         found = coarse = locate(session, watcher.aligner, query.text)
         more: dict[str, Any] = {}
         if refiner is not None:
-            began = time.monotonic()
+            between = time.monotonic()
             found = locate(session, watcher.aligner, query.text, replace(refiner))
-            more = {"coarse": _windows(coarse), "refine_s": time.monotonic() - began}
+            refining = (time.monotonic() - between) - (between - began)  # beyond what finding it takes
+            more = {"coarse": _windows(coarse), "refine_s": max(refining, 0.0)}
         said.append(_said(query, found) | more)
     return said
 
@@ -214,7 +241,8 @@ def answer_all(
 
 
 def _said(query: Query, found: Findings) -> dict[str, Any]:
-    return {"qid": query.qid, "text": found.text, "windows": _windows(found)}
+    windows, warnings = _windows(found), list(found.warnings)
+    return {"qid": query.qid, "text": found.text, "windows": windows, "warnings": warnings}
 
 
 def _windows(found: Findings) -> list[list[float]]:

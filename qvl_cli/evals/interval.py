@@ -13,26 +13,10 @@ DRAWS = 2000
 STATISTIC_DRAWS = 300  # for what is no mean, and so is computed anew for every draw
 
 
-def mean(groups: Sequence[Sequence[float]]) -> float | None:
-    """Mean over all values of all groups; None where there is none."""
-    values = [value for group in groups for value in group]
-    return float(np.mean(values)) if values else None
-
-
-def bootstrap(groups: Sequence[Sequence[float]], seed: int = 0) -> tuple[float, float] | None:
-    """2.5 and 97.5 percentiles of `mean` over groups drawn with replacement (Efron's percentile interval)."""
-    kept = [group for group in groups if len(group)]
-    if not kept:
-        return None
-    sums, counts = np.array([[sum(g)] for g in kept], float), np.array([[len(g)] for g in kept], float)
-    low, high = _mean_percentiles(sums, counts, seed)[0]
-    return float(low), float(high)
-
-
 def mean_intervals(values: Floats, owners: Sequence[Hashable], seed: int = 0) -> Floats:
     """values [queries, figures], NaN where a query does not count; owners: the video of each query.
 
-    Returns [figures, 2], NaN where nothing counts.
+    Returns [figures, 2], NaN where fewer than two videos count.
     """
     group = _group_numbers(owners)
     shape = (int(group.max(initial=-1)) + 1, values.shape[1])
@@ -46,14 +30,17 @@ def mean_intervals(values: Floats, owners: Sequence[Hashable], seed: int = 0) ->
 def statistic_interval(
     statistic: Callable[[npt.NDArray[np.int64]], float], owners: Sequence[Hashable], seed: int = 0
 ) -> tuple[float, float] | None:
-    """The same for any statistic of the rows it is given (indices, with repeats). NaN draws do not count."""
+    """The same for any statistic of the rows it is given (indices, with repeats); None for fewer than two
+    videos. NaN draws do not count."""
     group = _group_numbers(owners)
     count = int(group.max(initial=-1)) + 1
+    if count < 2:
+        return None
     members = [np.flatnonzero(group == each) for each in range(count)]
     rng = np.random.default_rng(seed)
     drawn = [
         statistic(np.concatenate([members[each] for each in rng.integers(0, count, count)]))
-        for _ in range(STATISTIC_DRAWS if count else 0)
+        for _ in range(STATISTIC_DRAWS)
     ]
     found = [value for value in drawn if not np.isnan(value)]
     if not found:
@@ -76,7 +63,7 @@ def _mean_percentiles(sums: Floats, counts: Floats, seed: int) -> Floats:
         patterns.setdefault((counts[:, column] > 0).tobytes(), []).append(column)
     for columns in patterns.values():
         rows = np.flatnonzero(counts[:, columns[0]] > 0)
-        if not len(rows):
+        if len(rows) < 2:  # one video says nothing of others
             continue
         # How often each video is drawn: the same as drawing that many with replacement.
         times = np.random.default_rng(seed).multinomial(len(rows), np.full(len(rows), 1 / len(rows)), DRAWS)

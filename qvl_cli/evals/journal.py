@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 
+from qvl_cli import __version__
 from qvl_cli.cache.place import make_folder, user_cache
 from qvl_cli.errors import UsageError
 
@@ -17,7 +18,8 @@ FORM = "qvl.eval/1"
 
 
 class Journal:
-    """First line: the settings it belongs to. Then a record for each finished video, `video` its key.
+    """First line: the settings it belongs to. Then a record for each finished video: `video` its key, `of`
+    what it was made of, which another file or question of the same name is not.
 
     keep: whether the file outlives a finished run (`--resume FILE`) or only serves to continue. flag: what
     names another file.
@@ -36,7 +38,7 @@ class Journal:
         self._file: IO[bytes] = os.fdopen(descriptor, "r+b")
         try:
             self._lock()
-            self._load(json.loads(json.dumps(settings)))
+            self._load(json.loads(json.dumps(_of_this_version(settings))))
         except BaseException:
             self._file.close()
             raise
@@ -46,10 +48,18 @@ class Journal:
         self.records[str(record["video"])] = dict(record)
         self._write(record)
 
-    def close(self, finished: bool) -> None:
-        if finished and not self._keep:
-            self.path.unlink(missing_ok=True)
+    def get(self, video: str, of: object) -> dict[str, Any] | None:
+        """The record of a video, where it was made of the same."""
+        record = self.records.get(video)
+        return record if record is not None and record.get("of") == of else None
+
+    def close(self) -> None:
         self._file.close()
+
+    def discard(self) -> None:
+        """Its figures have been delivered, and nothing is left to continue with."""
+        if not self._keep:
+            self.path.unlink(missing_ok=True)
 
     def _lock(self) -> None:
         try:
@@ -106,8 +116,13 @@ def default_path(suite: str, settings: Mapping[str, Any], environ: Mapping[str, 
         raise UsageError(
             f"cannot make {folder}: {error.strerror}", "name a results file with --resume FILE"
         ) from error
-    key = sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    key = sha256(json.dumps(_of_this_version(settings), sort_keys=True).encode()).hexdigest()[:16]
     return folder / f"{suite}-{key}.jsonl"
+
+
+def _of_this_version(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Another version may ask other questions, or watch in another way."""
+    return {"qvl": __version__, **settings}
 
 
 def _parse(line: str) -> dict[str, Any] | None:

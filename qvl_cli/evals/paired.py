@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from qvl_cli import pipeline
-from qvl_cli.errors import MediaError, OverBudget, UsageError
+from qvl_cli.errors import UsageError
 from qvl_cli.evals import retrieval
 from qvl_cli.evals.cases import Case, write_case
 from qvl_cli.evals.document import document
@@ -25,15 +26,16 @@ from qvl_cli.evals.journal import Journal
 from qvl_cli.evals.predictions import Prediction
 from qvl_cli.evals.texts import is_right
 from qvl_cli.evals.troubles import Troubles
-from qvl_cli.evals.watching import Watcher
-from qvl_cli.memory import MemorySettings
+from qvl_cli.evals.watching import VIDEO_TROUBLES, Watcher, trouble_text
+from qvl_cli.memory import MemorySettings, what_is_lost
 from qvl_cli.request import Request
 from qvl_cli.tiny.film import film
 
 FULL = "full"
-# `--against`: name -> the memory, and the figure its difference goes by.
+# `--against`: name -> the memory, and the figure its difference goes by. The default window would hold drawn
+# videos whole: they last up to two minutes.
 MEMORIES: dict[str, tuple[MemorySettings, str]] = {
-    "window": (MemorySettings("window"), "window_accuracy_delta"),
+    "window": (MemorySettings("window", window=Fraction(30)), "window_accuracy_delta"),
     "retrieve": (MemorySettings("retrieve"), "retrieve_accuracy_delta"),
     "bf16": (MemorySettings("full", kv="bf16"), "kv_accuracy_delta/bf16"),
     "int8": (MemorySettings("full", kv="int8"), "kv_accuracy_delta/int8"),
@@ -65,23 +67,21 @@ def run(
     watcher = Watcher(request, listener)
     watchers = {FULL: watcher.with_memory(MemorySettings("full"))}
     watchers |= {name: watcher.with_memory(MEMORIES[name][0]) for name in against}
-    told = {**watcher.settings(), "memory": FULL, "against": list(against)}
+    told = {**watcher.settings(), "refine": [], "memory": FULL, "against": list(against)}
     journal = open_journal({"suite": "paired", "seed": seed, **told})
-    finished = False
     try:
         for number, (name, case) in enumerate(cases.items()):
             listener.progress("evaluating", number, len(cases))
-            if name in journal.records:
+            if journal.get(name, case.digest):
                 continue
             try:
-                journal.add({"video": name, "said": _ask(case, watchers)})
-            except (MediaError, OverBudget) as error:
-                troubles.add("unwatched video", [f"{name}: {error}"])
-        done = {name: case for name, case in cases.items() if name in journal.records}
+                journal.add({"video": name, "of": case.digest, "said": _ask(case, watchers)})
+            except VIDEO_TROUBLES as error:
+                troubles.add("unwatched video", [f"{name}: {trouble_text(error)}"])
+        done = {name: case for name, case in cases.items() if journal.get(name, case.digest)}
         figures = score(done, {name: journal.records[name]["said"] for name in done}, against)
-        finished = True
     finally:
-        journal.close(finished)
+        journal.close()
     results, counts, intervals = document_parts(figures)
     more = {**told, "seed": seed, "left_out": troubles.left_out()}
     return document("drawn", results, {"videos": len(done), **counts}, intervals, **more)
@@ -94,10 +94,12 @@ def _ask(case: Case, watchers: Mapping[str, Watcher]) -> dict[str, Any]:
         path = Path(folder) / "drawn.mp4"
         film(case.script, path, rate=case.rate, crf=case.crf)
         for name, watcher in watchers.items():
-            session = watcher.watch(path, gated=False).session
+            watched = watcher.watch(path, gated=False)
+            session, memory, size = watched.session, watcher.request.memory, watcher.spec.block_steps
             said[name] = {
                 "located": locate_all(session, case, watcher, ("locates",)),
                 "asked": answer_all(session, case, watcher, ("asks",)),
+                "lossy": bool(what_is_lost(watched.plan.steps, memory, size, head=True)),
             }
             session.release()
     return said
@@ -125,6 +127,9 @@ def score(
             columns[f"{kind}_delta/{name}"] = np.where([each == kind for each in kinds], lost, np.nan)
         columns[f"changed/{name}"] = (values[name] != values[FULL]).astype(float)
         figures |= means(columns, owners)
+        # Where nothing is let go there is nothing to lose.
+        lossy = np.array([said[video][name]["lossy"] for video in cases], float)
+        figures |= means({f"lossy_videos/{name}": lossy}, list(cases))
     return figures
 
 

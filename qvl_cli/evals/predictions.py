@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from qvl_cli.errors import UsageError
-from qvl_cli.evals.annotations import Query, explain, json_entries, numbers, read_text, spans
+from qvl_cli.evals.annotations import Query, explain, json_entries, numbers, qid_of, read_text, spans
 from qvl_cli.evals.interval import Floats
 
 
@@ -38,6 +38,7 @@ def read_predictions(suite: str, path: Path, queries: Sequence[Query]) -> Predic
     """JSON lines or a JSON array, a line a query: `qid` and `pred_relevant_windows` (QVHighlights,
     Charades-STA), `query_id` and `answer` (VUE-TR), `question_id` and `response` (Video-MME).
 
+    A second line for a query counts as unreadable, but for QVHighlights, whose evaluation adds it up.
     Raises UsageError where no line can be read.
     """
     entries = json_entries(read_text(path))
@@ -46,9 +47,15 @@ def read_predictions(suite: str, path: Path, queries: Sequence[Query]) -> Predic
         by_text.setdefault((query.video, query.text), []).append(query.qid)
     lines: list[Prediction] = []
     unreadable = list(entries.unreadable)
+    known: set[Hashable] = set()
     for place, entry in entries.entries:
         try:
-            lines += _read(suite, entry, by_text)
+            for line in _read(suite, entry, by_text):
+                if line.qid in known and suite != "qvhighlights":
+                    unreadable.append(f"{place}: qid {line.qid!r} comes a second time")
+                else:
+                    lines.append(line)
+                known.add(line.qid)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             unreadable.append(f"{place}: {explain(error)}")
     if not lines:
@@ -62,16 +69,16 @@ def read_predictions(suite: str, path: Path, queries: Sequence[Query]) -> Predic
 def _read(suite: str, entry: Any, by_text: dict[tuple[str, str], list[Hashable]]) -> list[Prediction]:
     if suite == "video-mme":
         return [
-            Prediction(each["question_id"], np.zeros((0, 3)), text=str(each.get("response", "")))
+            Prediction(qid_of(each, "question_id"), np.zeros((0, 3)), text=str(each.get("response", "")))
             for each in entry.get("questions", [entry])
         ]
     if suite == "vue-tr":
         answer = entry["answer"]
         windows = spans([] if answer == [[]] else answer)
-        qid = entry["id"] if "id" in entry and "query_id" not in entry else entry["query_id"]
-        return [Prediction(qid, ranked(windows), scored=False)]
-    qid = entry.get("qid")
-    if qid is None:
+        return [Prediction(qid_of(entry, "query_id", "id"), ranked(windows), scored=False)]
+    if entry.get("qid") is not None:
+        qid = qid_of(entry, "qid")
+    else:
         known = by_text.get((str(entry["vid"]), str(entry["query"])), [])
         if len(known) != 1:
             raise ValueError(f"no qid, and its vid and query name {len(known)} annotations")
@@ -85,7 +92,7 @@ def _read(suite: str, entry: Any, by_text: dict[tuple[str, str], list[Hashable]]
             windows if windows.shape[1] == 3 else ranked(windows),
             located,
             windows.shape[1] == 3,
-            None if saliency is None else numbers(saliency),
+            None if saliency is None else numbers(saliency, 1),
         )
     ]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qvl_cli import pipeline
-from qvl_cli.errors import MediaError, OverBudget, UsageError
+from qvl_cli.errors import MediaError, UsageError
 from qvl_cli.evals import choices, retrieval
 from qvl_cli.evals.annotations import Annotations, Query, read_annotations
 from qvl_cli.evals.document import document
@@ -20,7 +20,15 @@ from qvl_cli.evals.journal import Journal
 from qvl_cli.evals.predictions import Prediction, read_predictions
 from qvl_cli.evals.qvhighlights import clip_saliency
 from qvl_cli.evals.troubles import Troubles
-from qvl_cli.evals.watching import Turn, Watched, Watcher, each_video, find_videos
+from qvl_cli.evals.watching import (
+    VIDEO_TROUBLES,
+    Turn,
+    Watched,
+    Watcher,
+    each_video,
+    find_videos,
+    trouble_text,
+)
 from qvl_cli.prompts import choice_prompt
 from qvl_cli.request import Request
 
@@ -66,14 +74,11 @@ def run(
     told = watcher.settings()
     settings = {"suite": suite, "annotations": sha256(annotations.read_bytes()).hexdigest(), **told}
     journal = open_journal(settings)
-    finished = False
     try:
-        _watch_all(suite, known.queries, files, watcher, journal, troubles, listener)
-        records = list(journal.records.values())
+        records = _watch_all(suite, known.queries, files, watcher, journal, troubles, listener)
         figures = _run_figures(suite, known.queries, records, troubles)
-        finished = True
     finally:
-        journal.close(finished)
+        journal.close()
     warned = [f"{record['video']}: {warning}" for record in records for warning in record["warnings"]]
     return _document(suite, figures, known.queries, troubles, **told, warnings=warned)
 
@@ -110,12 +115,15 @@ def _watch_all(
     journal: Journal,
     troubles: Troubles,
     listener: pipeline.Listener,
-) -> None:
+) -> list[dict[str, Any]]:
+    """The records of all videos that could be watched, now or before."""
     asked: dict[str, list[Query]] = {}
     for query in queries:
         asked.setdefault(query.video, []).append(query)
     troubles.add("missing video", [name for name in asked if name not in files])
     there = [name for name in asked if name in files]
+
+    of = {name: [files[name].stat().st_size, files[name].stat().st_mtime_ns] for name in there}
 
     def watch(name: str) -> Watched:
         return watcher.watch(files[name])
@@ -123,16 +131,21 @@ def _watch_all(
     def failed(name: str, why: str) -> None:
         troubles.add("unwatched video", [f"{name}: {why}"])
 
-    listener.progress("evaluating", len(journal.records), len(there))
-    for turn in each_video(there, journal.records.__contains__, watch, failed):
+    def done() -> list[dict[str, Any]]:
+        return [record for name in there if (record := journal.get(name, of[name]))]
+
+    listener.progress("evaluating", len(done()), len(there))
+    for turn in each_video(there, lambda name: bool(journal.get(name, of[name])), watch, failed):
         try:
-            journal.add(_record(suite, turn, asked[turn.name], watcher))
-        except (MediaError, OverBudget) as error:
-            failed(turn.name, str(error))
+            record = _record(suite, turn, asked[turn.name], watcher)
+        except VIDEO_TROUBLES as error:
+            failed(turn.name, trouble_text(error))
             continue
-        for warning in journal.records[turn.name]["warnings"]:
+        journal.add({"of": of[turn.name], **record})
+        for warning in record["warnings"]:
             listener.note(f"{turn.name}: {warning}")
-        listener.progress("evaluating", len(journal.records), len(there))
+        listener.progress("evaluating", len(done()), len(there))
+    return done()
 
 
 def _record(suite: str, turn: Turn, queries: Sequence[Query], watcher: Watcher) -> dict[str, Any]:
@@ -164,14 +177,13 @@ def _ask(
     refiner: Refiner | None = None,
 ) -> dict[str, Any]:
     if suite == CHOICE_SUITE:
-        from qvl_cli.budget import answer_tokens
-        from qvl_cli.generate import DecodeSettings
+        from qvl_cli.generate import answer_settings
 
-        limit = answer_tokens(watcher.spec)
+        settings = answer_settings(watcher.spec)
         prompt = choice_prompt(query.text, choices.option_texts(query.options))
-        tokens = list(session.ask(prompt, DecodeSettings(max_new_tokens=limit)))
-        if len(tokens) >= limit:
-            warnings.append(f"an answer was cut off after {limit} tokens")
+        tokens = list(session.ask(prompt, settings))
+        if len(tokens) >= settings.max_new_tokens:
+            warnings.append(f"an answer was cut off after {settings.max_new_tokens} tokens")
         return {"qid": query.qid, "text": "".join(token.text for token in tokens if not token.thinking)}
     from qvl_cli.tasks.locate import locate
 

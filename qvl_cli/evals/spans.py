@@ -53,14 +53,3 @@ def boundary_errors(ranked: Sequence[Span], truth: Sequence[Span]) -> list[float
     if iou(ranked[0], best) < 0.5:
         return []
     return [abs(ranked[0][0] - best[0]), abs(ranked[0][1] - best[1])]
-
-
-def whole_iou(duration: float, truth: Sequence[Span]) -> float:
-    """What the whole video as the one span scores."""
-    return top_iou([(0.0, duration)], truth)
-
-
-def random_ious(duration: float, truth: Sequence[Span], draws: int, seed: int) -> list[float]:
-    """What spans with two uniform ends score."""
-    ends = np.sort(np.random.default_rng(seed).uniform(0, duration, (draws, 2)), axis=1)
-    return [top_iou([(float(a), float(b))], truth) for a, b in ends]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from qvl_cli import pipeline, registry
 from qvl_cli.coverage import cover, hole_warnings, promised_end
-from qvl_cli.errors import MediaError, OutsideWorld, OverBudget, UsageError
+from qvl_cli.errors import BackendFailed, MediaError, OutsideWorld, OverBudget, UsageError
 from qvl_cli.fitting import fit
 from qvl_cli.media import open_video
 from qvl_cli.memory import MemorySettings
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from qvl_cli.model.load import LoadedModel
     from qvl_cli.stream import StreamSession
 
+# What keeps one video from being watched or asked, and none of the others.
+VIDEO_TROUBLES = (MediaError, OverBudget, OutsideWorld, BackendFailed, MemoryError)
 VIDEO_ENDINGS = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".flv", ".ts")
 
 
@@ -161,7 +163,8 @@ def each_video(
     """Every video that is not done yet, beside the readable one before it.
 
     After an interruption that one is watched again, so that the blind questions meet the frames they would
-    have met. `failed(name, why)` hears of each video that cannot be watched.
+    have met; where it no longer can be, the one before that. `failed(name, why)` hears of each video that
+    cannot be watched.
     """
     before: Watched | None = None
     earlier: list[str] = []
@@ -172,15 +175,28 @@ def each_video(
             before = None
             earlier.append(name)
             continue
-        if before is None and earlier:
-            before = watch(earlier[-1])
+        if before is None:
+            before = _first_watched(reversed(earlier), watch)
         try:
             watched = watch(name)
-        except (MediaError, OverBudget, OutsideWorld) as error:
-            failed(name, str(error))
+        except VIDEO_TROUBLES as error:
+            failed(name, trouble_text(error))
             continue
         yield Turn(name, watched, before.session if before else None)
         if before is not None:
             before.session.release()
         before = watched
         earlier.append(name)
+
+
+def trouble_text(error: Exception) -> str:
+    return str(error) or "out of memory"  # a MemoryError says nothing itself
+
+
+def _first_watched(names: Iterable[str], watch: Callable[[str], Watched]) -> Watched | None:
+    for name in names:
+        try:
+            return watch(name)
+        except VIDEO_TROUBLES:
+            continue
+    return None

@@ -96,7 +96,7 @@ def collect(
             watched.session.release()
         return [_read(journal.records[name], folder) for name in there if name in journal.records]
     finally:
-        journal.close(finished=True)
+        journal.close()
 
 
 def _store(name: str, watched: Watched, queries: Sequence[Query], folder: Path) -> dict[str, Any]:
