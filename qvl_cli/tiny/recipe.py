@@ -102,7 +102,7 @@ TELL = Stage("tell", 2600, batch=8, lr=8e-4, first_seed=400_000, horizon=9000, c
 EDGE = Stage("edge", 4500, batch=8, lr=8e-4, first_seed=480_000, horizon=5500, cooldown=600)
 LINK = Stage("link", 1400, batch=8, lr=7e-4, first_seed=540_000, horizon=6000, cooldown=1)
 DATE = Stage("date", 3000, batch=8, lr=6.5e-4, first_seed=580_000, horizon=4200, cooldown=600)
-DRILL = Stage("drill", 4200, batch=8, lr=6.5e-4, first_seed=605_000, horizon=5200, cooldown=900)
+DRILL = Stage("drill", 3600, batch=8, lr=6.5e-4, first_seed=605_000, horizon=5200, cooldown=900)
 GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, cooldown=50, warmup=20)
 
 TIME_MIX = Mix()
@@ -186,7 +186,7 @@ STEPS_AN_UPDATE = 36
 SHORT_LENGTHS, SHORT_FOR = (12, 16), 800  # steps a clip, in turn, for the first updates
 LENGTHS = (16, 24, 32, 48, 64)
 LONG_LENGTHS = (32, 64, 96, 128)  # at last also what two minutes take
-LONG_FROM = {TIME: 3700, EDGE: 3400, DATE: 2000, DRILL: 3200}  # update
+LONG_FROM = {TIME: 3700, EDGE: 3400, DATE: 2000, DRILL: 2800}  # update
 
 
 def clips_of(stage: Stage, update: int) -> tuple[int, int]:
