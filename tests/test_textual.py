@@ -178,6 +178,7 @@ class Scripted(StreamSession):
 
 CUT = "the times the model wrote were cut off after 512 tokens"
 BACK = "the model wrote 3.2 - 1.2, which ends before it starts: left out"
+DENIED = "the model wrote 2.2 - 4.2, which stands behind a denial: left out"
 PAST = "the model wrote 61.0 - 62.5, which lies outside what was watched: left out"
 FORCED = "the model wrote no readable time: it was made to choose one range or none"
 
@@ -187,6 +188,7 @@ FORCED = "the model wrote no readable time: it was made to choose one range or n
     [
         (["1.2", " - ", "3.2"], ()),
         (["never"], ()),
+        (["never", ", not at 2.2 - 4.2"], (DENIED,)),
         (["1.2", " - ", "3.2", *["\n"] * 508], ()),
         (["1.2", " - ", "3.2", *["\n"] * 509], (CUT,)),
         (["A red circle."], (FORCED,)),

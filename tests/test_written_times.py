@@ -136,7 +136,8 @@ def test_a_not_of_the_event_itself_denies_nothing() -> None:
     ):
         assert [(span.start, span.end) for span in read_spans(text, event).spans or ()] == [(10, 20)]
         assert read_spans(text).spans == ()
-    assert read_spans("It does not appear between 0 and 61 seconds.", event).spans == ()
+    denying = read_spans("It does not appear between 0 and 61 seconds.", event)
+    assert denying.spans == () and [(span.start, span.end) for span in denying.denied] == [(0, 61)]
 
 
 def test_a_range_written_backwards_is_told() -> None:

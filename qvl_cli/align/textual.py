@@ -71,6 +71,7 @@ class TextualAligner:
             said = [step for step in tokens if not step.thinking]
             reading = read_spans("".join(step.text for step in said), event)
             warnings += _dropped("ends before it starts", reading.backwards)
+            warnings += _dropped("stands behind a denial", reading.denied)
             if reading.spans is None:
                 warnings.append("the model wrote no readable time: it was made to choose one range or none")
                 choice = TimeChoice(fork.model, [prompt_seconds(step.t0, step.t1) for step in steps])

@@ -115,12 +115,13 @@ class Reading:
     """What a text says of times.
 
     spans: every range in the order of the text; () where the text says `never`; None where it says neither.
-    backwards: ranges left out because they end before they start. A single time gives a span of no length:
-    the caller knows the steps.
+    backwards: ranges left out because they end before they start; denied: because they stand behind a denial,
+    which counts. A single time gives a span of no length: the caller knows the steps.
     """
 
     spans: tuple[WrittenSpan, ...] | None
     backwards: tuple[WrittenSpan, ...] = ()
+    denied: tuple[WrittenSpan, ...] = ()
 
 
 def read_spans(text: str, event: str = "") -> Reading:
@@ -153,7 +154,7 @@ def read_spans(text: str, event: str = "") -> Reading:
     without = re.sub(re.escape(event), lambda same: " " * len(same[0]), text, flags=re.IGNORECASE)
     denial = _NEVER.search(without)
     if denial and (not found or denial.start() < found[0].characters[0][0]):
-        return Reading(())
+        return Reading((), denied=tuple(found))
     return Reading(tuple(found) or None, tuple(backwards))
 
 
