@@ -88,10 +88,11 @@ def test_all_video_commands_share_their_flags(tmp_path: Path) -> None:
         "--quiet",
         "-q",
     ]
-    flags += ["--fail-empty", "--show-thinking", "--debug", "--no-index", "--cache-cap"]
+    flags += ["--fail-empty", "--debug", "--no-index", "--cache-cap"]
     for command in ("ask", "locate", "summarize"):
         shown = qvl(command, "--help", cwd=tmp_path).stdout
         assert [flag for flag in flags if f"{flag} " not in shown and f"{flag}," not in shown] == []
+        assert ("--show-thinking" in shown) == (command == "ask")  # the others show no words of the model
 
 
 def _nothing(path: Path) -> None:

@@ -11,8 +11,7 @@ from qvl_cli.cli.options import Options, VideoFile, takes_options
 NAME = "locate"
 
 
-@takes_options
-def command(
+def _locate(
     file: VideoFile,
     event: Annotated[str, typer.Argument(metavar="EVENT", help="What happens: `a van stops`.")],
     options: Options,
@@ -21,3 +20,6 @@ def command(
     from qvl_cli.cli.answering import answer
 
     return answer("locate", file, event, options)
+
+
+command = takes_options(_locate, without=("show_thinking",))

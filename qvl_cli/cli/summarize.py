@@ -17,4 +17,4 @@ def _summarize(
     return answer("summarize", file, "", options)
 
 
-command = takes_options(_summarize, without=("refine",))
+command = takes_options(_summarize, without=("refine", "show_thinking"))
