@@ -40,7 +40,8 @@ class Run:
     """What one run of a variant took.
 
     wall_s, cpu_s: seconds of the whole process, of its children too (cpu_s). peak_bytes: most memory, see
-    `process.MEMORY`. report: the JSON object the child ended in, or nothing.
+    `process.MEMORY`. report: the JSON object the child ended in, or nothing. began: when it was started, by
+    `time.monotonic`, one clock for all processes.
     """
 
     variant: str
@@ -48,6 +49,7 @@ class Run:
     cpu_s: float
     peak_bytes: int
     report: Mapping[str, Any] = field(default_factory=dict)
+    began: float = 0.0
 
     def number(self, key: str) -> float:
         """A figure of the child's own. Raises QvlError where it did not tell."""
