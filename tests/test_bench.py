@@ -266,6 +266,14 @@ def test_without_a_name_the_benchmarks_are_listed(capfd: pytest.CaptureFixture[s
     assert main(["bench", "nosuch"]) == 2
 
 
+@pytest.mark.parametrize("name", BENCHES)
+def test_few_rounds_by_default_are_explained(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", name, "--help"]) == 0
+    said = " ".join(capfd.readouterr().out.split())
+    few = BENCHES[name].repeats
+    assert (f"takes minutes, so the default is {few}" in said) == (few < 5)
+
+
 def test_a_row_brings_its_flags(
     logged: Bench, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from qvl_cli.bench.row import Bench
+from qvl_cli.bench.row import ROUNDS, Bench
 from qvl_cli.bench.table import BENCHES
 from qvl_cli.cli.console import Console, check_reader, put, say
 from qvl_cli.errors import EXIT_OK
@@ -64,8 +64,15 @@ def _command(bench: Bench) -> Callable[..., int]:
         return_annotation=int,
     )
     run.__annotations__ = {name: kind for name, kind, _ in (*flags, *shared)}
-    run.__doc__ = f"{bench.measures[:1].upper()}{bench.measures[1:]}."
+    run.__doc__ = f"{bench.measures[:1].upper()}{bench.measures[1:]}.{_why_few(bench.repeats)}"
     return run
+
+
+def _why_few(repeats: int) -> str:
+    if repeats >= ROUNDS:
+        return ""
+    told = "one has no range" if repeats == 1 else "a range of few says little"
+    return f" A round of the default size takes minutes, so the default is {repeats}: {told}."
 
 
 def _parameter(flag: str) -> str:
