@@ -219,7 +219,7 @@ def test_a_signal_ends_the_children_and_leaves_whole_rounds(
     )
     until(pids.exists)
     owner.send_signal(number)
-    out, err = owner.communicate(timeout=20)
+    out, err = owner.communicate(timeout=60)
     assert owner.returncode == code
     assert err == f"qvl: stopped early: the figures stand on 1 of 5 rounds\nqvl: {word}\n"
     document = json.loads(out)
@@ -230,7 +230,7 @@ def test_a_signal_ends_the_children_and_leaves_whole_rounds(
 
 def until(holds: object) -> None:
     assert callable(holds)
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.01)
