@@ -8,19 +8,26 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from qvl_cli.bench import harness, startup_run
+from qvl_cli.bench import harness
 from qvl_cli.bench.process import MEMORY, SAMPLED, measure
-from qvl_cli.bench.row import Bench, Flag, Run, Variant
+from qvl_cli.bench.row import Bench, Figures, Flag, Round, Run, Settings, Variant
 from qvl_cli.bench.table import BENCHES
 from qvl_cli.cli.app import main
 from qvl_cli.errors import QvlError, UsageError
 
 MIB = 2**20
 needs_proc = pytest.mark.skipif(not SAMPLED, reason="no /proc: only the kernel's peak is known")
+
+
+def last_document(row: Bench, settings: Settings, repeats: int) -> dict[str, Any]:
+    *_, document = harness.run(row, settings, repeats)
+    return document
 
 
 def python(name: str, code: str, *arguments: str) -> Variant:
@@ -55,7 +62,7 @@ def logged(tmp_path: Path) -> Bench:
 
 def test_variants_take_turns_and_medians_are_over_rounds(logged: Bench, tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
-    document = harness.run(logged, {"letters": "ab"}, 5, lambda *where: told.append(where))
+    *_, document = harness.run(logged, {"letters": "ab"}, 5, lambda *where: told.append(where))
     assert (tmp_path / "log").read_text() == "ABABABABAB"
     assert told == [("AB"[i % 2], i, 10) for i in range(10)]
     results, ranges = document["results"], document["ci"]
@@ -70,9 +77,29 @@ def test_variants_take_turns_and_medians_are_over_rounds(logged: Bench, tmp_path
 
 
 def test_one_run_is_enough_and_none_is_not(logged: Bench) -> None:
-    assert harness.run(logged, {}, 1)["results"]["seen"] == {"A": 1, "B": 2}
+    assert last_document(logged, {}, 1)["results"]["seen"] == {"A": 1, "B": 2}
     with pytest.raises(UsageError, match="0 times"):
-        harness.run(logged, {}, 0)
+        last_document(logged, {}, 0)
+
+
+def test_one_round_has_no_range(logged: Bench) -> None:
+    first, second = harness.run(logged, {}, 2)
+    assert first["ci"]["ratio"] is None and first["ci"]["seen"] == {"A": None, "B": None}
+    assert first["n"] == {"rounds": 1, "rounds_wanted": 2}
+    assert second["ci"]["seen"] == {"A": [1, 3], "B": [2, 4]} and second["n"] == {"rounds": 2}
+
+
+def test_figures_are_taken_before_the_next_round_overwrites_their_files(tmp_path: Path) -> None:
+    adding = "import sys; open(sys.argv[1], 'a').write('x')"
+    kept = tmp_path / "kept"
+    row = Bench(
+        "overwriting",
+        "nothing",
+        lambda settings, folder: [python("adds", adding, str(kept))],
+        lambda runs: {"length": len(kept.read_text())},
+    )
+    document = last_document(row, {}, 3)
+    assert document["results"]["length"] == 2 and document["ci"]["length"] == [1, 3]
 
 
 def test_figures_may_read_what_runs_left_in_the_folder() -> None:
@@ -83,7 +110,7 @@ def test_figures_may_read_what_runs_left_in_the_folder() -> None:
         return [python("leaves", "import sys; open(sys.argv[1], 'w').write('42')", str(folder / "left"))]
 
     row = Bench("leaving", "nothing", variants, lambda runs: {"read": float(seen[0].read_text())})
-    assert harness.run(row, {}, 1)["results"]["read"] == 42
+    assert last_document(row, {}, 1)["results"]["read"] == 42
     assert not seen[0].parent.exists()
 
 
@@ -152,38 +179,58 @@ def test_processor_time_is_the_childs(tmp_path: Path) -> None:
     assert lazy.wall_s >= 0.3 > lazy.cpu_s
 
 
+def test_parent_and_child_read_one_clock(tmp_path: Path) -> None:
+    clock = "import json, time; print(json.dumps({'now': time.monotonic()}))"
+    run = measure(python("clock", clock), tmp_path)
+    assert run.began <= run.number("now") <= run.began + run.wall_s
+
+
+# The first round ends at once; in the second the child waits for a child of its own.
 WAITING = """
-import os, sys, time
-from pathlib import Path
-from qvl_cli.bench import harness, startup_run
+import os, sys
 from qvl_cli.bench.row import Bench, Variant
-child = "import os, subprocess, sys; grand = subprocess.Popen(['sleep', '60']); "
-child += "print(os.getpid(), grand.pid, file=open(sys.argv[1] + '.new', 'w'), flush=True); "
+from qvl_cli.bench.table import BENCHES
+from qvl_cli.cli.app import main
+child = "import os, subprocess, sys\\n"
+child += "if not os.path.exists(sys.argv[1] + '.once'): sys.exit(open(sys.argv[1] + '.once', 'w').close())\\n"
+child += "grand = subprocess.Popen(['sleep', '60'])\\n"
+child += "print(os.getpid(), grand.pid, file=open(sys.argv[1] + '.new', 'w'), flush=True)\\n"
 child += "os.rename(sys.argv[1] + '.new', sys.argv[1]); grand.wait()"
 wait = Variant("waits", (sys.executable, "-c", child, sys.argv[1]))
-harness.run(Bench("waiting", "", lambda settings, folder: [wait], lambda runs: {}), {})
+BENCHES["waiting"] = Bench("waiting", "", lambda settings, folder: [wait], lambda runs: {"one": 1.0})
+sys.exit(main(["bench", "waiting", "-q"]))
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_whatever_ends_the_harness_ends_its_children(number: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_ends_the_children_and_leaves_whole_rounds(
+    number: int, code: int, word: str, tmp_path: Path
+) -> None:
     pids = tmp_path / "pids"
     root = str(Path(__file__).resolve().parents[1])
     owner = subprocess.Popen(
         [sys.executable, "-c", WAITING, str(pids)],
         env={**os.environ, "PYTHONPATH": root},
-        stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     until(pids.exists)
     owner.send_signal(number)
-    assert owner.wait(20) != 0
+    out, err = owner.communicate(timeout=60)
+    assert owner.returncode == code
+    assert err == f"qvl: stopped early: the figures stand on 1 of 5 rounds\nqvl: {word}\n"
+    document = json.loads(out)
+    assert document["results"]["one"] == 1 and document["n"] == {"rounds": 1, "rounds_wanted": 5}
     for pid in map(int, pids.read_text().split()):
         until(lambda pid=pid: not alive(pid))
 
 
 def until(holds: object) -> None:
     assert callable(holds)
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -219,6 +266,14 @@ def test_without_a_name_the_benchmarks_are_listed(capfd: pytest.CaptureFixture[s
     assert main(["bench", "nosuch"]) == 2
 
 
+@pytest.mark.parametrize("name", BENCHES)
+def test_few_rounds_by_default_are_explained(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", name, "--help"]) == 0
+    said = " ".join(capfd.readouterr().out.split())
+    few = BENCHES[name].repeats
+    assert (f"takes minutes, so the default is {few}" in said) == (few < 5)
+
+
 def test_a_row_brings_its_flags(
     logged: Bench, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,8 +296,36 @@ def test_a_failure_is_exit_code_one(
     assert (out, err) == ("", "qvl: bad failed with exit code 1: no luck\n")
 
 
-def test_the_first_word_of_the_embedded_model_is_timed(capfd: pytest.CaptureFixture[str]) -> None:
-    clip = Path(__file__).resolve().parents[1] / "sample_media" / "shapes-30s.mp4"
-    startup_run.ask(str(clip))
-    figures = json.loads(capfd.readouterr().out)
-    assert set(figures) == {"first_token_s", "first_token_cpu_s"} and min(figures.values()) > 0
+@pytest.fixture
+def failing(logged: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`logged`, with a check of its figures that fails in the third round."""
+
+    def checked(runs: Round) -> Figures:
+        if runs["A"].number("seen") > 3:
+            raise QvlError("A saw too much")
+        return logged.figures(runs)
+
+    monkeypatch.setitem(BENCHES, "logged", replace(logged, figures=checked))
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_check_that_fails_later_leaves_the_rounds_before(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "logged"]) == 1
+    out, err = capfd.readouterr()
+    document = json.loads(out)
+    assert document["ci"]["seen"] == {"A": [1, 3], "B": [2, 4]}
+    assert document["n"] == {"rounds": 2, "rounds_wanted": 5}
+    assert "seen A" in err and "qvl: stopped early: the figures stand on 2 of 5 rounds\n" in err
+    assert err.endswith("qvl: A saw too much\n")
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_reader_that_is_gone_hides_no_failure(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone() -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("qvl_cli.cli.bench.check_reader", gone)
+    assert main(["bench", "logged", "-q"]) == 1
+    assert capfd.readouterr().out == ""

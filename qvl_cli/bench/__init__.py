@@ -17,6 +17,7 @@ footage  1080p of any length, as x264 writes it
 ticks    small clips whose frames show their numbers
 still_clips  drawn clips in which little happens
 first_word when an answer began
+page_cache files the kernel is told to forget
 one_shot the peer: transformers' own forward
 
 A new benchmark is a module with a row, and its name in `table`; what a variant runs is a command line, most

@@ -6,8 +6,8 @@ import time
 
 
 class FirstWord:
-    """A Listener that keeps when the first piece of text came: `time.perf_counter` and the processor seconds
-    of this process; 0 while nothing has come."""
+    """A Listener that keeps when the first piece of text came: `time.monotonic`, one clock for all processes,
+    and the processor seconds of this one since it started; 0 while nothing has come."""
 
     def __init__(self) -> None:
         self.wall = self.processor = 0.0
@@ -18,4 +18,4 @@ class FirstWord:
 
     def text(self, piece: str, thinking: bool = False) -> None:
         if piece and not self.wall:
-            self.wall, self.processor = time.perf_counter(), time.process_time()
+            self.wall, self.processor = time.monotonic(), time.process_time()

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from types import FrameType
 from typing import Any
 
 from qvl_cli.bench.process import MEMORY, measure
 from qvl_cli.bench.row import Bench, Figures, Round, Run, Settings, Variant
-from qvl_cli.errors import QvlError, UsageError
+from qvl_cli.errors import UsageError
 from qvl_cli.evals.document import document
 
 Progress = Callable[[str, int, int], None]  # variant, runs done, runs in all
@@ -22,36 +18,40 @@ Progress = Callable[[str, int, int], None]  # variant, runs done, runs in all
 
 def run(
     bench: Bench, settings: Settings, repeats: int | None = None, progress: Progress | None = None
-) -> dict[str, Any]:
-    """The benchmark's document: medians as `results`, the range over the rounds as `ci`.
+) -> Generator[dict[str, Any], None, None]:
+    """After every round the benchmark's document of the rounds so far; the last one stands on all of them.
 
-    Every round runs every variant once, in the row's order, each in a fresh process. Beside the row's own
-    figures stand `wall_s`, `cpu_s`, `peak_mb` (MiB) and, where children tell, `device_mb` of each variant.
-    Raises QvlError where a variant fails.
+    Every round runs every variant once, in the row's order, each in a fresh process. `results` are medians,
+    `ci` ranges over the rounds, null where there is but one; `n` has the `rounds`, and where more are to come
+    `rounds_wanted`. Beside the row's own figures stand `wall_s`, `cpu_s`, `peak_mb` (MiB) and, where children
+    tell, `device_mb` of each variant. Raises QvlError where a variant or a check of its figures fails.
     """
     count = bench.repeats if repeats is None else repeats
     if count < 1:
         raise UsageError(f"cannot repeat a benchmark {count} times", "repeat it at least once")
-    with _terminable(), tempfile.TemporaryDirectory(prefix="qvl-bench-") as folder:
+    rounds: list[Figures] = []
+    with tempfile.TemporaryDirectory(prefix="qvl-bench-") as folder:
         variants = bench.variants(settings, Path(folder))
-        rounds = _rounds(variants, Path(folder), count, progress)
-        figures = [{**bench.figures(each), **_costs(each)} for each in rounds]
-    results, ranges = summarise(figures)
-    return document(
-        bench.name, results, {"rounds": count}, ranges, spread="range", settings=dict(settings), memory=MEMORY
-    )
+        for done in range(count):
+            runs = _round(variants, Path(folder), done, count, progress)
+            rounds.append({**bench.figures(runs), **_costs(runs)})
+            results, ranges = summarise(rounds)
+            n = {"rounds": len(rounds)} | ({"rounds_wanted": count} if len(rounds) < count else {})
+            yield document(
+                bench.name, results, n, ranges, spread="range", settings=dict(settings), memory=MEMORY
+            )
 
 
-def _rounds(variants: Sequence[Variant], folder: Path, count: int, progress: Progress | None) -> list[Round]:
-    rounds: list[Round] = []
-    for done in range(count):
-        runs: dict[str, Run] = {}
-        for variant in variants:
-            if progress:
-                progress(variant.name, done * len(variants) + len(runs), count * len(variants))
-            runs[variant.name] = measure(variant, folder)
-        rounds.append(runs)
-    return rounds
+def _round(
+    variants: Sequence[Variant], folder: Path, done: int, count: int, progress: Progress | None
+) -> dict[str, Run]:
+    """done: rounds before this one, of `count`."""
+    runs: dict[str, Run] = {}
+    for variant in variants:
+        if progress:
+            progress(variant.name, done * len(variants) + len(runs), count * len(variants))
+        runs[variant.name] = measure(variant, folder)
+    return runs
 
 
 def _costs(runs: Round) -> Figures:
@@ -67,7 +67,8 @@ def _costs(runs: Round) -> Figures:
 
 
 def summarise(rounds: Sequence[Figures]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Per figure the median over the rounds, and [least, most]. Every round has the same figures."""
+    """Per figure the median over the rounds, and [least, most]; None instead where there is one round, which
+    says nothing about the next. Every round has the same figures."""
     results: dict[str, Any] = {}
     ranges: dict[str, Any] = {}
     for key, first in rounds[0].items():
@@ -76,26 +77,9 @@ def summarise(rounds: Sequence[Figures]) -> tuple[dict[str, Any], dict[str, Any]
         else:
             values = [float(each[key]) for each in rounds]  # type: ignore[arg-type]
             results[key] = _rounded(median(values))
-            ranges[key] = [_rounded(min(values)), _rounded(max(values))]
+            ranges[key] = [_rounded(min(values)), _rounded(max(values))] if len(values) > 1 else None
     return results, ranges
 
 
 def _rounded(value: float) -> float:
     return float(f"{value:.4g}")
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends the run as Ctrl-C does: children killed, files removed."""
-    if threading.current_thread() is not threading.main_thread():  # only there can signals be caught
-        yield
-        return
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        raise QvlError(f"ended by {signal.Signals(number).name}")
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -1,10 +1,16 @@
-"""The saved index: the second question beside the first, from a cold disk, and runs killed at any moment."""
+"""The saved index: the second question beside the first, from a cold disk, and runs killed at any moment.
+
+Cold are the video and its index, which the kernel is told to forget before each question; where it cannot be,
+that is said, and `cold` is 0. The model's weights are warm: `cold_first_token_s` counts from after its load.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from qvl_cli.bench.page_cache import unforgettable
 from qvl_cli.bench.process import measure
 from qvl_cli.bench.row import Bench, Figures, Flag, Round, Settings, Variant, python_module
 from qvl_cli.errors import UsageError
@@ -14,6 +20,8 @@ _RUN = "qvl_cli.bench.index_run"
 
 def _variants(settings: Settings, folder: Path) -> Sequence[Variant]:
     seconds, kill_seconds, kills = (_count(settings, name) for name in ("seconds", "kill-seconds", "kills"))
+    if why := unforgettable(folder):
+        _say(f"the second question is not read from a cold disk: {why}; TMPDIR names another folder")
     clip, short = str(folder / "long.mp4"), str(folder / "short.mp4")
     measure(Variant("drawing the video", python_module(_RUN, "film", clip, str(seconds))), folder)
     variants = [
@@ -37,6 +45,7 @@ def _figures(runs: Round) -> Figures:
         "first_answer_cpu_s": first.number("cpu_seconds"),
         "cold_first_token_s": second.number("first_token_s"),
         "cold_first_token_cpu_s": second.number("first_token_cpu_s"),
+        "cold": second.number("cold"),
         "index_mb": second.number("index_bytes") / 2**20,
     }
     if "kill" in runs:
@@ -50,6 +59,10 @@ def _count(settings: Settings, name: str) -> int:
     if not settings[name].isdigit():
         raise UsageError(f"--{name} {settings[name]!r} is no whole number", "write one, like 50")
     return int(settings[name])
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"qvl: {line}\n")
 
 
 BENCH = Bench(

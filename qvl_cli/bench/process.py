@@ -54,7 +54,7 @@ def measure(variant: Variant, folder: Path) -> Run:
             )
         if not SAMPLED:
             peak = _counted(used)
-        return Run(variant.name, wall, used.ru_utime + used.ru_stime, peak, _report(_last_line(out)))
+        return Run(variant.name, wall, used.ru_utime + used.ru_stime, peak, _report(_last_line(out)), began)
 
 
 class Memory:

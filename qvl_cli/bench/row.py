@@ -13,6 +13,8 @@ from qvl_cli.errors import QvlError
 Figures = Mapping[str, "float | Mapping[str, float]"]  # key -> number, or variant -> number
 Settings = Mapping[str, str]  # flag -> what the user gave, or its default
 
+ROUNDS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Flag:
@@ -40,7 +42,8 @@ class Run:
     """What one run of a variant took.
 
     wall_s, cpu_s: seconds of the whole process, of its children too (cpu_s). peak_bytes: most memory, see
-    `process.MEMORY`. report: the JSON object the child ended in, or nothing.
+    `process.MEMORY`. report: the JSON object the child ended in, or nothing. began: when it was started, by
+    `time.monotonic`, one clock for all processes.
     """
 
     variant: str
@@ -48,6 +51,7 @@ class Run:
     cpu_s: float
     peak_bytes: int
     report: Mapping[str, Any] = field(default_factory=dict)
+    began: float = 0.0
 
     def number(self, key: str) -> float:
         """A figure of the child's own. Raises QvlError where it did not tell."""
@@ -66,14 +70,15 @@ class Bench:
 
     variants: from the settings and a folder that lives until all figures are taken, what to run in turn; made
     once, so files that all runs read are written here. figures: what one round says; the harness takes the
-    median and the range over the rounds. repeats: rounds, where the user does not say.
+    median and the range over the rounds. repeats: rounds, where the user does not say; fewer than ROUNDS only
+    where one of the default size takes minutes, which the command's help says.
     """
 
     name: str
     measures: str
     variants: Callable[[Settings, Path], Sequence[Variant]]
     figures: Callable[[Round], Figures]
-    repeats: int = 5
+    repeats: int = ROUNDS
     flags: tuple[Flag, ...] = ()
 
 

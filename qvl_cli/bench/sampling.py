@@ -102,7 +102,7 @@ BENCH = Bench(
     measures="adaptive sampling beside even sampling: tokens, and what is lost",
     variants=_variants,
     figures=_figures,
-    repeats=1,  # counts of seeded videos: a second round finds the same
+    repeats=1,  # of all but scan_over_watch, which is timed, a second round finds the same: videos are seeded
     flags=(
         Flag("media", "", "Folder of the real clips with known changes; none: they are left out."),
         Flag("busy-videos", "10", "Drawn busy videos of 90 seconds."),

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from qvl_cli.align import Aligner
     from qvl_cli.media.info import Source
     from qvl_cli.model.load import LoadedModel
+    from qvl_cli.stream import StreamSession
     from qvl_cli.tiny.pieces import Query
 
 EVEN = SamplingSettings()
@@ -120,9 +121,10 @@ def locate(folder: Path, videos: int, spec: ModelSpec) -> dict[str, Any]:
             scanning += time.process_time() - began
             for at, plan in enumerate(plans(video, spec, activity)):
                 began = time.process_time()
-                right[at] += answered(model, aligner, video, path, plan, queries)[0]
-                tokens[at] += plan.tokens
+                session = watched(model, video, path, plan)
                 watching += (time.process_time() - began) * (at == 0)
+                right[at] += count_right(session, aligner, queries)
+                tokens[at] += plan.tokens
     return {
         "asked": asked,
         "even": right[0],
@@ -152,36 +154,37 @@ def static(folder: Path, videos: int, spec: ModelSpec) -> dict[str, Any]:
             with open_video(path) as video:
                 plan = plan_samples(video.info, EVEN, spec)
                 for at, settings in enumerate((EVEN, CHANGED)):
-                    right, tokens = answered(model, aligner, video, path, plan, queries, settings)
-                    found[at] = found[at][0] + right, found[at][1] + tokens
+                    session = watched(model, video, path, plan, settings)
+                    right = count_right(session, aligner, queries)
+                    found[at] = found[at][0] + right, found[at][1] + session.vision_tokens
         report[f"{name}_asked"] = asked
         for how, (right, tokens) in zip(("all", "changed"), found, strict=True):
             report |= {f"{name}_{how}": right, f"{name}_{how}_tokens": tokens}
     return report
 
 
-def answered(
-    model: LoadedModel,
-    aligner: Aligner,
-    video: Source,
-    path: Path,
-    plan: SamplePlan,
-    queries: Sequence[Query],
-    settings: SamplingSettings = EVEN,
-) -> tuple[int, int]:
-    """How many of the questions are right on the plan's steps, and the vision tokens that were read."""
+def watched(
+    model: LoadedModel, video: Source, path: Path, plan: SamplePlan, settings: SamplingSettings = EVEN
+) -> StreamSession:
+    """A session that has watched the plan's steps."""
     from qvl_cli.stream import StreamSession
-    from qvl_cli.tasks.locate import locate as ask_for
 
     session = StreamSession(model)
     # The checkpoint is named: still footage may be unlike its world.
     request = Request("locate", str(path), "anything", settings, model=MODEL)
     pipeline.watch(video, plan, session, request, _Silent())
+    return session
+
+
+def count_right(session: StreamSession, aligner: Aligner, queries: Sequence[Query]) -> int:
+    """How many of the questions the session answers with IoU >= 0.5."""
+    from qvl_cli.tasks.locate import locate as ask_for
+
     right = 0
     for query in queries:
         moments = ask_for(session, aligner, query.prompt.query).moments
         right += top_iou([(each.start, each.end) for each in moments], list(query.spans)) >= 0.5
-    return right, session.vision_tokens
+    return right
 
 
 def real(media: Path, spec: ModelSpec) -> dict[str, Any]:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import json
 import sys
-import time
+import tempfile
+from pathlib import Path
 
 from qvl_cli.bench.first_word import FirstWord
 from qvl_cli.errors import QvlError
 
-_BEGAN = time.perf_counter()  # before anything heavy is imported
 _SECONDS = 30.0
 
 
 def film_clip(path: str) -> None:
-    from pathlib import Path
-
     from qvl_cli.tiny.film import film
     from qvl_cli.tiny.scripts import write_script
     from qvl_cli.tiny.world import TRAINING_SEEDS
@@ -28,16 +26,21 @@ def film_clip(path: str) -> None:
 
 
 def ask(path: str) -> None:
-    """As `qvl ask` does it, to the end of the answer; prints when the first word came."""
+    """What `qvl ask` does with an empty cache and without the user's settings: the video is hashed, watched,
+    and its index saved. Prints when the first word came, by `time.monotonic` and in processor seconds of
+    this process."""
+    from qvl_cli.config import load_config
     from qvl_cli.pipeline import run
-    from qvl_cli.request import Request
-    from qvl_cli.sampling import DETAIL
+    from qvl_cli.request import make_request
 
     first = FirstWord()
-    run(Request("ask", path, "What appears?", DETAIL["default"], model="tiny", device="cpu"), first)
-    if not first.wall:
-        raise QvlError("the model answered nothing")
-    figures = {"first_token_s": first.wall - _BEGAN, "first_token_cpu_s": first.processor}
+    with tempfile.TemporaryDirectory(prefix="qvl-bench-cache-") as folder:
+        settings = {"model": "tiny", "device": "cpu", "cache_dir": str(Path(folder, "cache"))}
+        config = load_config(settings, {"XDG_CONFIG_HOME": folder}, Path(folder))
+        answer = run(make_request("ask", path, "What appears?", config), first)
+    if not first.wall or answer.usage.index != "saved":
+        raise QvlError(f"the model answered {answer.text!r}, its index was {answer.usage.index}")
+    figures = {"first_token_at": first.wall, "first_token_cpu_s": first.processor}
     sys.stdout.write(json.dumps(figures) + "\n")
 
 

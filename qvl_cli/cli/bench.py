@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from typing import Annotated, Any
 
 import typer
 
-from qvl_cli.bench.row import Bench
+from qvl_cli.bench.row import ROUNDS, Bench
 from qvl_cli.bench.table import BENCHES
-from qvl_cli.cli.console import Console, put
+from qvl_cli.cli.console import Console, check_reader, put, say
 from qvl_cli.errors import EXIT_OK
 
 NAME = "bench"
@@ -63,8 +64,15 @@ def _command(bench: Bench) -> Callable[..., int]:
         return_annotation=int,
     )
     run.__annotations__ = {name: kind for name, kind, _ in (*flags, *shared)}
-    run.__doc__ = f"{bench.measures[:1].upper()}{bench.measures[1:]}."
+    run.__doc__ = f"{bench.measures[:1].upper()}{bench.measures[1:]}.{_why_few(bench.repeats)}"
     return run
+
+
+def _why_few(repeats: int) -> str:
+    if repeats >= ROUNDS:
+        return ""
+    told = "one has no range" if repeats == 1 else "a range of few says little"
+    return f" A round of the default size takes minutes, so the default is {repeats}: {told}."
 
 
 def _parameter(flag: str) -> str:
@@ -72,22 +80,36 @@ def _parameter(flag: str) -> str:
 
 
 def _measure(bench: Bench, settings: Mapping[str, str], repeats: int, quiet: bool) -> int:
+    """What ends the benchmark before its last round ends the command, behind the figures of whole rounds."""
     from qvl_cli.bench import harness
 
     console = Console(quiet)
+    document: dict[str, Any] = {}
+
+    def progress(name: str, done: int, total: int) -> None:
+        console.progress(f"running {name}", done, total)
+
     try:
-        document = harness.run(
-            bench,
-            settings,
-            repeats,
-            lambda name, done, total: console.progress(f"running {name}", done, total),
-        )
-    finally:
+        with closing(harness.run(bench, settings, repeats, progress)) as documents:
+            for so_far in documents:
+                document = so_far
+    except BaseException:
         console.close()
+        if document:
+            say(f"qvl: stopped early: the figures stand on {document['n']['rounds']} of {repeats} rounds")
+            with suppress(BrokenPipeError):  # Ctrl-C ends the reader too, and is what there is to tell
+                check_reader()
+                _deliver(bench, document, console)
+        raise
+    console.close()
+    _deliver(bench, document, console)
+    return EXIT_OK
+
+
+def _deliver(bench: Bench, document: Mapping[str, Any], console: Console) -> None:
     console.table(f"{bench.name}: {bench.measures}", ("figure", "median", "least", "most"), _rows(document))
     console.note(f"peak_mb is {document['memory']}")
     put(json.dumps(document) + "\n")
-    return EXIT_OK
 
 
 def _rows(document: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -99,5 +121,5 @@ def _rows(document: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             yield (key, *_numbers(value, ranges))
 
 
-def _numbers(value: float, ends: list[float]) -> tuple[str, ...]:
-    return tuple(f"{number:g}" for number in (value, *ends))
+def _numbers(value: float, ends: Sequence[float] | None) -> tuple[str, ...]:
+    return (f"{value:g}", *(f"{end:g}" for end in ends)) if ends else (f"{value:g}", "-", "-")

@@ -21,8 +21,8 @@ _CPU_FLAGS = (
 def document(
     bench: str, results: Mapping[str, Any], n: Mapping[str, int], ci: Mapping[str, Any], **more: Any
 ) -> dict[str, Any]:
-    """results: key -> number, or variant -> number. n: how many of what. ci: key -> [low, high]. more: what
-    else the reader must know, under names of its own."""
+    """results: key -> number, or variant -> number. n: how many of what. ci: key -> [low, high], None
+    where there is too little to tell. more: what else the reader must know, under names of its own."""
     return {
         "bench": bench,
         "results": dict(results),
