@@ -64,7 +64,8 @@ class Sampling:
 @dataclass(frozen=True, slots=True)
 class Coverage:
     """Which seconds were seen (the intervals of the watched steps) and which could not be. skipped: those of
-    the seen ones in which even sampling would have looked and this one did not. cut_off: the file breaks off,
+    the seen ones in which even sampling would have looked and this one did not; of single pictures and pages
+    those that the budget left out. cut_off: the file breaks off,
     and nobody knows how much of it is missing."""
 
     seen: tuple[tuple[float, float], ...]

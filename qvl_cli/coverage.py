@@ -28,9 +28,12 @@ def cover(plan: SamplePlan, session: StreamSession, video: Source, asked_end: Fr
     holes = [part for hole in (*video.info.holes, *video.lost) if (part := hole.intersection(whole))]
     watched = merge(step.interval for step in session.steps)
     seen = [part for span in watched for part in subtract(span, holes)]
+    cut_off = video.info.cut_off and (asked_end is None or asked_end > video.info.duration)
+    if video.info.alone:  # what was left out was not seen, but nothing kept it from being read
+        gaps = subtract(whole, (*seen, *plan.skipped))
+        return Coverage(_floats(seen), _floats(gaps), _floats(list(plan.skipped)), cut_off)
     # Steps of a hole are not watched, so nothing was skipped for them.
     skipped = merge(part for span in seen for each in plan.skipped if (part := each.intersection(span)))
-    cut_off = video.info.cut_off and (asked_end is None or asked_end > video.info.duration)
     return Coverage(_floats(seen), _floats(subtract(whole, seen)), _floats(skipped), cut_off)
 
 

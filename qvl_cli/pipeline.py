@@ -93,7 +93,10 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
     known = known_media(request.index)
     inputs = replace(request.inputs, progress=listener.progress, known=known)
     with open_video(request.path, request.backend, inputs) as video:
-        sampled_range(video.info, request.sampling)  # before a checkpoint is downloaded for nothing
+        # Before a checkpoint is downloaded for nothing.
+        sampled_range(video.info, request.sampling)
+        if request.timed and video.info.unit != "s":
+            raise UsageError("pages have no times to write as subtitles", "use -f json")
         spec, chosen = choose_spec(request, listener)
         sha256 = video.content_hash()
         dtype = pick_dtype(request.dtype, pick_device(request.device), spec)
@@ -134,11 +137,14 @@ def run(request: Request, listener: Listener) -> Answer:
     """Watch the video, or remember it, and answer."""
     if request.task != "summarize" and not request.query.strip():
         raise UsageError(f"nothing to {request.task}", "give a text after the file")
+    from qvl_cli.align.whole_steps import WholeSteps
+
     with watched(request, listener) as it:
         plan, session, spec = it.plan, it.session, it.session.model.spec
         began = time.monotonic()
         refines, unit = refiner(it, request, listener), it.video.info.unit
-        findings = answer(session, it.aligner, request, listener, it.sections, it.index, refines, unit)
+        aligner = WholeSteps(it.aligner) if it.video.info.alone else it.aligner
+        findings = answer(session, aligner, request, listener, it.sections, it.index, refines, unit)
         answered = time.monotonic() - began
 
         coverage = cover(plan, session, it.video, request.sampling.end)

@@ -23,7 +23,8 @@ class Request:
     subs: `auto`, `none` or a subtitle file.
     refine: whether boundaries are looked at again, frame by frame; None: those of `locate` with an alignment
     head.
-    max_memory: bytes; None is what the machine has. index: None neither uses nor saves what was watched."""
+    max_memory: bytes; None is what the machine has. timed: whether the answer is written as subtitles, which
+    takes seconds. index: None neither uses nor saves what was watched."""
 
     task: str
     path: str
@@ -42,6 +43,7 @@ class Request:
     rope: RopeSettings = PLAIN_ROPE
     show_thinking: bool = False
     refine: bool | None = None
+    timed: bool = False
     index: IndexSettings | None = None
 
 
@@ -91,6 +93,7 @@ def make_request(
         ),
         show_thinking=config.switch("show_thinking"),
         refine=config.choice("refine"),
+        timed=config.text("format", "txt") == "srt",
         index=IndexSettings.of(config, insist=task == "index"),
     )
 

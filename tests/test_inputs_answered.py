@@ -73,6 +73,15 @@ def test_pages_are_answered_in_pages(tmp_path: Path, run: Locate) -> None:
     assert not answer.moments or ("page" in answer.text and " s" not in answer.text.split(":")[1])
 
 
+def test_pages_have_no_times_for_subtitles(
+    tmp_path: Path, checkpoint: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(numbered(1)).save(tmp_path / "a.pdf", save_all=True)
+    asked = ["locate", str(tmp_path / "a.pdf"), "x", "--model", str(checkpoint), "-f", "srt"]
+    assert main(asked) == 2
+    assert "pages have no times" in capfd.readouterr().err
+
+
 def test_a_damaged_picture_of_a_folder_is_a_gap(tmp_path: Path, run: Locate) -> None:
     folder = tmp_path / "shots"
     folder.mkdir()

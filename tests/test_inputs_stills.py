@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from qvl_cli.answer import Answer
+from qvl_cli.coverage import cover
 from qvl_cli.errors import EncryptedMedia, MediaError, UsageError
 from qvl_cli.index.opened import video_digest
 from qvl_cli.media import InputSettings, open_video
 from qvl_cli.registry import read_spec, resolve
 from qvl_cli.render import WRITERS
 from qvl_cli.sampling import SamplingSettings, plan_samples, sampled_range
-from qvl_cli.timeline import TimeSpan
+from qvl_cli.timeline import TimeSpan, merge
 from tests.clips import numbered, read_number
 from tests.test_answer import ANSWER
 
@@ -171,6 +174,29 @@ def test_pages_are_steps_and_their_numbers_the_times(tmp_path: Path) -> None:
             TimeSpan(Fraction(p), Fraction(p + 1)) for p in (2, 3)
         ]
         assert video.content_hash() == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("settings", "looked_at", "skipped"),
+    [
+        (SamplingSettings(fps=Fraction(1, 2)), (1, 2, 3, 4, 5), ()),  # pages have no rate
+        (SamplingSettings(fps=Fraction(1, 2), start=Fraction(2), end=Fraction(4)), (2, 3), ()),
+        (SamplingSettings(max_frames=5), (1, 2, 3, 4, 5), ()),
+        (SamplingSettings(max_frames=2), (1, 3), ((2, 3), (4, 6))),
+        (SamplingSettings(max_frames=1), (1,), ((2, 6),)),
+    ],
+)
+def test_pages_that_are_left_out_are_not_called_seen(
+    tmp_path: Path, settings: SamplingSettings, looked_at: tuple[int, ...], skipped: tuple[tuple[int, int]]
+) -> None:
+    with open_video(_pdf(tmp_path / "paper.pdf", 5)) as video:
+        plan = plan_samples(video.info, settings, read_spec(resolve("tiny"), "tiny"))
+        assert [(step.t0, step.interval.end) for step in plan.steps] == [(p, p + 1) for p in looked_at]
+        session: Any = SimpleNamespace(steps=plan.steps)
+        coverage = cover(plan, session, video, settings.end)
+    seen = merge(step.interval for step in plan.steps)
+    assert coverage.seen == tuple((float(span.start), float(span.end)) for span in seen)
+    assert (coverage.gaps, coverage.skipped) == ((), skipped)
 
 
 @pytest.mark.parametrize(

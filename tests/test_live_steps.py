@@ -48,6 +48,14 @@ def test_the_steps_are_those_of_the_plan(gaps: list[int], last: int, fps: Fracti
     assert [tuple(shot.time for shot in each.pictures) for each in found] == [(s.t0, s.t1) for s in wanted]
 
 
+def test_a_step_ends_where_a_hole_begins_behind_its_frames() -> None:
+    times = [(Fraction(n), Fraction(n) + Fraction(1, 2)) for n in (0, 1, 5, 6)]
+    holes = (TimeSpan(Fraction(2), Fraction(5)), TimeSpan(Fraction(7), Fraction(8)))
+    steps = tile(times, TimeSpan(Fraction(0), Fraction(7)), holes)
+    edges = [(step.interval.start, step.interval.end) for step in steps]
+    assert edges == [(0, 1), (1, 2), (5, 6), (6, 7)]
+
+
 def test_a_step_comes_as_soon_as_the_next_has_begun_and_few_pictures_are_held() -> None:
     given, held = 0, 0
 

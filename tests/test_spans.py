@@ -16,7 +16,7 @@ from qvl_cli.align.spans import (
     decode_runs,
     run_evidence,
     run_span,
-    split_at_holes,
+    seen_spans,
 )
 from qvl_cli.timeline import TimeSpan
 
@@ -76,8 +76,15 @@ def test_nothing_found_where_nothing_is() -> None:
 
 def test_no_span_reaches_over_a_hole() -> None:
     intervals = [TimeSpan(Fraction(a), Fraction(a + 1)) for a in (0, 1, 8, 9, 12)]
-    assert split_at_holes([Run(0, 5)], intervals) == [Run(0, 2), Run(2, 4), Run(4, 5)]
-    assert split_at_holes([Run(1, 2), Run(2, 4)], intervals) == [Run(1, 2), Run(2, 4)]
+    half = np.full(5, 0.5)
+    scores = StepScores(half, half, half, half, half)
+
+    def seen(run: Run) -> list[tuple[float, float]]:
+        return [(float(span.start), float(span.end)) for span in seen_spans(run, scores, intervals)]
+
+    # Offsets move the ends of the whole, and no end that a hole makes.
+    assert seen(Run(0, 5)) == [(0.5, 2), (8, 10), (12, 12.5)]
+    assert seen(Run(0, 2)) == [(0.5, 1.5)] and seen(Run(2, 3)) == [(8, 9)]
 
 
 def test_crossed_offsets_never_turn_a_span_around() -> None:

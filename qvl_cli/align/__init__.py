@@ -3,6 +3,7 @@
 head      trained with the checkpoint, reads its hidden states (`alignment_head.safetensors`)
 textual   any other checkpoint: the model writes times, and they are read tolerantly
 refine    both: boundaries at step resolution -> the frame, by looking again (`looks` says where)
+whole_steps  both, for pictures and pages: boundaries where steps have theirs
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from qvl_cli.align import Aligned, ScoredSpan, Sentence
 from qvl_cli.align.network import HeadNetwork, HeadShape
-from qvl_cli.align.spans import StepScores, decode_runs, run_evidence, run_span, split_at_holes
+from qvl_cli.align.spans import StepScores, decode_runs, run_evidence, seen_spans
 from qvl_cli.errors import ModelMissing
 from qvl_cli.prompts import Prompt, locate_prompt
 from qvl_cli.registry import HEAD_FILE
@@ -64,15 +64,13 @@ def step_scores(
 
 
 def score_runs(network: HeadNetwork, scores: StepScores, intervals: Sequence[TimeSpan]) -> list[ScoredSpan]:
-    """Decoded runs as spans, best first; the score estimates P(IoU >= 0.5)."""
+    """Decoded runs as spans, best first; the score estimates P(IoU >= 0.5). What a hole cuts in two has one
+    score: where it is cut there is no boundary to judge it by."""
     weight, bias = network.score_weight.double().cpu().numpy(), float(network.score_bias)
-    found = [
-        ScoredSpan(
-            run_span(run, scores, intervals),
-            1 / (1 + math.exp(-float(np.dot(weight, run_evidence(run, scores))) - bias)),
-        )
-        for run in split_at_holes(decode_runs(scores), intervals)
-    ]
+    found = []
+    for run in decode_runs(scores):
+        score = 1 / (1 + math.exp(-float(np.dot(weight, run_evidence(run, scores))) - bias))
+        found += [ScoredSpan(span, score) for span in seen_spans(run, scores, intervals)]
     return sorted(found, key=lambda s: (-s.score, s.span.start))
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from qvl_cli.timeline import TimeSpan
+from qvl_cli.timeline import TimeSpan, merge
 
 Floats = npt.NDArray[np.float64]
 OPEN_COST = 1.0  # nats a new span must earn: keeps a single noisy step from becoming an event
@@ -83,27 +82,19 @@ def decode_runs(scores: StepScores) -> list[Run]:
     return runs[::-1]
 
 
-def split_at_holes(runs: list[Run], intervals: Sequence[TimeSpan]) -> list[Run]:
-    """Runs cut wherever one step's interval does not reach the next one's: nothing was seen in between."""
-    return [
-        Run(begin, stop)
-        for run in runs
-        for begin, stop in pairwise(
-            [
-                run.begin,
-                *(i for i in range(run.begin + 1, run.stop) if intervals[i - 1].end < intervals[i].start),
-                run.stop,
-            ]
-        )
-    ]
-
-
 def run_span(run: Run, scores: StepScores, intervals: Sequence[TimeSpan]) -> TimeSpan:
     """The run's exact span: its first interval entered at start_at, its last one left at end_at."""
     first, last = intervals[run.begin], intervals[run.stop - 1]
     start = first.start + first.duration * _share(scores.start_at[run.begin])
     end = last.start + last.duration * _share(scores.end_at[run.stop - 1])
     return TimeSpan(start, end) if start < end else TimeSpan(first.start, last.end)
+
+
+def seen_spans(run: Run, scores: StepScores, intervals: Sequence[TimeSpan]) -> list[TimeSpan]:
+    """The run's exact span without what lies between steps whose intervals do not touch: nothing was seen
+    there."""
+    whole = run_span(run, scores, intervals)
+    return [p for each in merge(intervals[run.begin : run.stop]) if (p := each.intersection(whole))]
 
 
 def _share(value: float) -> Fraction:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import TypeVar
@@ -22,8 +22,13 @@ def on_screen(times: Sequence[Fraction], time: Fraction) -> Fraction:
 
 
 def even_pairs(info: MediaInfo, span: TimeSpan, fps: Fraction) -> Iterator[Pair]:
-    """(t0, t1) of every step at the asked rate, ascending; t0 == t1 where a frame stands alone."""
+    """(t0, t1) of every step at the asked rate, ascending; t0 == t1 where a frame stands alone. Pictures and
+    pages that are steps of their own have no rate: each is one."""
     times, apart = info.frame_times, 1 / fps
+    if info.alone:
+        first = max(bisect_right(times, span.start) - 1, 0)
+        yield from ((time, time) for time in times[first : bisect_left(times, span.end)])
+        return
 
     latest = Fraction(-1)
     tick = 0
@@ -41,7 +46,7 @@ def even_pairs(info: MediaInfo, span: TimeSpan, fps: Fraction) -> Iterator[Pair]
             second = on_screen(times, following_tick)
             # A frame may begin a little before its grid time, and the next one then lies just out of reach.
             near = on_screen(times, t0 + apart)
-            if near > t0 and not info.alone and (near == second or second - near < apart / 2):
+            if near > t0 and (near == second or second - near < apart / 2):
                 t1 = near
                 latest = second
                 tick += 1
@@ -67,8 +72,17 @@ def thin(steps: Sequence[T], count: int) -> list[T]:
     return [steps[n * len(steps) // count] for n in range(count)]
 
 
-def tile(pairs: list[Pair], span: TimeSpan) -> Iterator[Step]:
-    """Each step stands for the time from its first frame to the next step's."""
+def tile(pairs: list[Pair], span: TimeSpan, holes: Sequence[TimeSpan] = ()) -> Iterator[Step]:
+    """Each step stands for the time from its first frame to the next step's, or to a hole before that."""
     starts = [span.start, *(t0 for t0, _ in pairs[1:]), span.end]
     for (t0, t1), start, end in zip(pairs, starts, starts[1:], strict=False):
-        yield Step(t0, t1, TimeSpan(start, end))
+        yield Step(t0, t1, TimeSpan(start, min((h.start for h in holes if t1 < h.start < end), default=end)))
+
+
+def own_steps(pairs: list[Pair], info: MediaInfo, span: TimeSpan) -> Iterator[Step]:
+    """Each step stands for its own picture or page, and for none that is left out behind it."""
+    times = info.frame_times
+    for t0, t1 in pairs:
+        following = bisect_right(times, t0)
+        end = times[following] if following < len(times) else span.end
+        yield Step(t0, t1, TimeSpan(max(t0, span.start), min(end, span.end)))

@@ -9,7 +9,7 @@ from qvl_cli.errors import UsageError
 from qvl_cli.media.info import MediaInfo
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling.choice import Choice, Grid, choose_active, choose_keyframes, choose_scenes
-from qvl_cli.sampling.grid import Pair, distinct, even_pairs, thin, tile
+from qvl_cli.sampling.grid import Pair, distinct, even_pairs, own_steps, thin, tile
 from qvl_cli.sampling.plan import (
     DEFAULT_MAX_GAP,
     SCANNED,
@@ -19,7 +19,7 @@ from qvl_cli.sampling.plan import (
 )
 from qvl_cli.sampling.size import Shown, affordable_steps, fitted_size, least_tokens, step_tokens
 from qvl_cli.scan import Activity
-from qvl_cli.timeline import TimeSpan, format_clock
+from qvl_cli.timeline import TimeSpan, format_clock, merge, subtract
 
 
 def plan_samples(
@@ -48,7 +48,8 @@ def plan_samples(
         notes.append(f"{considered} steps -> {len(pairs)} steps: times are written to 0.1 s")
     grid = pairs
     thinned: list[str] = []
-    limit = max(settings.max_frames // 2, 1) if settings.max_frames else len(pairs)
+    of_step = 1 if info.alone else 2  # frames
+    limit = max(settings.max_frames // of_step, 1) if settings.max_frames else len(pairs)
     if settings.max_frames == 1 and (len(pairs) > 1 or pairs[0][0] < pairs[0][1]):
         thinned.append(f"{_steps(len(pairs))} -> 1 step of a single frame to fit 1 frame")
         pairs = [(pairs[0][0], pairs[0][0])]
@@ -81,7 +82,7 @@ def plan_samples(
             f"--max-pixels {settings.max_pixels} cannot be kept: "
             f"{spec.name} takes this video at no less than {width}x{height} pixels"
         )
-    steps = tuple(tile(pairs, span))
+    steps = tuple(own_steps(pairs, info, span) if info.alone else tile(pairs, span, info.holes))
     if choice is not None:
         notes += _chosen(settings, choice, len(grid))
     elif settings.max_gap is not None:
@@ -98,7 +99,7 @@ def plan_samples(
         notes=tuple(notes),
         mode=settings.mode,
         kept=choice.kept if choice is not None else (),
-        skipped=_skipped(steps, grid) if choice is not None else (),
+        skipped=_skipped(steps, grid) if choice is not None else _left_out(steps, span) if info.alone else (),
     )
 
 
@@ -147,6 +148,11 @@ def _skipped(steps: tuple[Step, ...], grid: list[Pair]) -> tuple[TimeSpan, ...]:
         if at < len(starts) and starts[at] < step.interval.end:
             found.append(TimeSpan(starts[at], step.interval.end))
     return tuple(found)
+
+
+def _left_out(steps: tuple[Step, ...], span: TimeSpan) -> tuple[TimeSpan, ...]:
+    """Pictures and pages that no step shows."""
+    return tuple(subtract(span, merge(step.interval for step in steps)))
 
 
 def check_sampling(info: MediaInfo, settings: SamplingSettings, spec: ModelSpec) -> TimeSpan:
