@@ -118,6 +118,13 @@ TABLE: list[tuple[str, list[tuple[float, float]] | None]] = [
     ("- 12.5 - 20.0 red circle", [(12.5, 20)]),
     ("1. 12.5 - 20.0 red circle\n2. 33.0 - 41.5 blue square", [(12.5, 20), (33, 41.5)]),
     ("At 7.5 a man and 2 dogs enter.", [(7.5, 7.5)]),
+    # a line of a dense caption
+    ("12.5 - 20.0: a red circle", [(12.5, 20)]),
+    ("00:12 - 00:20: a red circle", [(12, 20)]),
+    ("5 - 10: a man", [(5, 10)]),
+    ("- 12.5 - 20.0: a red circle\n- 33.0 - 41.5: a blue square", [(12.5, 20), (33, 41.5)]),
+    ("12:05:61 - 12:05:70: a man", None),
+    ("7:50 - 7:61: a man", None),
 ]
 
 

@@ -30,7 +30,7 @@ _TIME = (
 )
 _OPEN, _CLOSE = r"[<\"'\[(*`]*\s*", r"\s*[>\"'\])*`]*"
 _BETWEEN = r"(?:-->|->|=>|→|–|—|-|~|\.\.+|\bto\b|\buntil\b|\btill\b|\bthrough\b|\band\b)"
-_BARE_END = r"(?![\d:]|\.\d|\s*%)"
+_BARE_END = r"(?!\d|:\d|\.\d|\s*%)"
 _NOT_BEFORE = r"(?<![\d.:])"
 
 
