@@ -6,7 +6,7 @@ import pytest
 
 from qvl_cli.align.written import read_spans
 
-TABLE: list[tuple[str, list[tuple[float, float]] | None]] = [
+TABLE: list[tuple[str, list[tuple[float, float | None]] | None]] = [
     # the form the prompt asks for
     ("12.5 - 20.0", [(12.5, 20)]),
     ("12.5 - 20.0\n33.0 - 41.5", [(12.5, 20), (33, 41.5)]),
@@ -125,13 +125,42 @@ TABLE: list[tuple[str, list[tuple[float, float]] | None]] = [
     ("- 12.5 - 20.0: a red circle\n- 33.0 - 41.5: a blue square", [(12.5, 20), (33, 41.5)]),
     ("12:05:61 - 12:05:70: a man", None),
     ("7:50 - 7:61: a man", None),
+    # start and end in a sentence of their own verbs
+    ("The event starts at 5.0 seconds and ends at 12.0 seconds.", [(5, 12)]),
+    ("The event begins at 00:05 and ends at 00:12.", [(5, 12)]),
+    ("The red circle appears at 5.0 seconds and disappears at 12.0 seconds.", [(5, 12)]),
+    ("A man enters at 5.0 s with 2 dogs and leaves the room at about 12.0 s.", [(5, 12)]),
+    ("It appears at 5.0 s and stays until 12.0 s.", [(5, 12)]),
+    ("It starts at 5.0 and ends at 12.0", [(5, 12)]),
+    ("first appears at 5.0 seconds; last seen at 12.0 seconds", [(5, 12)]),
+    ("It enters at 2.0 s and leaves at 3.0 s, enters at 5.0 s and leaves at 9.0 s.", [(2, 3), (5, 9)]),
+    ("It appears at 5.0 s and again at 9.0 s and ends at 12.0 s", [(9, 12)]),
+    ("It appears at 5.0 s and again at 12.0 s.", [(5, 5), (12, 12)]),
+    ("A man enters at 5.0 s. A dog leaves at 12.0 s.", [(5, 5), (12, 12)]),
+    ("It happens at 5.0 s and lasts about 7 seconds", [(5, 5), (7, 7)]),
+    ("**Start time**: 5.0s\n**End time**: 12.0s", [(5, 12)]),
+    ("_Start_: 5.0s\n_End_: 12.0s", [(5, 12)]),
+    # the end of the video
+    ("The event happens from 12.5 seconds to the end of the video.", [(12.5, None)]),
+    ("from <12.5 seconds> until the end", [(12.5, None)]),
+    ("12.5 - end", [(12.5, None)]),
+    ("12.5 seconds onwards", [(12.5, None)]),
+    ("2.0 - 5.0\n0:12 - end of video", [(2, 5), (12, None)]),
+    ("It appears at 12.5 s and stays until the end of the clip.", [(12.5, None)]),
+    ("It stays from 12.5 seconds until the video ends.", [(12.5, None)]),
+    ("A man walks from 12.5 seconds to the end of the street.", [(12.5, 12.5)]),
+    ("frames 5 to the end", None),
 ]
 
 
 @pytest.mark.parametrize(("text", "spans"), TABLE, ids=[repr(text)[:40] for text, _ in TABLE])
-def test_reading_what_models_write(text: str, spans: list[tuple[float, float]] | None) -> None:
+def test_reading_what_models_write(text: str, spans: list[tuple[float, float | None]] | None) -> None:
     read = read_spans(text).spans
-    expected = None if spans is None else [(Fraction(str(a)), Fraction(str(b))) for a, b in spans]
+    expected = (
+        None
+        if spans is None
+        else [(Fraction(str(a)), b if b is None else Fraction(str(b))) for a, b in spans]
+    )
     assert (None if read is None else [(span.start, span.end) for span in read]) == expected
 
 

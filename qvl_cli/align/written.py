@@ -48,13 +48,39 @@ _ARRAY = re.compile(
 )
 _START_KEY, _END_KEY = r"(?:start|begin|from)\w*(?: time)?", r"(?:end|stop|until|to)\w*(?: time)?"
 _OBJECT = re.compile(
-    rf"[\"']?{_START_KEY}[\"']?\s*[:=]\s*{_OPEN}{_time('a')}{_CLOSE}[^{{}}\n]*?(?:\n[^{{}}]*?)?"
-    rf"[\"']?\b{_END_KEY}[\"']?\s*[:=]\s*{_OPEN}{_time('b')}",
+    rf"[\"']?{_START_KEY}[\"'*_]*\s*[:=]\s*{_OPEN}{_time('a')}{_CLOSE}[^{{}}\n]*?(?:\n[^{{}}]*?)?"
+    rf"[\"']?(?<![^\W_]){_END_KEY}[\"'*_]*\s*[:=]\s*{_OPEN}{_time('b')}",
     re.IGNORECASE,
 )
 # `enters at <12.5 seconds> and leaves at <20.0 seconds>`, but not `and again at`.
 _TAGGED = re.compile(
     rf"<\s*{_time('a')}\s*>(?:(?!\bagain\b|\balso\b)[^<>\n]){{0,80}}?<\s*{_time('b')}\s*>", re.IGNORECASE
+)
+# `to the end of the video`: its end is not written.
+_FILM = r"(?:video|clip|footage|recording|film|movie|segment)"
+_FILM_END = (
+    rf"(?:the\s+)?(?:(?:very\s+)?end\b(?!\s*[:=]|\s+time|\s+of\b(?!\s+(?:(?:the|this)\s+)?{_FILM}))"
+    rf"(?:\s+of\s+(?:(?:the|this)\s+)?{_FILM}\b)?|{_FILM}\s+(?:ends|stops|finishes|is\s+over)\b)"
+)
+_TO_END = re.compile(
+    rf"{_NOT_BEFORE}{_time('a')}{_CLOSE}\s*"
+    rf"(?:(?!\band\b){_BETWEEN}\s*[<\"'\[(*`]*(?P<open>{_FILM_END})|onwards?\b)",
+    re.IGNORECASE,
+)
+# `starts at 5.0 seconds and ends at 12.0 seconds`: within a sentence, no other time between.
+_NEAR = r"(?:(?:about|around|approximately|roughly|exactly|the|time|timestamp)\s+)*"
+_ENDS = (
+    r"(?:end(?:s|ed|ing)?|stop(?:s|ped|ping)?|finish(?:es|ed|ing)?|conclud(?:es|ed|ing)|leav(?:es?|ing)|left"
+    r"|disappear(?:s|ed|ing)?|vanish(?:es|ed|ing)?|exit(?:s|ed|ing)?|fad(?:es|ed|ing)|last\s+seen)"
+)
+_OTHER_TIME = rf"\d[\d.]*\s*(?:{_UNIT_S}|{_UNIT_M}|{_UNIT_H})|\d:\d|\bat\s+{_OPEN}\d"
+_LASTING = re.compile(
+    rf"\b(?:at|from|around|about|after|@)\s+{_NEAR}{_OPEN}{_time('a')}(?!\.?\d){_CLOSE}"
+    rf"(?:(?!\b(?:again|also)\b|[.!?](?:\s|$)|{_OTHER_TIME})[^<>\n]){{0,60}}?"
+    rf"(?:(?:\b{_ENDS}\b(?:(?!\b(?:again|also)\b)[^.\d<>\n]){{0,30}}?\b(?:at|by|around|about|@)"
+    rf"|\b(?:until|till|through))\s+{_NEAR}{_OPEN}{_time('b')}{_BARE_END}"
+    rf"|\b(?:until|till|to|through)\s+(?P<open>{_FILM_END}))",
+    re.IGNORECASE,
 )
 # One time alone is believed only where the words or the brackets say that it is one.
 _SINGLE = re.compile(
@@ -103,10 +129,11 @@ Place = tuple[int, int]  # [start, end) of characters
 
 @dataclass(frozen=True, slots=True)
 class WrittenSpan:
-    """A range as read: seconds, and where in the text its numbers stand."""
+    """A range as read: seconds, and where in the text its numbers stand. end: None where it is the end of
+    the video, of which the caller knows the time."""
 
     start: Fraction
-    end: Fraction
+    end: Fraction | None
     characters: tuple[Place, ...]
 
 
@@ -131,24 +158,27 @@ def read_spans(text: str, event: str = "") -> Reading:
     found: list[WrittenSpan] = []
     doubtful: list[WrittenSpan] = []  # stand only where nothing better does
     backwards: list[WrittenSpan] = []
-    for pattern, names in ((_OBJECT, "ab"), (_ARRAY, "ab"), (_PAIR, "ab"), (_TAGGED, "ab"), (_SINGLE, "")):
+    for pattern in (_OBJECT, _ARRAY, _PAIR, _TAGGED, _LASTING, _TO_END, _SINGLE):
         if pattern is _SINGLE and found:
             break  # beside whole ranges, a lone time is a remark
         for match in pattern.finditer(text):
             if any(match.start() < end and start < match.end() for start, end in taken):
                 continue
+            open_end = pattern is _TO_END or (pattern is _LASTING and match["open"] is not None)
+            names = "a" if open_end else "ab"
             written = _single(match) if pattern is _SINGLE else [_read(match, name) for name in names]
             if not written or None in written:
                 continue
             parts = [part for part in written if part]
             start, end = _same_unit(match, parts[0], parts[-1]) if len(parts) == 2 else (parts[0], parts[0])
-            loose = pattern in (_PAIR, _SINGLE)
+            loose = pattern in (_PAIR, _LASTING, _TO_END, _SINGLE)
             if loose and _counts(match, start[1], end[1]):
                 continue
             kept = doubtful if loose and _may_count(match, start[1], end[1]) else found
             taken.append(match.span())
-            span = WrittenSpan(start[0], end[0], tuple(dict.fromkeys((start[1], end[1]))))
-            (kept if span.end >= span.start else backwards).append(span)
+            places = tuple(dict.fromkeys((start[1], end[1])))
+            span = WrittenSpan(start[0], None if open_end else end[0], places)
+            (backwards if end[0] < start[0] else kept).append(span)
     found = found or doubtful
     found.sort(key=lambda span: span.characters)
     without = re.sub(re.escape(event), lambda same: " " * len(same[0]), text, flags=re.IGNORECASE)
