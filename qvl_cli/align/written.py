@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from qvl_cli.align.commas import with_points
+
 # One time. A bare number has no unit; which one it means is settled by its surroundings (seconds).
 _UNIT_S = r"(?:seconds?|secs?|s)\b"
 _UNIT_M = r"(?:minutes?|mins?|m)\b"
@@ -25,13 +27,14 @@ _TIME = (
     rf"(?P<{{0}}mm>\d+(?:\.\d+)?)\s*{_UNIT_M}(?:{_AND}(?P<{{0}}ms>\d+(?:\.\d+)?)\s*{_UNIT_S})?"
     rf"|(?P<{{0}}hc>\d+(?:\.\d+)?)\s*{_UNIT_H}"
     rf"|(?P<{{0}}mc>\d+)m(?P<{{0}}sc>\d+(?:\.\d+)?){_UNIT_S}"  # 1m5s
-    rf"|(?P<{{0}}n>\d+(?:\.\d+)?)(?:\s*{_UNIT_S})?"
+    r"|(?P<{0}n>\d{{1,3}}(?:,\d{{3}})+\.\d+|\d+(?:\.\d+)?)"  # 1,234.5
+    rf"(?:\s*{_UNIT_S})?"
     r")"
 )
 _OPEN, _CLOSE = r"[<\"'\[(*`]*\s*", r"\s*[>\"'\])*`]*"
 _BETWEEN = r"(?:-->|->|=>|→|–|—|-|~|\.\.+|\bto\b|\buntil\b|\btill\b|\bthrough\b|\band\b)"
-_BARE_END = r"(?!\d|:\d|\.\d|\s*%)"
-_NOT_BEFORE = r"(?<![\d.:])"
+_BARE_END = r"(?!\d|:\d|[.,]\d|\s*%)"
+_NOT_BEFORE = r"(?<![\d.:])(?<!\d,)"
 
 
 def _time(name: str) -> str:
@@ -48,8 +51,8 @@ _ARRAY = re.compile(
 )
 _START_KEY, _END_KEY = r"(?:start|begin|from)\w*(?: time)?", r"(?:end|stop|until|to)\w*(?: time)?"
 _OBJECT = re.compile(
-    rf"[\"']?{_START_KEY}[\"'*_]*\s*[:=]\s*{_OPEN}{_time('a')}{_CLOSE}[^{{}}\n]*?(?:\n[^{{}}]*?)?"
-    rf"[\"']?(?<![^\W_]){_END_KEY}[\"'*_]*\s*[:=]\s*{_OPEN}{_time('b')}",
+    rf"[\"']?{_START_KEY}[\"'*_]*\s*[:=]\s*{_OPEN}{_time('a')}(?![.,]?\d){_CLOSE}[^{{}}\n]*?(?:\n[^{{}}]*?)?"
+    rf"[\"']?(?<![^\W_]){_END_KEY}[\"'*_]*\s*[:=]\s*{_OPEN}{_time('b')}(?![.,]?\d)",
     re.IGNORECASE,
 )
 # `enters at <12.5 seconds> and leaves at <20.0 seconds>`, but not `and again at`.
@@ -75,7 +78,7 @@ _ENDS = (
 )
 _OTHER_TIME = rf"\d[\d.]*\s*(?:{_UNIT_S}|{_UNIT_M}|{_UNIT_H})|\d:\d|\bat\s+{_OPEN}\d"
 _LASTING = re.compile(
-    rf"\b(?:at|from|around|about|after|@)\s+{_NEAR}{_OPEN}{_time('a')}(?!\.?\d){_CLOSE}"
+    rf"\b(?:at|from|around|about|after|@)\s+{_NEAR}{_OPEN}{_time('a')}(?![.,]?\d){_CLOSE}"
     rf"(?:(?!\b(?:again|also)\b|[.!?](?:\s|$)|{_OTHER_TIME})[^<>\n]){{0,60}}?"
     rf"(?:(?:\b{_ENDS}\b(?:(?!\b(?:again|also)\b)[^.\d<>\n]){{0,30}}?\b(?:at|by|around|about|@)"
     rf"|\b(?:until|till|through))\s+{_NEAR}{_OPEN}{_time('b')}{_BARE_END}"
@@ -85,7 +88,7 @@ _LASTING = re.compile(
 # One time alone is believed only where the words or the brackets say that it is one.
 _SINGLE = re.compile(
     rf"(?:<\s*{_time('a')}\s*>|\b(?:at|around|about|@)\s+{_OPEN}{_time('b')}{_BARE_END}"
-    rf"|^\s*{_time('c')}\s*\.?\s*$|(?<![\d.:]){_time('d')}(?<=[a-z]))",
+    rf"|^\s*{_time('c')}\s*\.?\s*$|{_NOT_BEFORE}{_time('d')}(?<=[a-z]))",
     re.IGNORECASE | re.MULTILINE,
 )
 _NEVER = re.compile(
@@ -154,6 +157,7 @@ class Reading:
 def read_spans(text: str, event: str = "") -> Reading:
     """Read what a model wrote, in whatever format, prose included. event: what it was asked about; a `not` in
     there denies nothing."""
+    text = with_points(text)
     taken: list[Place] = []
     found: list[WrittenSpan] = []
     doubtful: list[WrittenSpan] = []  # stand only where nothing better does
@@ -202,7 +206,7 @@ def _same_unit(
 
 def _bare(text: str, place: Place) -> bool:
     """A number that neither a unit nor a colon nor a tag calls a time."""
-    number = text[slice(*place)].replace(".", "", 1)
+    number = text[slice(*place)].replace(",", "").replace(".", "", 1)
     return number.isdecimal() and not _MARK.match(text, place[1])
 
 
@@ -247,7 +251,7 @@ def _read(match: re.Match[str], name: str) -> tuple[Fraction, Place] | None:
     }
     if not groups:
         return None
-    number = {key: Fraction(match.string[a:b].replace(",", ".")) for key, (a, b) in groups.items()}
+    number = {key: _number(match.string[a:b]) for key, (a, b) in groups.items()}
     place = (min(a for a, _ in groups.values()), max(b for _, b in groups.values()))
     if "n" in number:
         return number["n"], place
@@ -258,3 +262,8 @@ def _read(match: re.Match[str], name: str) -> tuple[Fraction, Place] | None:
     hours = number.get("hh", number.get("hc", Fraction(0)))
     minutes = number.get("mm", number.get("mc", Fraction(0)))
     return hours * 3600 + minutes * 60 + number.get("ms", number.get("sc", Fraction(0))), place
+
+
+def _number(text: str) -> Fraction:
+    """A comma is a point (`02:03,5`) unless a point follows (`1,234.5`)."""
+    return Fraction(text.replace(",", "") if "." in text else text.replace(",", "."))
