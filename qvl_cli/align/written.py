@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from qvl_cli.align.commas import with_points
+from qvl_cli.align.denials import Denials, Place
 
 # One time. A bare number has no unit; which one it means is settled by its surroundings (seconds).
 _UNIT_S = r"(?:seconds?|secs?|s)\b"
@@ -91,13 +92,6 @@ _SINGLE = re.compile(
     rf"|^\s*{_time('c')}\s*\.?\s*$|{_NOT_BEFORE}{_time('d')}(?<=[a-z]))",
     re.IGNORECASE | re.MULTILINE,
 )
-_NEVER = re.compile(
-    r"\b(?:never|none|not found|no(?:\s+such)?\s+(?:events?|moments?|ranges?|times?|matches|occurrences?)"
-    r"|(?:do|does|did|is|was|are|were)(?:\s+not|n['’]t)\s+(?:\w+\s+)?(?:happen|occur|appear|take place"
-    r"|shown|visible|present|seen|in the video)\w*"
-    r"|not (?:shown|visible|present|seen)|null)\b|^\s*\[\s*\]\s*$",
-    re.IGNORECASE,
-)
 
 # What makes the number in front of it a time.
 _MARK = re.compile(rf"\s*(?:{_UNIT_S}|{_UNIT_M}|>)", re.IGNORECASE)
@@ -116,7 +110,7 @@ _GOING_ON = re.compile(
     r"and|or|then|but|so|when|while|as|where|which|who|in|on|at|during|with|within|without|after|before|until"
     r"|till|to|from|the|a|an|he|she|it|they|we|you|there|here|this|that|these|those|his|her|its|their|is|are"
     r"|was|were|has|have|if|for|by|into|through|respectively|only|again|also|both|inclusive|approximately"
-    r"|roughly|sek|sekunden|seg|segundos|secondes|secondi|сек|секунд|秒|초",
+    r"|no|nobody|nothing|not|never|roughly|sek|sekunden|seg|segundos|secondes|secondi|сек|секунд|秒|초",
     re.IGNORECASE,
 )
 # Words that bring a time in.
@@ -125,9 +119,6 @@ _BRINGING = re.compile(
     r"|is|are|seconds?|times?|timestamps?|ranges?|intervals?",
     re.IGNORECASE,
 )
-
-
-Place = tuple[int, int]  # [start, end) of characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +136,8 @@ class Reading:
     """What a text says of times.
 
     spans: every range in the order of the text; () where the text says `never`; None where it says neither.
-    backwards: ranges left out because they end before they start; denied: because they stand behind a denial,
-    which counts. A single time gives a span of no length: the caller knows the steps.
+    backwards: ranges left out because they end before they start; denied: because a denial takes them, which
+    counts where no range is left. A single time gives a span of no length: the caller knows the steps.
     """
 
     spans: tuple[WrittenSpan, ...] | None
@@ -157,13 +148,14 @@ class Reading:
 def read_spans(text: str, event: str = "") -> Reading:
     """Read what a model wrote, in whatever format, prose included. event: what it was asked about; a `not` in
     there denies nothing."""
+    denials = Denials(text, event)
     text = with_points(text)
     taken: list[Place] = []
     found: list[WrittenSpan] = []
     doubtful: list[WrittenSpan] = []  # stand only where nothing better does
     backwards: list[WrittenSpan] = []
     for pattern in (_OBJECT, _ARRAY, _PAIR, _TAGGED, _LASTING, _TO_END, _SINGLE):
-        if pattern is _SINGLE and found:
+        if pattern is _SINGLE and not all(denials.deny(_place(span)) for span in found):
             break  # beside whole ranges, a lone time is a remark
         for match in pattern.finditer(text):
             if any(match.start() < end and start < match.end() for start, end in taken):
@@ -185,11 +177,13 @@ def read_spans(text: str, event: str = "") -> Reading:
             (backwards if end[0] < start[0] else kept).append(span)
     found = found or doubtful
     found.sort(key=lambda span: span.characters)
-    without = re.sub(re.escape(event), lambda same: " " * len(same[0]), text, flags=re.IGNORECASE)
-    denial = _NEVER.search(without)
-    if denial and (not found or denial.start() < found[0].characters[0][0]):
-        return Reading((), denied=tuple(found))
-    return Reading(tuple(found) or None, tuple(backwards))
+    denied = tuple(span for span in found if denials.deny(_place(span)))
+    left = tuple(span for span in found if span not in denied)
+    return Reading(left or (() if denied or denials else None), tuple(backwards), denied)
+
+
+def _place(span: WrittenSpan) -> Place:
+    return span.characters[0][0], span.characters[-1][1]
 
 
 def _same_unit(
