@@ -13,7 +13,7 @@ from dataclasses import dataclass
 Place = tuple[int, int]  # [start, end) of characters
 
 _CLAUSE_END = re.compile(
-    r"[.!?](?=[\s\"')\]*]|$)|[;\n]|,?\s*(?:\band\s+)?\bthen\b|(?<!\bnothing)\s+but\b"
+    r"[.!?](?=[\s\"')\]*]|$)|[;\n]|(?:\band\s+)?\bthen\b|(?<!\bnothing\s)\bbut\b"
     r"|\b(?:however|instead|whereas)\b",
     re.IGNORECASE,
 )
