@@ -39,8 +39,8 @@ def steps(count: int) -> list[Step]:
     return [Step(F(n), F(n) + F(1, 2), TimeSpan(F(n), F(n + 1))) for n in range(count)]
 
 
-def written(start: str, end: str) -> WrittenSpan:
-    return WrittenSpan(F(start), F(end), ((0, 1),))
+def written(start: str, end: str | None) -> WrittenSpan:
+    return WrittenSpan(F(start), None if end is None else F(end), ((0, 1),))
 
 
 def test_the_score_is_the_probability_of_the_numbers() -> None:
@@ -67,6 +67,9 @@ def test_the_score_is_the_probability_of_the_numbers() -> None:
         ([("1.2", "1.2", 0.5)], [("1", "2", 0.5)]),
         ([("1.7", "1.7", 0.5)], [("1", "2", 0.5)]),  # a lone time is the step on screen
         ([("8", "99", 0.5)], [("8", "10", 0.5)]),  # cut to what was watched
+        ([("7", None, 0.5)], [("7", "10", 0.5)]),  # an open end is the end of what was watched
+        ([("9.2", None, 0.5)], [("9", "10", 0.5)]),
+        ([("10", None, 0.5)], []),
         ([("11", "12", 0.5)], []),
         ([("99", "99", 0.5)], []),
         ([("1", "3", 0.2), ("2", "4", 0.7)], [("1", "4", 0.7)]),  # merged, the better score
@@ -74,7 +77,7 @@ def test_the_score_is_the_probability_of_the_numbers() -> None:
     ],
 )
 def test_written_times_become_steps(
-    said: list[tuple[str, str, float]], expected: list[tuple[str, str, float]]
+    said: list[tuple[str, str | None, float]], expected: list[tuple[str, str, float]]
 ) -> None:
     found = to_steps([(written(a, b), score) for a, b, score in said], steps(10))
     assert found == [ScoredSpan(span(a, b), score) for a, b, score in expected]
@@ -179,6 +182,7 @@ class Scripted(StreamSession):
 CUT = "the times the model wrote were cut off after 512 tokens"
 BACK = "the model wrote 3.2 - 1.2, which ends before it starts: left out"
 DENIED = "the model wrote 2.2 - 4.2, which stands behind a denial: left out"
+LATE = "the model wrote 61.0 - the end, which lies outside what was watched: left out"
 PAST = "the model wrote 61.0 - 62.5, which lies outside what was watched: left out"
 FORCED = "the model wrote no readable time: it was made to choose one range or none"
 
@@ -195,6 +199,7 @@ FORCED = "the model wrote no readable time: it was made to choose one range or n
         (["so "] * 600, (CUT, FORCED)),
         (["3.2", " - ", "1.2"], (BACK, FORCED)),
         (["1.2", " - ", "3.2", "\n61.0 - 62.5"], (PAST,)),
+        (["1.2", " - ", "3.2", "\n61.0 - end"], (LATE,)),
     ],
 )
 def test_what_went_wrong_with_the_times_is_told(

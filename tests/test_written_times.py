@@ -6,7 +6,7 @@ import pytest
 
 from qvl_cli.align.written import read_spans
 
-TABLE: list[tuple[str, list[tuple[float, float]] | None]] = [
+TABLE: list[tuple[str, list[tuple[float, float | None]] | None]] = [
     # the form the prompt asks for
     ("12.5 - 20.0", [(12.5, 20)]),
     ("12.5 - 20.0\n33.0 - 41.5", [(12.5, 20), (33, 41.5)]),
@@ -118,14 +118,150 @@ TABLE: list[tuple[str, list[tuple[float, float]] | None]] = [
     ("- 12.5 - 20.0 red circle", [(12.5, 20)]),
     ("1. 12.5 - 20.0 red circle\n2. 33.0 - 41.5 blue square", [(12.5, 20), (33, 41.5)]),
     ("At 7.5 a man and 2 dogs enter.", [(7.5, 7.5)]),
+    # a line of a dense caption
+    ("12.5 - 20.0: a red circle", [(12.5, 20)]),
+    ("00:12 - 00:20: a red circle", [(12, 20)]),
+    ("5 - 10: a man", [(5, 10)]),
+    ("- 12.5 - 20.0: a red circle\n- 33.0 - 41.5: a blue square", [(12.5, 20), (33, 41.5)]),
+    ("12:05:61 - 12:05:70: a man", None),
+    ("7:50 - 7:61: a man", None),
+    # start and end in a sentence of their own verbs
+    ("The event starts at 5.0 seconds and ends at 12.0 seconds.", [(5, 12)]),
+    ("The event begins at 00:05 and ends at 00:12.", [(5, 12)]),
+    ("The red circle appears at 5.0 seconds and disappears at 12.0 seconds.", [(5, 12)]),
+    ("A man enters at 5.0 s with 2 dogs and leaves the room at about 12.0 s.", [(5, 12)]),
+    ("It appears at 5.0 s and stays until 12.0 s.", [(5, 12)]),
+    ("It starts at 5.0 and ends at 12.0", [(5, 12)]),
+    ("first appears at 5.0 seconds; last seen at 12.0 seconds", [(5, 12)]),
+    ("It enters at 2.0 s and leaves at 3.0 s, enters at 5.0 s and leaves at 9.0 s.", [(2, 3), (5, 9)]),
+    ("It appears at 5.0 s and again at 9.0 s and ends at 12.0 s", [(9, 12)]),
+    ("It appears at 5.0 s and again at 12.0 s.", [(5, 5), (12, 12)]),
+    ("A man enters at 5.0 s. A dog leaves at 12.0 s.", [(5, 5), (12, 12)]),
+    ("It happens at 5.0 s and lasts about 7 seconds", [(5, 5), (7, 7)]),
+    ("**Start time**: 5.0s\n**End time**: 12.0s", [(5, 12)]),
+    ("_Start_: 5.0s\n_End_: 12.0s", [(5, 12)]),
+    # the end of the video
+    ("The event happens from 12.5 seconds to the end of the video.", [(12.5, None)]),
+    ("from <12.5 seconds> until the end", [(12.5, None)]),
+    ("12.5 - end", [(12.5, None)]),
+    ("12.5 seconds onwards", [(12.5, None)]),
+    ("2.0 - 5.0\n0:12 - end of video", [(2, 5), (12, None)]),
+    ("It appears at 12.5 s and stays until the end of the clip.", [(12.5, None)]),
+    ("It stays from 12.5 seconds until the video ends.", [(12.5, None)]),
+    ("A man walks from 12.5 seconds to the end of the street.", [(12.5, 12.5)]),
+    ("frames 5 to the end", None),
+    # commas in numbers, and between them
+    ("12,5 - 20,0", [(12.5, 20)]),
+    ("12,5-20,0, 33,0-41,5", [(12.5, 20), (33, 41.5)]),
+    ("12,5 s - 20,0 s", [(12.5, 20)]),
+    ("between 12,5 and 20,0 seconds", [(12.5, 20)]),
+    ("<12,5 seconds> to <20,0 seconds>", [(12.5, 20)]),
+    ("Start: 12,5\nEnd: 20,0", [(12.5, 20)]),
+    ("It happens at 12,5 s.", [(12.5, 12.5)]),
+    ("1,234.5 - 1,300.0", [(1234.5, 1300)]),
+    ("from 1,234.5 s to 1,300.0 s", [(1234.5, 1300)]),
+    ("1,234 - 1,300", None),
+    ("It happens at 1,234 seconds.", None),
+    ("12,5 - 20", None),
+    ("5-10,20-25", [(5, 10), (20, 25)]),
+    ("5-10,20-30,35-40", [(5, 10), (20, 30), (35, 40)]),
+    ("12.5-20.0,33.0-41.5", [(12.5, 20), (33, 41.5)]),
+    ("00:12-00:20,00:33-00:41", [(12, 20), (33, 41)]),
+    ("[12,20]", [(12, 20)]),
+    ("[[12,20],[33,41]]", [(12, 20), (33, 41)]),
+    ('{"start":12,"end":20}', [(12, 20)]),
+]
+
+# spans, and those that a denial takes
+DENIED: list[tuple[str, list[tuple[float, float]] | None, list[tuple[float, float]]]] = [
+    # in front of the range
+    ("No red circle appears between 0.0 and 61.4 seconds.", [], [(0, 61.4)]),
+    ("No van stops from 0 to 61 seconds.", [], [(0, 61)]),
+    ("Answer: no van turns left from 0 to 61 seconds.", [], [(0, 61)]),
+    ("A van cannot be seen between 0.0 and 61.4 seconds.", [], [(0, 61.4)]),
+    ("I could not find a van from 0.0 to 61.4 s", [], [(0, 61.4)]),
+    ("There isn't any van from 0.0 - 61.4 s", [], [(0, 61.4)]),
+    ("There is no van in the video (0.0 - 61.4).", [], [(0, 61.4)]),
+    ("The video does not show a van from 0.0 to 61.4 seconds.", [], [(0, 61.4)]),
+    ("I don't see any van from 5 to 10 s.", [], [(5, 10)]),
+    ("There's no van, and the van isn't there, from 5 to 10 s.", [], [(5, 10)]),
+    ("Nobody enters from 0.0 to 30.0", [], [(0, 30)]),
+    ("no one appears between 5 and 10", [], [(5, 10)]),
+    ("Nothing happens from 5.0 to 10.0.", [], [(5, 10)]),
+    ("A van is never visible from 5.0 to 10.0 and from 20.0 to 30.0.", [], [(5, 10), (20, 30)]),
+    ("It does not appear before 12.5 s.", [], [(12.5, 12.5)]),
+    # behind it
+    ("The video from 0.0 to 61.4 seconds shows no van.", [], [(0, 61.4)]),
+    ("Between 0.0 and 61.4 seconds, no van is shown.", [], [(0, 61.4)]),
+    ("Between 0.0 and 61.4 seconds, the red circle does not appear.", [], [(0, 61.4)]),
+    ("From 0 to 61 seconds nobody enters.", [], [(0, 61)]),
+    ("0.0 - 61.4: no van stops here", [], [(0, 61.4)]),
+    ("From 0.0 to 10.0 and from 20.0 to 30.0 no van is visible.", [], [(0, 10), (20, 30)]),
+    # of its own clause only
+    ("It is not visible at first, then appears from 12.5 to 20.0 seconds.", [(12.5, 20)], []),
+    ("It is not visible at first and appears from 12.5 to 20.0 seconds.", [(12.5, 20)], []),
+    ("It is not visible, then it appears from 12.5 to 20.0 seconds.", [(12.5, 20)], []),
+    ("It does not happen between 0.0 - 30.0 but happens 35.0 - 40.0", [(35, 40)], [(0, 30)]),
+    ("It does not happen from 0.0 to 30.0 but at 35.0 s.", [(35, 35)], [(0, 30)]),
+    ("No red circle appears from 0 to 9 s. It appears from 10 to 12 s.", [(10, 12)], [(0, 9)]),
+    ("The man never appears alone; he is there from 5.0 to 9.0", [(5, 9)], []),
+    ("It does not happen from 0.0 to 5.0, it happens from 5.0 to 9.0.", [(5, 9)], [(0, 5)]),
+    ("The circle, which was not visible before, appears from 5.0 to 9.0.", [(5, 9)], []),
+    ("There is no exact match, the closest event is from 5.0 to 9.0.", [(5, 9)], []),
+    ("0.0 - 9.0: van visible\n9.0 - 61.4: no van visible", [(0, 9)], [(9, 61.4)]),
+    ("There is no van.\n12.5 - 20.0", [(12.5, 20)], []),
+    ("It is visible from 5.0 to 12.0 and not from 20.0 to 30.0.", [(5, 12)], [(20, 30)]),
+    ("It does not appear until 12.5 seconds.", [(12.5, 12.5)], []),
+    ("A van never stops except from 12.5 to 20.0.", [(12.5, 20)], []),
+    # a null beside times
+    ('{"label": null, "start": 5.0, "end": 12.0}', [(5, 12)], []),
+    ('[{"start": 5, "end": 12}, {"start": null, "end": null}]', [(5, 12)], []),
+    ("Audio: none. It happens from 5.0 to 12.0 seconds.", [(5, 12)], []),
+    ("Audio: none.", None, []),
+    ('{"label": null}', None, []),
+    ('```json\n{"start": null, "end": null}\n```', [], []),
+    ('{"start": 5.0, "end": null}', [], []),
+    ("Time range: none", [], []),
+    ("Answer:\nnone", [], []),
+    ("There are none.", [], []),
+    ("N/A", [], []),
+    ("No.", [], []),
+    # a no that denies no time
+    ("A man walks from 5.0 to 12.0 s and is not seen again.", [(5, 12)], []),
+    ("A man walks from 5.0 to 12.0 s, no car is visible.", [(5, 12)], []),
+    ("A man walks with no one near from 5.0 to 12.0 s.", [(5, 12)], []),
+    ("Nothing but a red circle is visible from 5.0 to 12.0.", [(5, 12)], []),
+    ("From 5.0 to 12.0 s the man is no longer visible.", [(5, 12)], []),
+    ("Player no. 3 appears from 5.0 to 12.0 s.", [(5, 12)], []),
+    ("No. 3 appears from 5.0 to 12.0 s.", [(5, 12)], []),
+    ("No, it happens from 5.0 to 12.0.", [(5, 12)], []),
+    ("No other man appears, from 5.0 to 12.0 he is alone.", [(5, 12)], []),
+    ("12.5 - 20.0: none of the others", [(12.5, 20)], []),
+    ("12.5 - 20.0\nnever again", [(12.5, 20)], []),
 ]
 
 
 @pytest.mark.parametrize(("text", "spans"), TABLE, ids=[repr(text)[:40] for text, _ in TABLE])
-def test_reading_what_models_write(text: str, spans: list[tuple[float, float]] | None) -> None:
+def test_reading_what_models_write(text: str, spans: list[tuple[float, float | None]] | None) -> None:
     read = read_spans(text).spans
-    expected = None if spans is None else [(Fraction(str(a)), Fraction(str(b))) for a, b in spans]
+    expected = (
+        None
+        if spans is None
+        else [(Fraction(str(a)), b if b is None else Fraction(str(b))) for a, b in spans]
+    )
     assert (None if read is None else [(span.start, span.end) for span in read]) == expected
+
+
+@pytest.mark.parametrize(("text", "spans", "denied"), DENIED, ids=[repr(text)[:40] for text, _, _ in DENIED])
+def test_a_denial_takes_the_ranges_of_its_clause(
+    text: str, spans: list[tuple[float, float]] | None, denied: list[tuple[float, float]]
+) -> None:
+    read = read_spans(text)
+    seen, taken = (
+        None if found is None else [(float(span.start), float(span.end or 0)) for span in found]
+        for found in (read.spans, read.denied)
+    )
+    assert (seen, taken) == (spans, denied)
 
 
 def test_a_not_of_the_event_itself_denies_nothing() -> None:
@@ -136,6 +272,10 @@ def test_a_not_of_the_event_itself_denies_nothing() -> None:
     ):
         assert [(span.start, span.end) for span in read_spans(text, event).spans or ()] == [(10, 20)]
         assert read_spans(text).spans == ()
+    # The event's words, without their `not`, are still the subject of a denial.
+    assert read_spans("No van stops from 0 to 61 seconds.", "van stops").spans == ()
+    assert read_spans("No van stops from 0 to 61 seconds.", "no van stops").spans != ()
+    assert read_spans("The van is not visible from 0 to 61 seconds.", "a").spans == ()
     denying = read_spans("It does not appear between 0 and 61 seconds.", event)
     assert denying.spans == () and [(span.start, span.end) for span in denying.denied] == [(0, 61)]
 

@@ -82,7 +82,11 @@ class TextualAligner:
             fork.release()
         written = reading.spans or ()
         whole = TimeSpan(steps[0].interval.start, steps[-1].interval.end)
-        outside = [span for span in written if span.end < whole.start or span.start >= whole.end]
+        outside = [
+            span
+            for span in written
+            if span.start >= whole.end or (span.end is not None and span.end < whole.start)
+        ]
         warnings += _dropped("lies outside what was watched", outside)
         spans = to_steps([(span, probability(span, said)) for span in written], steps)
         return Aligned(tuple(spans), tuple(warnings))
@@ -93,9 +97,13 @@ class TextualAligner:
 
 def _dropped(why: str, spans: Sequence[WrittenSpan]) -> list[str]:
     return [
-        f"the model wrote {float(span.start):.1f} - {float(span.end):.1f}, which {why}: left out"
+        f"the model wrote {float(span.start):.1f} - {_end_text(span)}, which {why}: left out"
         for span in spans
     ]
+
+
+def _end_text(span: WrittenSpan) -> str:
+    return "the end" if span.end is None else f"{float(span.end):.1f}"
 
 
 def probability(span: WrittenSpan, tokens: Sequence[TokenStep]) -> float:
@@ -113,8 +121,8 @@ def to_steps(written: Iterable[tuple[WrittenSpan, float]], steps: Sequence[Step]
     """Written times -> spans of what was watched, best first.
 
     A time that is printed in the prompt names its step: as a start it is the start of the step's interval, as
-    an end the interval's end. Other times stand as written. Spans are cut to the watched steps, and those
-    that touch become one, with the better score.
+    an end the interval's end. Other times stand as written; an open end is the end of the last step. Spans
+    are cut to the watched steps, and those that touch become one, with the better score.
     """
     named = {Fraction(prompt_seconds(step.t0, step.t1)): step.interval for step in steps}
     watched = merge(step.interval for step in steps)
@@ -122,7 +130,10 @@ def to_steps(written: Iterable[tuple[WrittenSpan, float]], steps: Sequence[Step]
     scored: list[ScoredSpan] = []
     for span, score in written:
         start = named[span.start].start if span.start in named else span.start
-        end = named[span.end].end if span.end in named else span.end
+        if span.end is None:
+            end = max(start, steps[-1].interval.end)
+        else:
+            end = named[span.end].end if span.end in named else span.end
         if end <= start:  # one moment of an unprinted time: the step that was on screen
             at = steps[max(bisect_right(starts, start) - 1, 0)].interval
             start, end = (at.start, at.end) if start in at else (start, start)

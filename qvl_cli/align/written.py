@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from qvl_cli.align.commas import with_points
+from qvl_cli.align.denials import Denials, Place
+
 # One time. A bare number has no unit; which one it means is settled by its surroundings (seconds).
 _UNIT_S = r"(?:seconds?|secs?|s)\b"
 _UNIT_M = r"(?:minutes?|mins?|m)\b"
@@ -25,13 +28,14 @@ _TIME = (
     rf"(?P<{{0}}mm>\d+(?:\.\d+)?)\s*{_UNIT_M}(?:{_AND}(?P<{{0}}ms>\d+(?:\.\d+)?)\s*{_UNIT_S})?"
     rf"|(?P<{{0}}hc>\d+(?:\.\d+)?)\s*{_UNIT_H}"
     rf"|(?P<{{0}}mc>\d+)m(?P<{{0}}sc>\d+(?:\.\d+)?){_UNIT_S}"  # 1m5s
-    rf"|(?P<{{0}}n>\d+(?:\.\d+)?)(?:\s*{_UNIT_S})?"
+    r"|(?P<{0}n>\d{{1,3}}(?:,\d{{3}})+\.\d+|\d+(?:\.\d+)?)"  # 1,234.5
+    rf"(?:\s*{_UNIT_S})?"
     r")"
 )
 _OPEN, _CLOSE = r"[<\"'\[(*`]*\s*", r"\s*[>\"'\])*`]*"
 _BETWEEN = r"(?:-->|->|=>|→|–|—|-|~|\.\.+|\bto\b|\buntil\b|\btill\b|\bthrough\b|\band\b)"
-_BARE_END = r"(?![\d:]|\.\d|\s*%)"
-_NOT_BEFORE = r"(?<![\d.:])"
+_BARE_END = r"(?!\d|:\d|[.,]\d|\s*%)"
+_NOT_BEFORE = r"(?<![\d.:])(?<!\d,)"
 
 
 def _time(name: str) -> str:
@@ -48,26 +52,45 @@ _ARRAY = re.compile(
 )
 _START_KEY, _END_KEY = r"(?:start|begin|from)\w*(?: time)?", r"(?:end|stop|until|to)\w*(?: time)?"
 _OBJECT = re.compile(
-    rf"[\"']?{_START_KEY}[\"']?\s*[:=]\s*{_OPEN}{_time('a')}{_CLOSE}[^{{}}\n]*?(?:\n[^{{}}]*?)?"
-    rf"[\"']?\b{_END_KEY}[\"']?\s*[:=]\s*{_OPEN}{_time('b')}",
+    rf"[\"']?{_START_KEY}[\"'*_]*\s*[:=]\s*{_OPEN}{_time('a')}(?![.,]?\d){_CLOSE}[^{{}}\n]*?(?:\n[^{{}}]*?)?"
+    rf"[\"']?(?<![^\W_]){_END_KEY}[\"'*_]*\s*[:=]\s*{_OPEN}{_time('b')}(?![.,]?\d)",
     re.IGNORECASE,
 )
 # `enters at <12.5 seconds> and leaves at <20.0 seconds>`, but not `and again at`.
 _TAGGED = re.compile(
     rf"<\s*{_time('a')}\s*>(?:(?!\bagain\b|\balso\b)[^<>\n]){{0,80}}?<\s*{_time('b')}\s*>", re.IGNORECASE
 )
+# `to the end of the video`: its end is not written.
+_FILM = r"(?:video|clip|footage|recording|film|movie|segment)"
+_FILM_END = (
+    rf"(?:the\s+)?(?:(?:very\s+)?end\b(?!\s*[:=]|\s+time|\s+of\b(?!\s+(?:(?:the|this)\s+)?{_FILM}))"
+    rf"(?:\s+of\s+(?:(?:the|this)\s+)?{_FILM}\b)?|{_FILM}\s+(?:ends|stops|finishes|is\s+over)\b)"
+)
+_TO_END = re.compile(
+    rf"{_NOT_BEFORE}{_time('a')}{_CLOSE}\s*"
+    rf"(?:(?!\band\b){_BETWEEN}\s*[<\"'\[(*`]*(?P<open>{_FILM_END})|onwards?\b)",
+    re.IGNORECASE,
+)
+# `starts at 5.0 seconds and ends at 12.0 seconds`: within a sentence, no other time between.
+_NEAR = r"(?:(?:about|around|approximately|roughly|exactly|the|time|timestamp)\s+)*"
+_ENDS = (
+    r"(?:end(?:s|ed|ing)?|stop(?:s|ped|ping)?|finish(?:es|ed|ing)?|conclud(?:es|ed|ing)|leav(?:es?|ing)|left"
+    r"|disappear(?:s|ed|ing)?|vanish(?:es|ed|ing)?|exit(?:s|ed|ing)?|fad(?:es|ed|ing)|last\s+seen)"
+)
+_OTHER_TIME = rf"\d[\d.]*\s*(?:{_UNIT_S}|{_UNIT_M}|{_UNIT_H})|\d:\d|\bat\s+{_OPEN}\d"
+_LASTING = re.compile(
+    rf"\b(?:at|from|around|about|after|@)\s+{_NEAR}{_OPEN}{_time('a')}(?![.,]?\d){_CLOSE}"
+    rf"(?:(?!\b(?:again|also)\b|[.!?](?:\s|$)|{_OTHER_TIME})[^<>\n]){{0,60}}?"
+    rf"(?:(?:\b{_ENDS}\b(?:(?!\b(?:again|also)\b)[^.\d<>\n]){{0,30}}?\b(?:at|by|around|about|@)"
+    rf"|\b(?:until|till|through))\s+{_NEAR}{_OPEN}{_time('b')}{_BARE_END}"
+    rf"|\b(?:until|till|to|through)\s+(?P<open>{_FILM_END}))",
+    re.IGNORECASE,
+)
 # One time alone is believed only where the words or the brackets say that it is one.
 _SINGLE = re.compile(
     rf"(?:<\s*{_time('a')}\s*>|\b(?:at|around|about|@)\s+{_OPEN}{_time('b')}{_BARE_END}"
-    rf"|^\s*{_time('c')}\s*\.?\s*$|(?<![\d.:]){_time('d')}(?<=[a-z]))",
+    rf"|^\s*{_time('c')}\s*\.?\s*$|{_NOT_BEFORE}{_time('d')}(?<=[a-z]))",
     re.IGNORECASE | re.MULTILINE,
-)
-_NEVER = re.compile(
-    r"\b(?:never|none|not found|no(?:\s+such)?\s+(?:events?|moments?|ranges?|times?|matches|occurrences?)"
-    r"|(?:do|does|did|is|was|are|were)(?:\s+not|n['’]t)\s+(?:\w+\s+)?(?:happen|occur|appear|take place"
-    r"|shown|visible|present|seen|in the video)\w*"
-    r"|not (?:shown|visible|present|seen)|null)\b|^\s*\[\s*\]\s*$",
-    re.IGNORECASE,
 )
 
 # What makes the number in front of it a time.
@@ -87,7 +110,7 @@ _GOING_ON = re.compile(
     r"and|or|then|but|so|when|while|as|where|which|who|in|on|at|during|with|within|without|after|before|until"
     r"|till|to|from|the|a|an|he|she|it|they|we|you|there|here|this|that|these|those|his|her|its|their|is|are"
     r"|was|were|has|have|if|for|by|into|through|respectively|only|again|also|both|inclusive|approximately"
-    r"|roughly|sek|sekunden|seg|segundos|secondes|secondi|сек|секунд|秒|초",
+    r"|no|nobody|nothing|not|never|roughly|sek|sekunden|seg|segundos|secondes|secondi|сек|секунд|秒|초",
     re.IGNORECASE,
 )
 # Words that bring a time in.
@@ -98,15 +121,13 @@ _BRINGING = re.compile(
 )
 
 
-Place = tuple[int, int]  # [start, end) of characters
-
-
 @dataclass(frozen=True, slots=True)
 class WrittenSpan:
-    """A range as read: seconds, and where in the text its numbers stand."""
+    """A range as read: seconds, and where in the text its numbers stand. end: None where it is the end of
+    the video, of which the caller knows the time."""
 
     start: Fraction
-    end: Fraction
+    end: Fraction | None
     characters: tuple[Place, ...]
 
 
@@ -115,8 +136,8 @@ class Reading:
     """What a text says of times.
 
     spans: every range in the order of the text; () where the text says `never`; None where it says neither.
-    backwards: ranges left out because they end before they start; denied: because they stand behind a denial,
-    which counts. A single time gives a span of no length: the caller knows the steps.
+    backwards: ranges left out because they end before they start; denied: because a denial takes them, which
+    counts where no range is left. A single time gives a span of no length: the caller knows the steps.
     """
 
     spans: tuple[WrittenSpan, ...] | None
@@ -127,35 +148,42 @@ class Reading:
 def read_spans(text: str, event: str = "") -> Reading:
     """Read what a model wrote, in whatever format, prose included. event: what it was asked about; a `not` in
     there denies nothing."""
+    denials = Denials(text, event)
+    text = with_points(text)
     taken: list[Place] = []
     found: list[WrittenSpan] = []
     doubtful: list[WrittenSpan] = []  # stand only where nothing better does
     backwards: list[WrittenSpan] = []
-    for pattern, names in ((_OBJECT, "ab"), (_ARRAY, "ab"), (_PAIR, "ab"), (_TAGGED, "ab"), (_SINGLE, "")):
-        if pattern is _SINGLE and found:
+    for pattern in (_OBJECT, _ARRAY, _PAIR, _TAGGED, _LASTING, _TO_END, _SINGLE):
+        if pattern is _SINGLE and not all(denials.deny(_place(span)) for span in found):
             break  # beside whole ranges, a lone time is a remark
         for match in pattern.finditer(text):
             if any(match.start() < end and start < match.end() for start, end in taken):
                 continue
+            open_end = pattern is _TO_END or (pattern is _LASTING and match["open"] is not None)
+            names = "a" if open_end else "ab"
             written = _single(match) if pattern is _SINGLE else [_read(match, name) for name in names]
             if not written or None in written:
                 continue
             parts = [part for part in written if part]
             start, end = _same_unit(match, parts[0], parts[-1]) if len(parts) == 2 else (parts[0], parts[0])
-            loose = pattern in (_PAIR, _SINGLE)
+            loose = pattern in (_PAIR, _LASTING, _TO_END, _SINGLE)
             if loose and _counts(match, start[1], end[1]):
                 continue
             kept = doubtful if loose and _may_count(match, start[1], end[1]) else found
             taken.append(match.span())
-            span = WrittenSpan(start[0], end[0], tuple(dict.fromkeys((start[1], end[1]))))
-            (kept if span.end >= span.start else backwards).append(span)
+            places = tuple(dict.fromkeys((start[1], end[1])))
+            span = WrittenSpan(start[0], None if open_end else end[0], places)
+            (backwards if end[0] < start[0] else kept).append(span)
     found = found or doubtful
     found.sort(key=lambda span: span.characters)
-    without = re.sub(re.escape(event), lambda same: " " * len(same[0]), text, flags=re.IGNORECASE)
-    denial = _NEVER.search(without)
-    if denial and (not found or denial.start() < found[0].characters[0][0]):
-        return Reading((), denied=tuple(found))
-    return Reading(tuple(found) or None, tuple(backwards))
+    denied = tuple(span for span in found if denials.deny(_place(span)))
+    left = tuple(span for span in found if span not in denied)
+    return Reading(left or (() if denied or denials else None), tuple(backwards), denied)
+
+
+def _place(span: WrittenSpan) -> Place:
+    return span.characters[0][0], span.characters[-1][1]
 
 
 def _same_unit(
@@ -172,7 +200,7 @@ def _same_unit(
 
 def _bare(text: str, place: Place) -> bool:
     """A number that neither a unit nor a colon nor a tag calls a time."""
-    number = text[slice(*place)].replace(".", "", 1)
+    number = text[slice(*place)].replace(",", "").replace(".", "", 1)
     return number.isdecimal() and not _MARK.match(text, place[1])
 
 
@@ -217,7 +245,7 @@ def _read(match: re.Match[str], name: str) -> tuple[Fraction, Place] | None:
     }
     if not groups:
         return None
-    number = {key: Fraction(match.string[a:b].replace(",", ".")) for key, (a, b) in groups.items()}
+    number = {key: _number(match.string[a:b]) for key, (a, b) in groups.items()}
     place = (min(a for a, _ in groups.values()), max(b for _, b in groups.values()))
     if "n" in number:
         return number["n"], place
@@ -228,3 +256,8 @@ def _read(match: re.Match[str], name: str) -> tuple[Fraction, Place] | None:
     hours = number.get("hh", number.get("hc", Fraction(0)))
     minutes = number.get("mm", number.get("mc", Fraction(0)))
     return hours * 3600 + minutes * 60 + number.get("ms", number.get("sc", Fraction(0))), place
+
+
+def _number(text: str) -> Fraction:
+    """A comma is a point (`02:03,5`) unless a point follows (`1,234.5`)."""
+    return Fraction(text.replace(",", "") if "." in text else text.replace(",", "."))

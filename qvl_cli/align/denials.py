@@ -1,0 +1,128 @@
+"""What a text denies: its `never`, and the ranges that only say where something is not.
+
+A denial takes the ranges of its own clause, before it or behind it, and no others: `it is not visible at
+first, then appears from 12.5 to 20.0`. Behind a range it counts only where the clause begins with that range
+(`between 0 and 61 s no van stops`), for `a man walks from 5 to 12 s, no car is visible` denies nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+Place = tuple[int, int]  # [start, end) of characters
+
+_CLAUSE_END = re.compile(
+    r"[.!?](?=[\s\"')\]*]|$)|[;\n]|(?:\band\s+)?\bthen\b|(?<!\bnothing\s)\bbut\b"
+    r"|\b(?:however|instead|whereas)\b",
+    re.IGNORECASE,
+)
+_BESIDE = r"(?<!\bwith )(?<!\bin )(?<!\bby )(?<!\bto )(?<!\bfor )"  # `a man walks with no one near`
+_NO = (
+    rf"{_BESIDE}\bno"
+    r"(?!\s+(?:\d|(?:longer|matter|doubt|sooner|later|earlier|more|less|other|further)\b))\s+"
+)
+_NOBODY = rf"{_BESIDE}\b(?:nobody|no[\s-]one|nothing)(?!\s+(?:but|else|other|more)\b)"
+_NOT = r"\b(?:do|does|did|is|was|are|were|has|have|had)(?:\s+not|n['’]t)"
+_CANNOT = r"\b(?:cannot|can\s+not|can['’]t|could\s+not|couldn['’]t|unable\s+to)"
+_SEEN = r"(?:shown|visible|present|seen|found|detected)"
+_APPEAR = (
+    r"(?:happen|occur|appear|take\s+place|exist|show|contain|shown|visible|present|seen|found|detected"
+    r"|in\s+the\s+video|there\b)\w*"
+)
+_APPEARS = (
+    r"(?:(?:happen|occur|appear|exist|emerge|enter|leave|arrive|start|stop|begin|end|show)s?|takes?\s+place"
+    rf"|comes?|{_SEEN})\b"
+)
+# `not visible at first`, `not seen again`: of other times than the range beside it.
+_OTHERWISE = (
+    r"(?!\s+(?:at\s+first|initially|(?:at|in)\s+the\s+(?:start|beginning)|again|any\s?more|yet|elsewhere"
+    r"|otherwise|afterwards|outside|(?:at|in)\s+any\s+other|before(?!\s+\W*\d))\b)"
+)
+_FEW = r"(?:\w+\s+){0,2}?"
+_DENIAL = re.compile(
+    rf"(?:{_NOT}\s+{_FEW}{_APPEAR}{_OTHERWISE}|{_NOT}\s+any\b"
+    rf"|{_CANNOT}\s+{_FEW}(?:{_SEEN}|find|see|detect|locate|identify)\b{_OTHERWISE}"
+    rf"|\b(?:I|we)\s+(?:do|did)(?:\s+not|n['’]t)\s+{_FEW}(?:see|find|detect|notice)\b{_OTHERWISE}"
+    rf"|\bthere(?:\s+(?:is|are|was|were)|['’]s)\s+{_NO}"
+    rf"|(?:\b(?:video|clip|footage|recording|it|seconds?|secs?|s)|\d)[)\]>*]*\s+(?:shows?|contains?)\s+{_NO}"
+    rf"|{_NOBODY}\s+\w|{_NO}[^,:]{{0,60}}?\b{_APPEARS}{_OTHERWISE}"
+    rf"|(?:^|[,:])[\s\"'*_(-]*{_NO}(?:[^\W\d]+\s+){{2}}"
+    rf"|\bnever\s+(?:\w+\s+)?{_APPEARS}{_OTHERWISE}"
+    # These take no range in front of them.
+    r"|(?P<before>\b(?:never|(?:is|are|was|were|found)\s+none|none\s+of|not\s+found"
+    r"|no(?:\s+such)?\s+(?:events?|moments?|ranges?|times?|matches|occurrences?)"
+    rf"|not\s+(?:{_SEEN}|from|at|in|between|during))\b{_OTHERWISE}))",
+    re.IGNORECASE,
+)
+# Of a whole line, or in place of times.
+_NOTHING = re.compile(
+    r"^\W*(?:never|none|null|no|n/a)\W*$|^\s*\[\s*\]\s*$"
+    r"|\b(?:start|begin|from|end|stop|until|ranges?|times?|timestamps?|moments?|intervals?|answers?|results?)"
+    r"[_ ]?\w*[\"'*_]*\s*[:=]\s*[\"'*\[(]*(?:none|null)\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+_LIFTED = re.compile(
+    r"\b(?:except|only|other\s+than|apart\s+from|outside|until)\b"
+    rf"|,\s*(?:it|he|she|they|the(?:\s+\w+){{1,2}})\s+(?:is|was|{_APPEARS})",
+    re.IGNORECASE,
+)
+# Words that say no more than where in the video.
+_FRAME = re.compile(
+    r"the|a|this|that|in|of|at|on|to|from|between|during|for|until|and|or|video|clip|footage|recording|segment|interval"
+    r"|range|period|time|whole|entire|full|long|seconds?|secs?|s|minutes?|mins?|m|h|hours?|answer|throughout|within",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Clause:
+    start: int
+    text: str
+    denials: tuple[re.Match[str], ...]
+
+
+class Denials:
+    """The denials of one text. event: what it was asked about; a `not` in there denies nothing."""
+
+    def __init__(self, text: str, event: str = "") -> None:
+        same = re.compile(rf"(?<!\w){re.escape(event)}(?!\w)", re.IGNORECASE)
+        text = same.sub(_hidden, text) if event else text
+        self._nothing = _NOTHING.search(text) is not None
+        self._clauses: list[_Clause] = []
+        start = 0
+        for stop, following in [
+            *((end.start(), end.end()) for end in _CLAUSE_END.finditer(text)),
+            (len(text), 0),
+        ]:
+            part = text[start:stop]
+            self._clauses.append(_Clause(start, part, tuple(_DENIAL.finditer(part))))
+            start = following
+
+    def __bool__(self) -> bool:
+        """Whether the text says anywhere that something is not there."""
+        return self._nothing or any(clause.denials for clause in self._clauses)
+
+    def deny(self, place: Place) -> bool:
+        """Whether a denial takes the range at `place`, which stands in one clause or in several."""
+        clause = max((each for each in self._clauses if each.start <= place[0]), key=lambda each: each.start)
+        first, last = place[0] - clause.start, place[1] - clause.start
+        return any(_takes(denial, clause.text, first, last) for denial in clause.denials)
+
+
+def _takes(denial: re.Match[str], clause: str, first: int, last: int) -> bool:
+    if denial.start() < first:
+        return not _LIFTED.search(clause[denial.end() : first])
+    if denial["before"] is not None or not _frames(clause[:first]):
+        return False
+    *parted, _ = re.split(r",|\band\b", clause[last : denial.start()])
+    return all(map(_frames, parted))
+
+
+def _frames(text: str) -> bool:
+    return all(_FRAME.fullmatch(word) for word in re.findall(r"[^\W\d_]+", text))
+
+
+def _hidden(event: re.Match[str]) -> str:
+    """Its words, but none that could be read."""
+    return re.sub(r"\S", "x", event[0])
