@@ -8,6 +8,7 @@ import pytest
 from qvl_cli.errors import MediaError
 from qvl_cli.media.subtitles.ass import read_ass
 from qvl_cli.media.subtitles.cue import Track
+from qvl_cli.media.subtitles.encoding import decode
 from qvl_cli.media.subtitles.sidecar import find_sidecars, read_sidecar
 from qvl_cli.media.subtitles.srt import read_srt
 from qvl_cli.media.subtitles.vtt import read_vtt
@@ -176,6 +177,31 @@ def test_a_guess_is_right_for_a_few_lines(tmp_path: Path, encoding: str, lines: 
     track = read_sidecar(path, path.name)
     assert texts(track) == lines
     assert "which is a guess" in track.notes[0]
+
+
+ENGLISH = ["I’m not sure about that.", "“Don’t go,” she said.", "We’ll see – it’s late…", "Isn’t it?"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "lines", "told"),
+    [
+        ("cp1252", ENGLISH[:1], "Windows-1252"),
+        ("cp1252", ENGLISH, "Windows-1252"),
+        ("cp1252", [*ENGLISH * 12, "Señor, a cliché.", "It’s £5."], "Windows-1252"),
+        ("cp1251", ["Он сказал: «Не знаю…»", "– Я не люблю это, – ответил он."], "Windows-1251"),
+        ("cp1253", ["Δεν ξέρω τι έγινε…", "– Πού ήσουν χθες το βράδυ;", "Άννα, έλα εδώ."], "Windows-1253"),
+        ("cp1254", ["Nasılsın?", "İyi günler…", "Teşekkür ederim, çok güzel."], "Windows-1254"),
+        ("cp1255", ["איפה היית אתמול?", "אני לא יודע מה קרה."], "Windows-1255"),
+        ("cp1256", ["أين كنت أمس؟", "لا أعرف ماذا حدث."], "Windows-1256"),
+        ("iso8859-2", ["Gdzie byłeś wczoraj?", "Nie wiem, co się stało.", "Idź już, proszę."], "ISO-8859-2"),
+        ("cp932", ["昨日どこにいたの？", "何が起きたのか分からない。"], "CP932"),
+        ("cp949", ["어제 어디 있었어?", "무슨 일이 있었는지 모르겠어."], "CP949"),
+        ("big5", ["你昨天在哪裡？", "我不知道發生了什麼事。"], "Big5"),
+    ],
+)
+def test_curly_quotes_do_not_mislead_a_guess(encoding: str, lines: list[str], told: str) -> None:
+    text = "".join(f"{n}\n00:00:01,000 --> 00:00:02,000\n{line}\n\n" for n, line in enumerate(lines))
+    assert decode(text.encode(encoding), "x.srt") == (text, told)
 
 
 def test_files_of_others(shared: Path) -> None:
