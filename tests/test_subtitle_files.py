@@ -81,6 +81,55 @@ def test_equal_texts_that_touch_are_one_cue() -> None:
     assert rows(track) == [(F(1), F(3), "a"), (F(3), F(4), "b"), (F(5), F(6), "a")]
 
 
+def test_rolling_captions_say_each_line_once() -> None:
+    """YouTube's own: each line is said word by word under the one before, then stands alone for 10 ms."""
+    track = read_vtt(
+        "WEBVTT\nKind: captions\n\n"
+        "00:00.160 --> 00:03.429 align:start position:0%\n \nso<00:00:00.960><c> we</c> go\n\n"
+        "00:03.429 --> 00:03.439 align:start position:0%\nso we go\n \n\n"
+        "00:03.439 --> 00:05.749 align:start position:0%\nso we go\nto<00:00:03.760><c> the</c> sea\n\n"
+        "00:05.749 --> 00:05.759 align:start position:0%\nto the sea\n \n\n"
+        "00:05.759 --> 00:07.000 align:start position:0%\nto the sea\nand swim\n\n"
+        "00:07.000 --> 00:08.000 align:start position:0%\nto the sea\nand swim\n\n"
+        "00:09.000 --> 00:10.000 align:start position:0%\nand swim\nagain\n",
+        "x.vtt",
+    )
+    assert rows(track) == [
+        (F(16, 100), F(3439, 1000), "so we go"),
+        (F(3439, 1000), F(5759, 1000), "to the sea"),
+        (F(5759, 1000), F(8), "and swim"),
+        (F(9), F(10), "and swim again"),  # there was a pause
+    ]
+
+
+ASS_BREAK = r"\N"
+
+
+def test_rolling_captions_of_three_lines_in_other_formats() -> None:
+    lines = ["one", "two", "three", "four", "five"]
+    windows = [lines[max(0, n - 2) : n + 1] for n in range(5)]
+    srt = "".join(
+        f"{n}\n00:00:0{n},000 --> 00:00:0{n + 1},100\n" + "\n".join(shown) + "\n\n"
+        for n, shown in enumerate(windows)
+    )
+    ass = "[Events]\n" + "".join(
+        f"Dialogue: 0,0:00:0{n}.00,0:00:0{n + 1}.10,D,,0,0,0,,{ASS_BREAK.join(shown)}\n"
+        for n, shown in enumerate(windows)
+    )
+    wanted = [(F(n), n + F(11, 10), line) for n, line in enumerate(lines)]
+    assert rows(read_srt(srt)) == rows(read_ass(ass)) == wanted
+
+
+def test_lines_that_are_said_again_stay() -> None:
+    """Not the last line, not the first one, not the whole line, not at once: none of them rolls."""
+    said = ["No!\nWait.", "No!", "Stop.\nNo!", "No! No!", "go on\nNo! No!"]
+    track = read_srt(
+        "".join(f"{n}\n00:00:0{n},000 --> 00:00:0{n + 1},000\n{text}\n\n" for n, text in enumerate(said))
+        + "9\n00:00:05,001 --> 00:00:06,000\nNo! No!\nand on\n"
+    )
+    assert texts(track) == ["No! Wait.", "No!", "Stop. No!", "No! No!", "go on No! No!", "No! No! and on"]
+
+
 # (cues with a text, blocks whose times cannot be read), counted by hand from the WebVTT parser's rules.
 WPT = {
     "arrows": (6, 9), "entities": (17, 0), "header-garbage": (1, 0), "header-space": (1, 0),
