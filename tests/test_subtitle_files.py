@@ -9,7 +9,7 @@ from qvl_cli.errors import MediaError
 from qvl_cli.media.subtitles.ass import read_ass
 from qvl_cli.media.subtitles.cue import Track
 from qvl_cli.media.subtitles.encoding import decode
-from qvl_cli.media.subtitles.sidecar import find_sidecars, read_sidecar
+from qvl_cli.media.subtitles.sidecar import find_sidecars, is_sidecar, read_sidecar
 from qvl_cli.media.subtitles.srt import read_srt
 from qvl_cli.media.subtitles.vtt import read_vtt
 
@@ -298,3 +298,16 @@ def test_which_file_beside_a_video(tmp_path: Path) -> None:
     wanted = ["a.b.srt", "a.b.vtt", "a.b.en-US.SRT", "a.b.en.ass", "a.b.de.srt", "a.b.pt-BR.vtt", order[-1]]
     assert [path.name for path in find_sidecars(tmp_path / "a.b.mp4")] == wanted
     assert find_sidecars(tmp_path / "gone.mp4") == []
+
+
+def test_a_file_of_a_longer_named_video_is_not_taken(tmp_path: Path) -> None:
+    names = ["talk.mp4", "talk.cut.MKV", "talk.cut.srt", "talk.cut.en.srt", "talk.de.srt", "talk.de.json"]
+    for name in [*names, "talk.fr.vtt"]:
+        (tmp_path / name).touch()
+    (tmp_path / "talk.fr.mp4").mkdir()
+    talk, short = tmp_path / "talk.mp4", tmp_path / "talk.cut.MKV"
+    assert [path.name for path in find_sidecars(talk)] == ["talk.de.srt", "talk.fr.vtt"]
+    assert [path.name for path in find_sidecars(short)] == ["talk.cut.srt", "talk.cut.en.srt"]
+    for name in ["talk.cut.srt", "talk.cut.vtt", "talk.cut.en.srt", "talk.de.srt", "talk.it.srt"]:
+        assert is_sidecar(tmp_path / name, talk) != is_sidecar(tmp_path / name, short)
+        assert is_sidecar(tmp_path / name, short) == name.startswith("talk.cut.")
