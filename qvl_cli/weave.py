@@ -18,10 +18,11 @@ def weave(plan: SamplePlan, cues: Sequence[Cue], count: Callable[[str], int]) ->
     """`plan` with each cue that is shown within its range in front of one step, and what that costs.
 
     A cue belongs to the first step whose printed time is not before the cue's start; one that starts after
-    all of them belongs to the last step, and its own times say so. cues: in the order of their starts.
+    all of them belongs to the last step, and its own times say so; one already shown at the first frame is
+    shown from 0 on. cues: in the order of their starts.
     count: tokens of a text.
     """
-    waiting = [cue for cue in cues if _shown(cue.span, plan.range)]
+    waiting = [_presented(cue) for cue in cues if _shown(cue.span, plan.range)]
     steps, tokens, upto = [], [], 0
     for step in plan.steps:
         last = step is plan.steps[-1]
@@ -54,3 +55,10 @@ def size_notes(plan: SamplePlan) -> tuple[str, ...]:
 def _shown(span: TimeSpan, within: TimeSpan) -> bool:
     """Whether a cue is on screen at some time of the range; an instant counts."""
     return span.start < within.end and (span.end > within.start or span.start >= within.start)
+
+
+def _presented(cue: Cue) -> Cue:
+    """A stream's first cue may start before its first frame; no prompt has a time below 0."""
+    if cue.span.start >= 0:
+        return cue
+    return replace(cue, span=TimeSpan(Fraction(0), max(cue.span.end, Fraction(0))))

@@ -8,7 +8,8 @@ import pytest
 from qvl_cli.errors import MediaError
 from qvl_cli.media.subtitles.ass import read_ass
 from qvl_cli.media.subtitles.cue import Track
-from qvl_cli.media.subtitles.sidecar import find_sidecars, read_sidecar
+from qvl_cli.media.subtitles.encoding import decode
+from qvl_cli.media.subtitles.sidecar import find_sidecars, is_sidecar, read_sidecar
 from qvl_cli.media.subtitles.srt import read_srt
 from qvl_cli.media.subtitles.vtt import read_vtt
 
@@ -78,6 +79,55 @@ def test_equal_texts_that_touch_are_one_cue() -> None:
         )
     )
     assert rows(track) == [(F(1), F(3), "a"), (F(3), F(4), "b"), (F(5), F(6), "a")]
+
+
+def test_rolling_captions_say_each_line_once() -> None:
+    """YouTube's own: each line is said word by word under the one before, then stands alone for 10 ms."""
+    track = read_vtt(
+        "WEBVTT\nKind: captions\n\n"
+        "00:00.160 --> 00:03.429 align:start position:0%\n \nso<00:00:00.960><c> we</c> go\n\n"
+        "00:03.429 --> 00:03.439 align:start position:0%\nso we go\n \n\n"
+        "00:03.439 --> 00:05.749 align:start position:0%\nso we go\nto<00:00:03.760><c> the</c> sea\n\n"
+        "00:05.749 --> 00:05.759 align:start position:0%\nto the sea\n \n\n"
+        "00:05.759 --> 00:07.000 align:start position:0%\nto the sea\nand swim\n\n"
+        "00:07.000 --> 00:08.000 align:start position:0%\nto the sea\nand swim\n\n"
+        "00:09.000 --> 00:10.000 align:start position:0%\nand swim\nagain\n",
+        "x.vtt",
+    )
+    assert rows(track) == [
+        (F(16, 100), F(3439, 1000), "so we go"),
+        (F(3439, 1000), F(5759, 1000), "to the sea"),
+        (F(5759, 1000), F(8), "and swim"),
+        (F(9), F(10), "and swim again"),  # there was a pause
+    ]
+
+
+ASS_BREAK = r"\N"
+
+
+def test_rolling_captions_of_three_lines_in_other_formats() -> None:
+    lines = ["one", "two", "three", "four", "five"]
+    windows = [lines[max(0, n - 2) : n + 1] for n in range(5)]
+    srt = "".join(
+        f"{n}\n00:00:0{n},000 --> 00:00:0{n + 1},100\n" + "\n".join(shown) + "\n\n"
+        for n, shown in enumerate(windows)
+    )
+    ass = "[Events]\n" + "".join(
+        f"Dialogue: 0,0:00:0{n}.00,0:00:0{n + 1}.10,D,,0,0,0,,{ASS_BREAK.join(shown)}\n"
+        for n, shown in enumerate(windows)
+    )
+    wanted = [(F(n), n + F(11, 10), line) for n, line in enumerate(lines)]
+    assert rows(read_srt(srt)) == rows(read_ass(ass)) == wanted
+
+
+def test_lines_that_are_said_again_stay() -> None:
+    """Not the last line, not the first one, not the whole line, not at once: none of them rolls."""
+    said = ["No!\nWait.", "No!", "Stop.\nNo!", "No! No!", "go on\nNo! No!"]
+    track = read_srt(
+        "".join(f"{n}\n00:00:0{n},000 --> 00:00:0{n + 1},000\n{text}\n\n" for n, text in enumerate(said))
+        + "9\n00:00:05,001 --> 00:00:06,000\nNo! No!\nand on\n"
+    )
+    assert texts(track) == ["No! Wait.", "No!", "Stop. No!", "No! No!", "go on No! No!", "No! No! and on"]
 
 
 # (cues with a text, blocks whose times cannot be read), counted by hand from the WebVTT parser's rules.
@@ -178,6 +228,31 @@ def test_a_guess_is_right_for_a_few_lines(tmp_path: Path, encoding: str, lines: 
     assert "which is a guess" in track.notes[0]
 
 
+ENGLISH = ["I’m not sure about that.", "“Don’t go,” she said.", "We’ll see – it’s late…", "Isn’t it?"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "lines", "told"),
+    [
+        ("cp1252", ENGLISH[:1], "Windows-1252"),
+        ("cp1252", ENGLISH, "Windows-1252"),
+        ("cp1252", [*ENGLISH * 12, "Señor, a cliché.", "It’s £5."], "Windows-1252"),
+        ("cp1251", ["Он сказал: «Не знаю…»", "– Я не люблю это, – ответил он."], "Windows-1251"),
+        ("cp1253", ["Δεν ξέρω τι έγινε…", "– Πού ήσουν χθες το βράδυ;", "Άννα, έλα εδώ."], "Windows-1253"),
+        ("cp1254", ["Nasılsın?", "İyi günler…", "Teşekkür ederim, çok güzel."], "Windows-1254"),
+        ("cp1255", ["איפה היית אתמול?", "אני לא יודע מה קרה."], "Windows-1255"),
+        ("cp1256", ["أين كنت أمس؟", "لا أعرف ماذا حدث."], "Windows-1256"),
+        ("iso8859-2", ["Gdzie byłeś wczoraj?", "Nie wiem, co się stało.", "Idź już, proszę."], "ISO-8859-2"),
+        ("cp932", ["昨日どこにいたの？", "何が起きたのか分からない。"], "CP932"),
+        ("cp949", ["어제 어디 있었어?", "무슨 일이 있었는지 모르겠어."], "CP949"),
+        ("big5", ["你昨天在哪裡？", "我不知道發生了什麼事。"], "Big5"),
+    ],
+)
+def test_curly_quotes_do_not_mislead_a_guess(encoding: str, lines: list[str], told: str) -> None:
+    text = "".join(f"{n}\n00:00:01,000 --> 00:00:02,000\n{line}\n\n" for n, line in enumerate(lines))
+    assert decode(text.encode(encoding), "x.srt") == (text, told)
+
+
 def test_files_of_others(shared: Path) -> None:
     folder = shared / "subs" / "srt"
     assert texts(read_sidecar(folder / "ascii.srt", "ascii.srt")) == ["ascii", "oh look", "ascii everywhere"]
@@ -223,3 +298,16 @@ def test_which_file_beside_a_video(tmp_path: Path) -> None:
     wanted = ["a.b.srt", "a.b.vtt", "a.b.en-US.SRT", "a.b.en.ass", "a.b.de.srt", "a.b.pt-BR.vtt", order[-1]]
     assert [path.name for path in find_sidecars(tmp_path / "a.b.mp4")] == wanted
     assert find_sidecars(tmp_path / "gone.mp4") == []
+
+
+def test_a_file_of_a_longer_named_video_is_not_taken(tmp_path: Path) -> None:
+    names = ["talk.mp4", "talk.cut.MKV", "talk.cut.srt", "talk.cut.en.srt", "talk.de.srt", "talk.de.json"]
+    for name in [*names, "talk.fr.vtt"]:
+        (tmp_path / name).touch()
+    (tmp_path / "talk.fr.mp4").mkdir()
+    talk, short = tmp_path / "talk.mp4", tmp_path / "talk.cut.MKV"
+    assert [path.name for path in find_sidecars(talk)] == ["talk.de.srt", "talk.fr.vtt"]
+    assert [path.name for path in find_sidecars(short)] == ["talk.cut.srt", "talk.cut.en.srt"]
+    for name in ["talk.cut.srt", "talk.cut.vtt", "talk.cut.en.srt", "talk.de.srt", "talk.it.srt"]:
+        assert is_sidecar(tmp_path / name, talk) != is_sidecar(tmp_path / name, short)
+        assert is_sidecar(tmp_path / name, short) == name.startswith("talk.cut.")

@@ -79,6 +79,19 @@ def test_a_cue_stands_in_front_of_the_first_step_not_before_it() -> None:
     assert str(sum(woven.text_tokens)) in size_notes(woven)[0]
 
 
+def test_no_cue_is_printed_before_the_first_frame() -> None:
+    """Captions inside a video may start before its picture does; minus zero is no time either."""
+    steps = tuple(Step(F(n), F(n) + F(1, 2), TimeSpan(F(n), F(n + 1))) for n in range(2))
+    plan = SamplePlan(steps, TimeSpan(F(0), F(2)), 64, 64, 4, F(2), 2, False)
+    cues = said((-3, -0.04, "over"), (-0.1, 1.9, "one"), (-0.04, 0.02, "two"), (0, 0, "three"), (1, 2, "x"))
+    lines = step_text(weave(plan, cues, len).steps[0]).splitlines()
+    assert lines[:-1] == [
+        "Subtitle <0.0 - 1.9 seconds>: one",
+        "Subtitle <0.0 - 0.0 seconds>: two",
+        "Subtitle <0.0 - 0.0 seconds>: three",
+    ]
+
+
 def test_streaming_with_subtitles_equals_one_forward(model: LoadedModel) -> None:
     clip = talking(noise_clip(11, 96, 64))
     assert [len(step.cues) for step in clip.steps] == [1, 0, 0, 3, 0, 0, 0, 1, 0, 0, 1]

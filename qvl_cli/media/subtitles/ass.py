@@ -40,8 +40,9 @@ def read_ass(text: str) -> Track:
 
 
 def clean(text: str) -> str:
-    """Without override codes and drawings; `\\N`, `\\n` and `\\h` are white space."""
-    return re.sub(r"\\[Nnh]", " ", _OVERRIDE.sub("", _DRAWING.sub("", text)))
+    """Without override codes and drawings; `\\N` breaks the line, `\\n` and `\\h` are spaces."""
+    plain = _OVERRIDE.sub("", _DRAWING.sub("", text))
+    return re.sub(r"\\[nh]", " ", plain.replace(r"\N", "\n"))
 
 
 def _time(text: str) -> Fraction | None:

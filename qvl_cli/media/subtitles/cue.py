@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -48,25 +49,38 @@ def make_track(
     """(start, end, plain text) of each cue -> a Track: texts on one line, sorted, each text once.
 
     A cue without any text has nothing to say and is not kept. Equal texts whose times touch or overlap, as
-    layers and frame-by-frame effects leave them, become one cue.
+    layers and frame-by-frame effects leave them, become one cue. Rolling captions show the last lines again
+    above a new one: a cue that touches the one before says only its new lines, and where it has none, the
+    cue that said them lasts longer.
     """
     cues: list[Cue] = []
     latest: dict[str, int] = {}  # text -> its last cue
     backward = 0
+    shown: list[str] = []  # the lines of the cue before, until when, and the cue that says the last of them
+    until, saying = Fraction(0), 0
     for start, end, text in sorted(raw, key=lambda each: each[0]):
-        text = one_line(text)
-        if not text:
+        lines = [line for part in re.split(r"[\r\n]", text) if (line := one_line(part))]
+        if not lines:
             continue
         backward += end < start
         span = TimeSpan(start, max(start, end))
-        at = latest.get(text)
+        new = lines[_repeated(shown, lines) :] if start <= until else lines
+        text = " ".join(new)
+        at = latest.get(text) if new else saying
         if at is not None and start <= cues[at].span.end:
-            before = cues[at].span
-            cues[at] = Cue(TimeSpan(before.start, max(before.end, span.end)), text)
-            continue
-        latest[text] = len(cues)
-        cues.append(Cue(span, text))
+            before = cues[at]
+            cues[at] = Cue(TimeSpan(before.span.start, max(before.span.end, span.end)), before.text)
+        else:
+            latest[text] = at = len(cues)
+            cues.append(Cue(span, text))
+        shown, until, saying = lines, span.end, at
     return Track(tuple(cues), tuple(faults), backward, tuple(notes))
+
+
+def _repeated(before: Sequence[str], lines: Sequence[str]) -> int:
+    """How many of the first `lines` are the last ones of `before`, at most."""
+    most = min(len(before), len(lines))
+    return next((n for n in range(most, 0, -1) if before[-n:] == lines[:n]), 0)
 
 
 def one_line(text: str) -> str:

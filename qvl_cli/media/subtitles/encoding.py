@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 from qvl_cli.errors import MediaError
 
@@ -14,8 +15,10 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# chardet's own confidence: a wrong guess was seen at 0.075, right ones from 0.096 (three lines) on.
-_SURE = 0.1
+# The same quotes, dashes and signs in Windows-1250 to 1257, but for the euro in 1251.
+_PUNCTUATION = re.compile(rb"[\x80\x85\x91-\x97\x99\xa0\xa7\xa9\xab\xae\xb0\xb6\xb7\xbb]")
+_RARE = 200  # ASCII letters to another one; English and Dutch have more, other languages far fewer
+_SURE = 0.07  # chardet's own confidence; what it costs is in docs/log.md
 _LOOKED_AT = 1 << 16  # bytes: a detector needs no more
 _REMEDY = "save it as UTF-8 (iconv -f ENCODING -t UTF-8)"
 
@@ -40,15 +43,35 @@ def decode(data: bytes, name: str) -> tuple[str, str | None]:
         pass
     if b"\0" in data:
         raise MediaError(f"{name} is not a text file", "name an SRT, WebVTT or ASS file")
-    import chardet  # not at the top: its models take a while to load
-
-    # Numbers and times say nothing about the encoding and would lower the confidence.
-    telling = b"\n".join(line for line in data.splitlines() if not line.isascii())
-    guess = chardet.detect(telling[:_LOOKED_AT])
-    guessed, confidence = guess["encoding"], guess["confidence"] or 0.0
+    guessed, confidence = ("Windows-1252", 1.0) if _western(data) else _detected(data)
     try:
         if guessed is None or confidence < _SURE:
             raise LookupError
         return data.decode(guessed), guessed
     except (LookupError, UnicodeDecodeError):
         raise MediaError(f"{name} is not UTF-8, and its encoding cannot be told", _REMEDY) from None
+
+
+def _western(data: bytes) -> bool:
+    """Whether all beyond ASCII is punctuation and, here and there in much text, one letter by itself."""
+    rest = _PUNCTUATION.sub(b" ", data)
+    others = re.findall(rb"[\x80-\xff]+", rest)
+    letters = len(re.findall(rb"[A-Za-z]", rest))
+    return len(others) * _RARE <= letters and all(len(run) == 1 for run in others)
+
+
+def _detected(data: bytes) -> tuple[str | None, float]:
+    """chardet's guess and its confidence, 0 to 1, among the pages in which subtitles are written.
+
+    It takes lines with curly quotes for pages of old Macs and of DOS, which are left out. ISO pages have no
+    letters in 0x80 to 0x9F; the Windows pages they resemble do.
+    """
+    import chardet  # not at the top: its models take a while to load
+
+    era = chardet.EncodingEra.MODERN_WEB
+    if not re.search(rb"[\x80-\x9f]", data):
+        era |= chardet.EncodingEra.LEGACY_ISO
+    # Numbers, times and punctuation say nothing about the encoding and would lower the confidence.
+    telling = b"\n".join(line for line in data.splitlines() if not _PUNCTUATION.sub(b"", line).isascii())
+    guess = chardet.detect(telling[:_LOOKED_AT], encoding_era=era)
+    return guess["encoding"], guess["confidence"] or 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from qvl_cli.errors import MediaError
@@ -13,6 +14,10 @@ from qvl_cli.media.subtitles.srt import read_srt
 from qvl_cli.media.subtitles.vtt import read_vtt
 
 SUFFIXES = (".srt", ".vtt", ".ass", ".ssa")
+_VIDEOS = (
+    ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf",
+    ".ogv", ".ts", ".vob", ".webm", ".wmv",
+)  # fmt: skip
 _LARGEST = 64 << 20  # bytes: a day of speech is a few megabytes
 # What may stand between the video's name and the suffix: talk.en.srt, talk.pt-BR.forced.srt
 _TAGS = re.compile(r"(?:\.(?:[a-z]{2,3}(?:[-_][a-z0-9]{2,8})*|forced|default))*", re.IGNORECASE)
@@ -22,13 +27,16 @@ def find_sidecars(video: Path) -> list[Path]:
     """Subtitle files of `video` in its folder, the one to use first.
 
     `talk.srt` comes before `talk.en.srt`, English before other languages, forced subtitles (foreign speech
-    only) last; then SRT, WebVTT, ASS, SSA; then by name. An unreadable folder holds none.
+    only) last; then SRT, WebVTT, ASS, SSA; then by name. With a talk.cut.mp4 beside talk.mp4, talk.cut.srt is
+    that one's. An unreadable folder holds none.
     """
     try:
         if not video.is_file():
             return []
-        names = [path for path in video.parent.iterdir() if path.suffix.lower() in SUFFIXES]
-        found = [path for path in names if _tags(path, video) is not None and path.is_file()]
+        beside = list(video.parent.iterdir())
+        names = [path for path in beside if path.suffix.lower() in SUFFIXES and path.is_file()]
+        found = [path for path in names if _tags(path, video) is not None]
+        found = [path for path in found if not _of_another(path, video, beside)]
     except (OSError, ValueError):
         return []
 
@@ -45,7 +53,9 @@ def is_sidecar(path: Path, video: Path) -> bool:
     if path.suffix.lower() not in SUFFIXES or _tags(path, video) is None:
         return False
     try:
-        return video.is_file() and path.parent.resolve() == video.parent.resolve()
+        if not video.is_file() or path.parent.resolve() != video.parent.resolve():
+            return False
+        return not _of_another(path, video, video.parent.iterdir())
     except (OSError, ValueError):
         return False
 
@@ -85,9 +95,20 @@ def _parse(text: str, suffix: str, name: str) -> Track:
 
 
 def _tags(path: Path, video: Path) -> str | None:
-    """`.en` of talk.en.srt beside talk.mp4; None where the file belongs to another video."""
+    """`.en` of talk.en.srt beside talk.mp4; None where the name is no such one."""
     stem = path.name[: -len(path.suffix)]
     if not stem.startswith(video.stem):
         return None
     tags = stem[len(video.stem) :]
     return tags if _TAGS.fullmatch(tags) else None
+
+
+def _of_another(path: Path, video: Path, beside: Iterable[Path]) -> bool:
+    """Whether a video with a longer name than `video` is meant: `cut` could be a language."""
+    return any(
+        other.suffix.lower() in _VIDEOS
+        and len(other.stem) > len(video.stem)
+        and f"{path.stem}.".startswith(f"{other.stem}.")
+        and other.is_file()
+        for other in beside
+    )
