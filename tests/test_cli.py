@@ -74,6 +74,27 @@ def test_help_is_fast_and_starts_nothing_heavy(tmp_path: Path) -> None:
     assert not loaded & {"torch", "transformers", "av", "numpy", "rich", "huggingface_hub", "pysrt"}
 
 
+@pytest.mark.parametrize("command", [["ask", "", "what?"], ["probe", ""], ["index", ""]])
+def test_no_name_is_not_the_folder_one_stands_in(tmp_path: Path, command: list[str]) -> None:
+    ended = qvl(*command, cwd=tmp_path)
+    assert ended.returncode == 2 and "no file is named" in ended.stderr
+
+
+def test_a_wrong_flag_is_told_with_the_commands_own_help(tmp_path: Path) -> None:
+    ended = qvl("ask", "clip.mp4", "what?", "--json", cwd=tmp_path)
+    assert ended.returncode == 2 and ended.stderr.rstrip().endswith("see `qvl ask --help`")
+    ended = qvl("head", cwd=tmp_path)
+    assert ended.returncode == 2 and len(ended.stderr.splitlines()) == 1 and len(ended.stderr) < 120
+
+
+def test_results_are_utf8_whatever_the_locale() -> None:
+    script = "from qvl_cli.cli import app; app._speak_utf8(); print('“красный”')"
+    shown = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}
+    )
+    assert shown.stdout.decode() == "“красный”\n"
+
+
 def test_all_video_commands_share_their_flags(tmp_path: Path) -> None:
     flags = ["--fps", "--max-frames", "--max-tokens", "--max-pixels", "--from", "--to", "--detail", "--chunk"]
     flags += [

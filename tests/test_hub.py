@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -149,6 +150,25 @@ def test_a_folder_is_itself(checkpoint: Path) -> None:
 
 def test_what_is_configured_is_chosen() -> None:
     assert choose_model("8b", 0) == "8b"
+
+
+def test_of_two_of_one_size_the_one_that_does_not_think_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    cached = [
+        (f"Qwen/{name}", SimpleNamespace(parameters=size, thinking="T" in name))
+        for name, size in (("2B-I", 2), ("2B-T", 2), ("4B-T", 4))
+    ]
+    monkeypatch.setattr("qvl_cli.registry.hub.cached_models", lambda: iter(cached[:2]))
+    assert choose_model(None, 1000) == "Qwen/2B-I"
+    monkeypatch.setattr("qvl_cli.registry.hub.cached_models", lambda: iter(cached))
+    assert choose_model(None, 1000) == "Qwen/4B-T"
+
+
+def test_a_cache_that_may_not_be_read_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked(self: Path, pattern: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "glob", locked)
+    assert choose_model(None, 1 << 40) == "tiny"
 
 
 def test_the_table() -> None:

@@ -8,7 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated
 
 import typer
@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _quieten_libraries()
     code = EXIT_FAILURE
     try:
+        _speak_utf8()
         with _signals_clean_up():
             code = _run(arguments)
             sys.stdout.flush()
@@ -77,6 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exception(error)
     return code
+
+
+def _speak_utf8() -> None:
+    """Results are UTF-8 whatever the locale; a terminal gets what it can show, with `?` for the rest."""
+    with suppress(AttributeError, ValueError):  # stdout may be no text stream of its own, or closed
+        shown = sys.stdout.isatty()
+        sys.stdout.reconfigure(encoding=None if shown else "utf-8", errors="replace")  # type: ignore[union-attr]
 
 
 @contextmanager
@@ -126,7 +134,8 @@ def _report(error: Exception) -> int:
         say(f"qvl: {_one_line(error)}")
         return error.exit_code
     if isinstance(error, typer.TyperException):
-        say(f"qvl: {_one_line(error.format_message())} -- see `qvl --help`")
+        command = getattr(getattr(error, "ctx", None), "command_path", None) or "qvl"
+        say(f"qvl: {_one_line(error.format_message())} -- see `{command} --help`")
         return error.exit_code
     if isinstance(error, MemoryError):
         say("qvl: out of memory -- lower --max-tokens or --fps, or use a smaller --model")

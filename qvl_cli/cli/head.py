@@ -26,7 +26,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and librar
 
 
 def build() -> typer.Typer:
-    group = typer.Typer(name=NAME, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+    group = typer.Typer(name=NAME, add_completion=False, rich_markup_mode=None, no_args_is_help=False)
     group.callback(help="Train and score alignment heads: text to time for any checkpoint.")(_root)
     group.command("train")(train)
     group.command("eval")(evaluate)

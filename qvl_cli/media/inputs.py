@@ -16,6 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qvl_cli.errors import QvlError, UsageError
 from qvl_cli.media.known import Known
 from qvl_cli.media.spool import Progress, Spool, spool_stdin
 
@@ -41,10 +42,12 @@ class InputSettings:
 def open_video(typed: str | Path, backend: str = "pyav", settings: InputSettings | None = None) -> Source:
     """Open a file, a folder, a URL, or standard input (`-`); use as a context manager.
 
-    Raises MediaError for what holds no video, OverBudget for what is larger than the settings allow, and what
-    the backend raises (see source.open_file).
+    Raises UsageError for no name, MediaError for what holds no video, OverBudget for what is larger than the
+    settings allow, and what the backend raises (see source.open_file).
     """
     settings = settings or InputSettings()
+    if not str(typed):  # a Path of nothing is the folder qvl was called in
+        raise UsageError("no file is named", "give a file, a folder, a URL, or - for standard input")
     name, path = str(typed), Path(typed)
     if not (name == "-" or _is_url(name)):
         return _open(path, name, None, backend, settings)
@@ -130,8 +133,6 @@ def _kept(spool: Spool) -> Iterator[Spool]:
 @contextmanager
 def _named(spool: Spool) -> Iterator[None]:
     """Errors speak of what the user typed, not of its copy."""
-    from qvl_cli.errors import QvlError
-
     try:
         yield
     except QvlError as error:

@@ -65,7 +65,11 @@ def cached_models() -> Iterator[tuple[str, ModelSpec]]:
     """Hub id and spec of every complete Qwen3-VL chat checkpoint in the local hub cache."""
     from huggingface_hub import constants
 
-    for repo in sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*")):
+    try:
+        repos = sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*"))
+    except OSError:  # a cache that may not be read holds nothing for us
+        return
+    for repo in repos:
         folder = _complete_snapshot(repo)
         # embedding and reranking models share the architecture; sentence-transformers marks them
         if folder is not None and not (folder / "modules.json").exists():
@@ -75,14 +79,17 @@ def cached_models() -> Iterator[tuple[str, ModelSpec]]:
 
 def choose_model(configured: str | None, free_memory: int, bytes_per_parameter: int = 4) -> str:
     """What `--model auto` means: the configured model, else the largest cached Qwen3-VL that fits into
-    `free_memory` bytes at `bytes_per_parameter`, else the embedded one. Returns a name `resolve` takes."""
+    `free_memory` bytes at `bytes_per_parameter`, of two alike the one that does not think first, else the
+    embedded one. Returns a name `resolve` takes."""
     if configured and configured != "auto":
         return configured
     need = bytes_per_parameter * _BESIDE_WEIGHTS
     fitting = [
-        (spec.parameters, hub_id) for hub_id, spec in cached_models() if spec.parameters * need <= free_memory
+        (spec.parameters, not spec.thinking, hub_id)
+        for hub_id, spec in cached_models()
+        if spec.parameters * need <= free_memory
     ]
-    return max(fitting)[1] if fitting else "tiny"
+    return max(fitting)[-1] if fitting else "tiny"
 
 
 def _complete_snapshot(repo: Path) -> Path | None:
