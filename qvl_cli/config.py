@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -204,17 +204,19 @@ def load_config(
     settings: dict[str, Setting] = {}
     # Weakest first: each later source overwrites.
     for path in (user_file(environ), (folder or Path()) / "qvl.toml"):
-        _overwrite(settings, [_setting(key, raw, str(path)) for key, raw in _read_toml(path).items()])
+        _overwrite(settings, dict(_setting(key, raw, str(path)) for key, raw in _read_toml(path).items()))
     named = sorted(name for name in environ if name.startswith("QVL_") and environ[name])
-    _overwrite(settings, [_setting(name.removeprefix("QVL_").lower(), environ[name], name) for name in named])
+    _overwrite(
+        settings, dict(_setting(name.removeprefix("QVL_").lower(), environ[name], name) for name in named)
+    )
     given = [(key, raw) for key, raw in flags.items() if raw is not None]
-    _overwrite(settings, [_setting(key, raw, "--" + key.replace("_", "-")) for key, raw in given])
+    _overwrite(settings, dict(_setting(key, raw, "--" + key.replace("_", "-")) for key, raw in given))
     return Config(settings)
 
 
-def _overwrite(settings: dict[str, Setting], stronger: Sequence[tuple[str, Setting]]) -> None:
+def _overwrite(settings: dict[str, Setting], stronger: Mapping[str, Setting]) -> None:
     for preset, keys in PRESETS.items():
-        if preset in dict(stronger):
+        if preset in stronger:
             for key in keys:
                 settings.pop(key, None)
     settings.update(stronger)

@@ -2,7 +2,8 @@
 
 head      trained with the checkpoint, reads its hidden states (`alignment_head.safetensors`)
 textual   any other checkpoint: the model writes times, and they are read tolerantly
-written   the times in such a text (`commas`: in their numbers; `denials`: what the text says is not there)
+written   the times in such a text (`commas`: in their numbers; `denials`: what the text says is not there;
+          `notation`: units and dashes)
 refine    both: boundaries at step resolution -> the frame, by looking again (`looks` says where)
 whole_steps  both, for pictures and pages: boundaries where steps have theirs
 """

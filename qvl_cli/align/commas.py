@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 
+from qvl_cli.align.notation import DASH, HOURS, MINUTES, SECONDS
+
 _NUMBER = r"(?<![\d.,:])\d+,\d{1,2}"
 _END = r"(?![\d.:]|,\d)"
-_DASH = r"(?:-->|->|=>|→|–|—|-|~|\.\.+|\bto\b|\buntil\b|\btill\b|\bthrough\b)"
-_UNIT = r"\s*(?:seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h)\b"
+_UNIT = rf"\s*(?:{SECONDS}|{MINUTES}|{HOURS})"
 _QUOTE, _UNQUOTE = r"[<\"'*`]*", r"[>\"'*`]*"
 _DECIMALS = (
     re.compile(
-        rf"{_NUMBER}(?:{_UNIT})?{_UNQUOTE}\s*{_DASH}\s*{_QUOTE}{_NUMBER}{_END}"
+        rf"{_NUMBER}(?:{_UNIT})?{_UNQUOTE}\s*{DASH}\s*{_QUOTE}{_NUMBER}{_END}"
         rf"|\bbetween\s+{_QUOTE}{_NUMBER}(?:{_UNIT})?{_UNQUOTE}\s+and\s+{_QUOTE}{_NUMBER}{_END}",
         re.IGNORECASE,
     ),
@@ -26,11 +27,9 @@ _DECIMALS = (
         re.IGNORECASE,
     ),
 )
-_DASH_BEFORE = re.compile(rf"\d{_UNQUOTE}\s*{_DASH}\s*{_QUOTE}$", re.IGNORECASE)
-_DASH_AFTER = re.compile(rf"\s*{_DASH}\s*{_QUOTE}\d", re.IGNORECASE)
-_BETWEEN_RANGES = re.compile(
-    rf"(\d\s*{_DASH}\s*[\d.:]+),(?=[\d.:]+\s*(?:s\b\s*)?{_DASH}\s*\d)", re.IGNORECASE
-)
+_DASH_BEFORE = re.compile(rf"\d{_UNQUOTE}\s*{DASH}\s*{_QUOTE}$", re.IGNORECASE)
+_DASH_AFTER = re.compile(rf"\s*{DASH}\s*{_QUOTE}\d", re.IGNORECASE)
+_BETWEEN_RANGES = re.compile(rf"(\d\s*{DASH}\s*[\d.:]+),(?=[\d.:]+\s*(?:s\b\s*)?{DASH}\s*\d)", re.IGNORECASE)
 
 
 def with_points(text: str) -> str:

@@ -15,25 +15,23 @@ from fractions import Fraction
 
 from qvl_cli.align.commas import with_points
 from qvl_cli.align.denials import Denials, Place
+from qvl_cli.align.notation import DASH, HOURS, MINUTES, SECONDS
 
 # One time. A bare number has no unit; which one it means is settled by its surroundings (seconds).
-_UNIT_S = r"(?:seconds?|secs?|s)\b"
-_UNIT_M = r"(?:minutes?|mins?|m)\b"
-_UNIT_H = r"(?:hours?|hrs?|h)\b"
 _AND = r"\s*,?\s*(?:and\s+)?"
 _TIME = (
     r"(?:"
     r"(?:(?P<{0}h>\d+):)?(?P<{0}m>\d+):(?P<{0}s>\d{{2}}(?:[.,]\d+)?)"  # 1:02:03,5 / 02:03
-    rf"|(?:(?P<{{0}}hh>\d+(?:\.\d+)?)\s*{_UNIT_H}{_AND})?"  # 1 h 1 min 5 s
-    rf"(?P<{{0}}mm>\d+(?:\.\d+)?)\s*{_UNIT_M}(?:{_AND}(?P<{{0}}ms>\d+(?:\.\d+)?)\s*{_UNIT_S})?"
-    rf"|(?P<{{0}}hc>\d+(?:\.\d+)?)\s*{_UNIT_H}"
-    rf"|(?P<{{0}}mc>\d+)m(?P<{{0}}sc>\d+(?:\.\d+)?){_UNIT_S}"  # 1m5s
+    rf"|(?:(?P<{{0}}hh>\d+(?:\.\d+)?)\s*{HOURS}{_AND})?"  # 1 h 1 min 5 s
+    rf"(?P<{{0}}mm>\d+(?:\.\d+)?)\s*{MINUTES}(?:{_AND}(?P<{{0}}ms>\d+(?:\.\d+)?)\s*{SECONDS})?"
+    rf"|(?P<{{0}}hc>\d+(?:\.\d+)?)\s*{HOURS}"
+    rf"|(?P<{{0}}mc>\d+)m(?P<{{0}}sc>\d+(?:\.\d+)?){SECONDS}"  # 1m5s
     r"|(?P<{0}n>\d{{1,3}}(?:,\d{{3}})+\.\d+|\d+(?:\.\d+)?)"  # 1,234.5
-    rf"(?:\s*{_UNIT_S})?"
+    rf"(?:\s*{SECONDS})?"
     r")"
 )
 _OPEN, _CLOSE = r"[<\"'\[(*`]*\s*", r"\s*[>\"'\])*`]*"
-_BETWEEN = r"(?:-->|->|=>|→|–|—|-|~|\.\.+|\bto\b|\buntil\b|\btill\b|\bthrough\b|\band\b)"
+_BETWEEN = rf"(?:{DASH}|\band\b)"
 _BARE_END = r"(?!\d|:\d|[.,]\d|\s*%)"
 _NOT_BEFORE = r"(?<![\d.:])(?<!\d,)"
 
@@ -77,7 +75,7 @@ _ENDS = (
     r"(?:end(?:s|ed|ing)?|stop(?:s|ped|ping)?|finish(?:es|ed|ing)?|conclud(?:es|ed|ing)|leav(?:es?|ing)|left"
     r"|disappear(?:s|ed|ing)?|vanish(?:es|ed|ing)?|exit(?:s|ed|ing)?|fad(?:es|ed|ing)|last\s+seen)"
 )
-_OTHER_TIME = rf"\d[\d.]*\s*(?:{_UNIT_S}|{_UNIT_M}|{_UNIT_H})|\d:\d|\bat\s+{_OPEN}\d"
+_OTHER_TIME = rf"\d[\d.]*\s*(?:{SECONDS}|{MINUTES}|{HOURS})|\d:\d|\bat\s+{_OPEN}\d"
 _LASTING = re.compile(
     rf"\b(?:at|from|around|about|after|@)\s+{_NEAR}{_OPEN}{_time('a')}(?![.,]?\d){_CLOSE}"
     rf"(?:(?!\b(?:again|also)\b|[.!?](?:\s|$)|{_OTHER_TIME})[^<>\n]){{0,60}}?"
@@ -94,7 +92,7 @@ _SINGLE = re.compile(
 )
 
 # What makes the number in front of it a time.
-_MARK = re.compile(rf"\s*(?:{_UNIT_S}|{_UNIT_M}|>)", re.IGNORECASE)
+_MARK = re.compile(rf"\s*(?:{SECONDS}|{MINUTES}|>)", re.IGNORECASE)
 _WORD_AFTER = re.compile(r"[*_`]*[ \t]*-?([^\W\d_]+)")
 _WORD_BEFORE = re.compile(r"([^\W\d_]+)[ \t]*$")
 _NUMBER_AFTER = re.compile(r"\s*(?:,|;|&|and\b|or\b)\s*(?:and\b\s*|from\b\s*)?\d", re.IGNORECASE)

@@ -18,6 +18,7 @@ retrieval     queries and predictions -> figures, beside trivial predictions
 troubles      what could not count, told and counted
 watching      one loaded model, many videos
 journal       the results file that an interrupted run continues
+recording     the loop over videos that fills it
 public        QVHighlights, Charades-STA, VUE-TR and Video-MME from the user's own files
 cases         what is asked of a drawn video
 drawn         the suite of freshly drawn and encoded videos

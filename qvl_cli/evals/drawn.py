@@ -19,6 +19,7 @@ from qvl_cli.evals.document import document
 from qvl_cli.evals.drawn_figures import Asked, needle_figures, score
 from qvl_cli.evals.figures import document_parts, means
 from qvl_cli.evals.journal import Journal
+from qvl_cli.evals.recording import record_all
 from qvl_cli.evals.troubles import Troubles
 from qvl_cli.evals.watching import (
     VIDEO_TROUBLES,
@@ -26,7 +27,6 @@ from qvl_cli.evals.watching import (
     Turn,
     Watched,
     Watcher,
-    each_video,
     find_videos,
     trouble_text,
 )
@@ -116,29 +116,15 @@ def _watch_all(
             accepted[name] = False
         return watched
 
-    def failed(name: str, why: str) -> None:
-        troubles.add("unwatched video", [f"{name}: {why}"])
+    def record(turn: Turn) -> dict[str, Any]:
+        try:
+            return _record(turn, cases[turn.name], watcher, accepted[turn.name])
+        finally:
+            film_of(turn.name).unlink()
 
     of = {name: case.digest for name, case in cases.items()}
-
-    def done() -> dict[str, dict[str, Any]]:
-        return {name: record for name in cases if (record := journal.get(name, of[name]))}
-
-    listener.progress("evaluating", len(done()), len(cases))
     with films:
-        for turn in each_video(cases, lambda name: bool(journal.get(name, of[name])), watch, failed):
-            try:
-                record = _record(turn, cases[turn.name], watcher, accepted[turn.name])
-            except VIDEO_TROUBLES as error:
-                failed(turn.name, trouble_text(error))
-                continue
-            finally:
-                film_of(turn.name).unlink()
-            journal.add({"of": of[turn.name], **record})
-            for warning in record["warnings"]:
-                listener.note(f"{turn.name}: {warning}")
-            listener.progress("evaluating", len(done()), len(cases))
-    return done()
+        return record_all(of, watch, record, journal, troubles, listener)
 
 
 def _watch_outside(

@@ -63,6 +63,7 @@ def run(
     """Ask about `videos` drawn videos from `seed` on, each watched once under every memory; returns the JSON
     document."""
     cases = {str(each): write_case(each) for each in range(seed, seed + videos)}
+    of = {name: case.digest for name, case in cases.items()}
     troubles = Troubles(listener)
     watcher = Watcher(request, listener)
     watchers = {FULL: watcher.with_memory(MemorySettings("full"))}
@@ -72,13 +73,13 @@ def run(
     try:
         for number, (name, case) in enumerate(cases.items()):
             listener.progress("evaluating", number, len(cases))
-            if journal.get(name, case.digest):
+            if journal.get(name, of[name]):
                 continue
             try:
-                journal.add({"video": name, "of": case.digest, "said": _ask(case, watchers)})
+                journal.add({"video": name, "of": of[name], "said": _ask(case, watchers)})
             except VIDEO_TROUBLES as error:
                 troubles.add("unwatched video", [f"{name}: {trouble_text(error)}"])
-        done = {name: case for name, case in cases.items() if journal.get(name, case.digest)}
+        done = {name: case for name, case in cases.items() if journal.get(name, of[name])}
         figures = score(done, {name: journal.records[name]["said"] for name in done}, against)
     finally:
         journal.close()

@@ -19,16 +19,9 @@ from qvl_cli.evals.figures import Figure, Figures, document_parts, means
 from qvl_cli.evals.journal import Journal
 from qvl_cli.evals.predictions import Prediction, read_predictions
 from qvl_cli.evals.qvhighlights import clip_saliency
+from qvl_cli.evals.recording import record_all
 from qvl_cli.evals.troubles import Troubles
-from qvl_cli.evals.watching import (
-    VIDEO_TROUBLES,
-    Turn,
-    Watched,
-    Watcher,
-    each_video,
-    find_videos,
-    trouble_text,
-)
+from qvl_cli.evals.watching import Turn, Watched, Watcher, find_videos
 from qvl_cli.prompts import choice_prompt
 from qvl_cli.request import Request
 
@@ -128,24 +121,10 @@ def _watch_all(
     def watch(name: str) -> Watched:
         return watcher.watch(files[name])
 
-    def failed(name: str, why: str) -> None:
-        troubles.add("unwatched video", [f"{name}: {why}"])
+    def record(turn: Turn) -> dict[str, Any]:
+        return _record(suite, turn, asked[turn.name], watcher)
 
-    def done() -> list[dict[str, Any]]:
-        return [record for name in there if (record := journal.get(name, of[name]))]
-
-    listener.progress("evaluating", len(done()), len(there))
-    for turn in each_video(there, lambda name: bool(journal.get(name, of[name])), watch, failed):
-        try:
-            record = _record(suite, turn, asked[turn.name], watcher)
-        except VIDEO_TROUBLES as error:
-            failed(turn.name, trouble_text(error))
-            continue
-        journal.add({"of": of[turn.name], **record})
-        for warning in record["warnings"]:
-            listener.note(f"{turn.name}: {warning}")
-        listener.progress("evaluating", len(done()), len(there))
-    return done()
+    return list(record_all(of, watch, record, journal, troubles, listener).values())
 
 
 def _record(suite: str, turn: Turn, queries: Sequence[Query], watcher: Watcher) -> dict[str, Any]:

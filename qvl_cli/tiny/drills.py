@@ -8,7 +8,7 @@ from qvl_cli.prompts import ask_prompt
 from qvl_cli.tiny.phrases import MORE_QUESTIONS, QUESTIONS, pick
 from qvl_cli.tiny.pieces import Kind, Piece, Query
 from qvl_cli.tiny.questions import APART
-from qvl_cli.tiny.world import COLOUR_NAMES, SHAPES, UNSEEN_KINDS, Script
+from qvl_cli.tiny.world import COLOUR_NAMES, SHAPES, Script, known_kind
 
 SOON, LATE, VERY_LATE = 15.0, 130.0, 1000.0  # seconds
 
@@ -47,5 +47,5 @@ def _any_kind(script: Script, rng: np.random.Generator) -> Kind:
         return script.shown[int(rng.integers(len(script.shown)))].kind
     while True:
         kind = str(rng.choice(COLOUR_NAMES)), str(rng.choice(SHAPES))
-        if kind not in UNSEEN_KINDS:
+        if known_kind(script.seed, *kind):
             return kind
