@@ -139,9 +139,13 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The merged settings; a key nobody set is absent, and its stage's default holds."""
+    """The merged settings; a key nobody set is absent, and its stage's default holds.
+
+    notes: what the user must know of files that could not be looked for.
+    """
 
     settings: Mapping[str, Setting]
+    notes: tuple[str, ...] = ()
 
     def text(self, key: str, default: str) -> str:
         return str(self.settings[key].value) if key in self.settings else default
@@ -198,20 +202,24 @@ def load_config(
 ) -> Config:
     """Merge all sources; `flags` holds what the command line set (None = not given).
 
-    Raises UsageError for an unknown key, a value of the wrong kind, or a file that is not TOML.
+    A file in a folder that may not be entered counts as absent, with a note. Raises UsageError for an unknown
+    key, a value of the wrong kind, or a file that cannot be read or is not TOML.
     """
     environ = os.environ if environ is None else environ
     settings: dict[str, Setting] = {}
+    notes: list[str] = []
     # Weakest first: each later source overwrites.
     for path in (user_file(environ), (folder or Path()) / "qvl.toml"):
-        _overwrite(settings, dict(_setting(key, raw, str(path)) for key, raw in _read_toml(path).items()))
+        _overwrite(
+            settings, dict(_setting(key, raw, str(path)) for key, raw in _read_toml(path, notes).items())
+        )
     named = sorted(name for name in environ if name.startswith("QVL_") and environ[name])
     _overwrite(
         settings, dict(_setting(name.removeprefix("QVL_").lower(), environ[name], name) for name in named)
     )
     given = [(key, raw) for key, raw in flags.items() if raw is not None]
     _overwrite(settings, dict(_setting(key, raw, "--" + key.replace("_", "-")) for key, raw in given))
-    return Config(settings)
+    return Config(settings, tuple(notes))
 
 
 def _overwrite(settings: dict[str, Setting], stronger: Mapping[str, Setting]) -> None:
@@ -222,12 +230,16 @@ def _overwrite(settings: dict[str, Setting], stronger: Mapping[str, Setting]) ->
     settings.update(stronger)
 
 
-def _read_toml(path: Path) -> dict[str, object]:
+def _read_toml(path: Path, notes: list[str]) -> dict[str, object]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        # Where not even its name may be looked up there may be no file at all, and nothing to correct.
+        if isinstance(error, PermissionError) and not os.path.lexists(path):
+            notes.append(f"no settings are read from {path}: its folder may not be entered")
+            return {}
         raise UsageError(
             f"cannot read settings from {path}: {error}", "correct or remove the file"
         ) from error

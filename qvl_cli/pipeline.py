@@ -115,7 +115,7 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
         fitted = fit(plan, spec, request)
         for note in fitted.notes:
             listener.note(note)
-        notes = (*notes, *fitted.notes)
+        notes = (*request.notes, *notes, *fitted.notes)
         told = _told_key(spec, request) if request.task == "summarize" else None
         with open_index(subject, plan, fitted.memory, request.index, listener.note, told) as index:
             index.prepare(spec, request.path, video.info)

@@ -24,7 +24,8 @@ class Request:
     refine: whether boundaries are looked at again, frame by frame; None: those of `locate` with an alignment
     head.
     max_memory: bytes; None is what the machine has. timed: whether the answer is written as subtitles, which
-    takes seconds. index: None neither uses nor saves what was watched."""
+    takes seconds. notes: what the user has been told of the settings. index: None neither uses nor saves what
+    was watched."""
 
     task: str
     path: str
@@ -44,6 +45,7 @@ class Request:
     show_thinking: bool = False
     refine: bool | None = None
     timed: bool = False
+    notes: tuple[str, ...] = ()
     index: IndexSettings | None = None
 
 
@@ -94,6 +96,7 @@ def make_request(
         show_thinking=config.switch("show_thinking"),
         refine=config.choice("refine"),
         timed=config.text("format", "txt") == "srt",
+        notes=config.notes,
         index=IndexSettings.of(config, insist=task == "index"),
     )
 

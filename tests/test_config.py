@@ -5,6 +5,7 @@ import pytest
 
 from qvl_cli.config import KEYS, load_config, user_file
 from qvl_cli.errors import UsageError
+from tests.indexing import limited
 
 
 @pytest.fixture
@@ -104,3 +105,20 @@ def test_the_user_file_lies_where_the_platform_keeps_settings(platform: str, par
     path = user_file({}, platform)
     assert part in str(path)
     assert path.parts[-2:] == ("qvl", "qvl.toml")
+
+
+def test_a_folder_that_may_not_be_entered_holds_no_settings_and_that_is_told(
+    places: tuple[dict[str, str], Path, Path],
+) -> None:
+    environ, user, folder = places
+    user.write_text("fps = 1\n")
+    (folder / "qvl.toml").write_text("max_frames = 7\n")
+    for shut in (user.parent, user.parents[1]):
+        with limited(shut, 0o600):
+            config = load_config({}, environ, folder)
+        assert set(config.settings) == {"max_frames"}
+        assert len(config.notes) == 1 and str(user) in config.notes[0]
+    # A file that is there and may not be read is a mistake; what is no folder holds nothing.
+    with limited(user, 0o200), pytest.raises(UsageError, match="correct or remove"):
+        load_config({}, environ, folder)
+    assert load_config({}, {"XDG_CONFIG_HOME": str(user)}, folder).notes == ()

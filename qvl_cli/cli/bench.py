@@ -13,6 +13,7 @@ import typer
 from qvl_cli.bench.row import ROUNDS, Bench
 from qvl_cli.bench.table import BENCHES
 from qvl_cli.cli.console import Console, check_reader, put, say
+from qvl_cli.cli.settings import settle
 from qvl_cli.errors import EXIT_OK
 
 NAME = "bench"
@@ -83,7 +84,7 @@ def _measure(bench: Bench, settings: Mapping[str, str], repeats: int, quiet: boo
     """What ends the benchmark before its last round ends the command, behind the figures of whole rounds."""
     from qvl_cli.bench import harness
 
-    console = Console(quiet)
+    console = Console(settle({"quiet": quiet or None}).switch("quiet"))
     document: dict[str, Any] = {}
 
     def progress(name: str, done: int, total: int) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qvl_cli.cli.console import put, say
-from qvl_cli.config import load_config
+from qvl_cli.cli.console import Console, put
+from qvl_cli.cli.settings import plain_format, settle
+from qvl_cli.config import Config
 from qvl_cli.errors import EXIT_OK, QvlError, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ NAME = "cache"
 SCHEMA = "qvl.cache/1"
 
 Which = Annotated[str, typer.Argument(metavar="INDEX", help="Digits of its name, or the video.")]
-Format = Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json.")]
+Format = Annotated[str | None, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json. [txt]")]
 Cap = Annotated[str | None, typer.Option("--cache-cap", metavar="SIZE", help="Most they may take. [10GiB]")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")]
 
@@ -38,10 +39,11 @@ def _group() -> None:
     """Nothing of its own: the commands do the work."""
 
 
-def ls(format: Format = "txt", debug: Debug = False) -> int:
+def ls(format: Format = None, debug: Debug = False) -> int:
     """List the saved indexes, the most recently used first."""
-    entries = _library().entries()
-    if _is_json(format):
+    config = settle({"format": format})
+    entries = _library(config).entries()
+    if plain_format(config) == "json":
         put(_document(entries=[_described(each) for each in entries], bytes=sum(e.bytes for e in entries)))
         return EXIT_OK
     if entries:
@@ -54,10 +56,11 @@ def ls(format: Format = "txt", debug: Debug = False) -> int:
     return EXIT_OK
 
 
-def show(index: Which, format: Format = "txt", debug: Debug = False) -> int:
+def show(index: Which, format: Format = None, debug: Debug = False) -> int:
     """Show what one index holds, and everything it is bound to."""
-    described = _described(_library().find(index))
-    if _is_json(format):
+    config = settle({"format": format})
+    described = _described(_library(config).find(index))
+    if plain_format(config) == "json":
         put(_document(entry=described))
     else:
         bound = described.pop("bound_to", {})
@@ -74,12 +77,13 @@ def rm(
     """Remove saved indexes."""
     if bool(index) == all:
         raise UsageError("which indexes?", "name them (`qvl cache ls`), or give --all")
-    library = _library()
+    config = settle({})
+    library = _library(config)
     entries = library.entries() if all else [library.find(each) for each in index or ()]
     busy = [each.name for each in entries if not library.remove(each)]
     if busy:
         raise QvlError(f"in use by another qvl: {', '.join(busy)}", "try again when it has ended")
-    say(f"qvl: removed {_count(entries)}")
+    _tell_removed(entries, config)
     return EXIT_OK
 
 
@@ -87,21 +91,22 @@ def prune(cap: Cap = None, debug: Debug = False) -> int:
     """Remove the least recently used indexes until the cache fits its cap; damaged ones go first."""
     from qvl_cli.cache.library import DEFAULT_CAP
 
-    limit = load_config({"cache_cap": cap}).count("cache_cap")
-    removed = _library().prune(DEFAULT_CAP if limit is None else limit)
-    say(f"qvl: removed {_count(removed)}")
+    config = settle({"cache_cap": cap})
+    limit = config.count("cache_cap")
+    _tell_removed(_library(config).prune(DEFAULT_CAP if limit is None else limit), config)
     return EXIT_OK
 
 
 def verify(
     index: Annotated[str | None, typer.Argument(metavar="INDEX", help="Only this one.")] = None,
-    format: Format = "txt",
+    format: Format = None,
     debug: Debug = False,
 ) -> int:
     """Read every byte of the indexes and compare it with its checksum; exit code 1 where one is damaged."""
     from qvl_cli.cache.library import verify as troubles_of
 
-    as_json, library = _is_json(format), _library()
+    config = settle({"format": format})
+    as_json, library = plain_format(config) == "json", _library(config)
     entries = library.entries() if index is None else [library.find(index)]
     found = {each.name: troubles_of(each) for each in entries}
     if as_json:
@@ -116,21 +121,19 @@ def verify(
 
 def path(debug: Debug = False) -> int:
     """Print the folder the indexes are in (`QVL_CACHE_DIR`, or `cache_dir` in a settings file)."""
-    put(f"{_library().root}\n")
+    put(f"{_library(settle({})).root}\n")
     return EXIT_OK
 
 
-def _library() -> Library:
+def _library(config: Config) -> Library:
     from qvl_cli.cache.library import Library
     from qvl_cli.cache.place import cache_root
 
-    return Library(cache_root(load_config({})))
+    return Library(cache_root(config))
 
 
-def _is_json(format: str) -> bool:
-    if format not in ("txt", "json"):
-        raise UsageError(f"no format is called {format!r} here", "choose txt or json")
-    return format == "json"
+def _tell_removed(entries: list[Entry], config: Config) -> None:
+    Console(config.switch("quiet")).note(f"removed {_count(entries)}")
 
 
 def _document(**content: Any) -> str:

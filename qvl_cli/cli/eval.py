@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qvl_cli.cli.console import Console, put
-from qvl_cli.config import Config, load_config
+from qvl_cli.cli.settings import plain_format, settle
+from qvl_cli.config import Config
 from qvl_cli.errors import EXIT_OK, EXIT_PARTIAL, UsageError
 
 if TYPE_CHECKING:
@@ -68,14 +69,15 @@ def command(
         bool | None,
         typer.Option("--refine/--no-refine", help="Look again for the exact frame of boundaries."),
     ] = None,
-    format: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json.")] = "txt",
+    format: Annotated[
+        str | None, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json. [txt]")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")] = False,
 ) -> int:
     """Measure a model on a suite: every figure with n, a 95 % interval and what trivial answers score."""
     if suite not in SUITES:
         raise UsageError(f"no suite is called {suite!r}", f"choose from {', '.join(SUITES)}")
-    refuse_format(format)
     flags = {
         "model": model,
         "device": device,
@@ -83,9 +85,11 @@ def command(
         "detail": detail,
         "fps": fps,
         "refine": refine,
+        "format": format,
+        "quiet": quiet or None,
     }
-    config = load_config(flags)
-    console = Console(quiet)
+    config = settle(flags)
+    shown, console = plain_format(config), Console(config.switch("quiet"))
     results = ResultsFile(suite, resume, console)
     try:
         if suite == "drawn":
@@ -96,7 +100,7 @@ def command(
             document = _public(suite, annotations, predictions, videos, results, config, console)
     finally:
         console.close()
-    return results.deliver(document, format)
+    return results.deliver(document, shown)
 
 
 def deliver(document: Mapping[str, Any], format: str) -> int:
@@ -129,11 +133,6 @@ class ResultsFile:
         if self._journal is not None and code == EXIT_OK:
             self._journal.discard()
         return code
-
-
-def refuse_format(format: str) -> None:
-    if format not in ("txt", "json"):
-        raise UsageError(f"no format is called {format!r} here", "choose txt or json")
 
 
 def _refuse(suite: str, **flags: object) -> None:

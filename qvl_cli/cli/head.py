@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from qvl_cli.cli.console import Console
-from qvl_cli.cli.eval import ResultsFile, deliver, refuse_format
-from qvl_cli.config import load_config
+from qvl_cli.cli.eval import ResultsFile, deliver
+from qvl_cli.cli.settings import plain_format, settle
+from qvl_cli.config import Config
 from qvl_cli.render.output import check_writable
 
 NAME = "head"
@@ -20,7 +21,7 @@ Videos = Annotated[str, typer.Option(metavar="DIR", help="The folder of the vide
 Model = Annotated[str, typer.Option(metavar="NAME", help="The checkpoint, which stays frozen.")]
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:1. [auto]")]
 Fps = Annotated[str | None, typer.Option(metavar="N", help="Frames watched per second. [2]")]
-Format = Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json.")]
+Format = Annotated[str | None, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json. [txt]")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")]
 
@@ -49,24 +50,22 @@ def train(
     seed: Annotated[int, typer.Option(metavar="S", help="Of the first weights and the order.", min=0)] = 0,
     device: Device = None,
     fps: Fps = None,
-    format: Format = "txt",
+    format: Format = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
     """Train a head on videos with known windows; a fifth of them calibrates its scores."""
-    refuse_format(format)
+    config, shown, console = _settle(model, device, fps, format, quiet)
     check_writable(output, data)
-    config = load_config({"model": model, "device": device, "fps": fps, "aligner": "auto"})
     from qvl_cli.heads.train import Sources, run
     from qvl_cli.request import make_request
 
     sources = Sources(Path(data), Path(videos), Path(features))
-    console = Console(quiet)
     try:
         document = run(sources, Path(output), epochs, seed, make_request("locate", "", "", config), console)
     finally:
         console.close()
-    return deliver(document, format)
+    return deliver(document, shown)
 
 
 def evaluate(
@@ -79,17 +78,15 @@ def evaluate(
     ] = None,
     device: Device = None,
     fps: Fps = None,
-    format: Format = "txt",
+    format: Format = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
     """Score a head as `qvl eval qvhighlights` scores a model."""
-    refuse_format(format)
-    config = load_config({"model": model, "device": device, "fps": fps, "aligner": "auto"})
+    config, shown, console = _settle(model, device, fps, format, quiet)
     from qvl_cli.evals import public
     from qvl_cli.request import make_request
 
-    console = Console(quiet)
     results = ResultsFile("head", resume, console)
     try:
         document = public.run(
@@ -103,4 +100,13 @@ def evaluate(
         )
     finally:
         console.close()
-    return results.deliver(document, format)
+    return results.deliver(document, shown)
+
+
+def _settle(
+    model: str, device: str | None, fps: str | None, format: str | None, quiet: bool
+) -> tuple[Config, str, Console]:
+    """The settings, the format of the figures, and who tells how it goes."""
+    flags = {"model": model, "device": device, "fps": fps, "format": format, "quiet": quiet or None}
+    config = settle({**flags, "aligner": "auto"})
+    return config, plain_format(config), Console(config.switch("quiet"))

@@ -10,7 +10,7 @@ import typer
 
 from qvl_cli.cli.console import Console, put
 from qvl_cli.cli.options import Options, VideoFile, takes_options
-from qvl_cli.errors import UsageError
+from qvl_cli.cli.settings import plain_format
 
 NAME = "index"
 _ANSWERING = ("aligner", "no_index", "format", "output", "fail_empty", "show_thinking", "refine")
@@ -19,22 +19,23 @@ _ANSWERING = ("aligner", "no_index", "format", "output", "fail_empty", "show_thi
 def _index(
     file: VideoFile,
     options: Options,
-    format: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json.")] = "txt",
+    format: Annotated[
+        str | None, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json. [txt]")
+    ] = None,
 ) -> int:
     """Watch a video and save it: later questions about it take seconds."""
-    if format not in ("txt", "json"):
-        raise UsageError(f"no format is called {format!r} here", "choose txt or json")
-    config = options.config()
+    config = replace(options, format=format).config()
+    shown = plain_format(config)
     from qvl_cli.indexing import index
     from qvl_cli.request import make_request
 
     console = Console(config.switch("quiet"))
     request = make_request("index", file, "", config, options.start, options.end)
     try:
-        report = index(replace(request, aligner="auto"), console)
+        report = index(replace(request, aligner="auto", timed=False), console)
     finally:
         console.close()
-    if format == "json":
+    if shown == "json":
         put(json.dumps(report.to_dict(), ensure_ascii=False) + "\n")
     else:
         done = "was there already" if report.state == "used" else f"in {report.watch_s:.1f} s"

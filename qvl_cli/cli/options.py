@@ -12,7 +12,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from qvl_cli.config import Config, load_config
+from qvl_cli.cli.settings import settle
+from qvl_cli.config import Config
 
 VideoFile = Annotated[
     str,
@@ -127,7 +128,7 @@ class Options:
         flags = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in own}
         # A switch that was not given says nothing, so that a file can still turn it on.
         silent = [each.name for each in fields(self) if each.default is False]
-        return load_config(
+        return settle(
             {key: None if value is False and key in silent else value for key, value in flags.items()}
         )
 

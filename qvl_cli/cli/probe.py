@@ -7,14 +7,17 @@ from typing import Annotated
 import typer
 
 from qvl_cli.cli.options import MaxSpool, OutputPath, VideoFile
-from qvl_cli.errors import EXIT_OK, UsageError
+from qvl_cli.cli.settings import plain_format, settle
+from qvl_cli.errors import EXIT_OK
 
 NAME = "probe"
 
 
 def command(
     file: VideoFile,
-    format: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json.")] = "txt",
+    format: Annotated[
+        str | None, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json. [txt]")
+    ] = None,
     max_spool: MaxSpool = None,
     output: OutputPath = "-",
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")] = False,
@@ -23,18 +26,16 @@ def command(
     import json
 
     from qvl_cli.cli.answering import deliver
-    from qvl_cli.config import load_config
     from qvl_cli.media import MAX_SPOOL, InputSettings, info_dict, open_video
     from qvl_cli.media.container import shown
     from qvl_cli.render.output import check_writable
 
-    if format not in ("txt", "json"):
-        raise UsageError(f"unknown format {format!r}", "choose from txt, json")
+    config = settle({"max_spool": max_spool, "format": format})
+    shown_as = plain_format(config)
     check_writable(output, file)
-    config = load_config({"max_spool": max_spool})
     with open_video(file, settings=InputSettings(config.count("max_spool") or MAX_SPOOL)) as video:
         document = info_dict(video.info) | {"path": shown(file)}
-    if format == "json":
+    if shown_as == "json":
         deliver(json.dumps(document, ensure_ascii=False) + "\n", output)
     else:
         deliver("".join(f"{key:<20} {_plain(value)}\n" for key, value in document.items()), output)
