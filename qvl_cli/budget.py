@@ -11,7 +11,7 @@ from pathlib import Path
 
 from qvl_cli.errors import OverBudget
 from qvl_cli.memory import KV_BYTES, MemorySettings, most_held
-from qvl_cli.registry import STEP_TEXT_TOKENS, ModelSpec
+from qvl_cli.registry import ALIASES, STEP_TEXT_TOKENS, ModelSpec
 from qvl_cli.sampling import MIN_STEP_TOKENS, SamplePlan
 
 _PROMPT_TOKENS = 1_024  # the template's own text and the question
@@ -22,6 +22,7 @@ _PREFETCHED = (
 )
 _ROUND = 256  # tokens: remedies are round numbers
 _FULL = MemorySettings("full")
+_SMALLER = 0.9  # of a model's bytes in bf16 a smaller one takes at most
 _MOST_YARN = 4  # the largest factor the YaRN authors and the released models report
 
 
@@ -151,44 +152,56 @@ def check_budget(
     dtype_bytes: int,
     chunk_steps: int | None = None,
     memory: MemorySettings = _FULL,
+    has_bytes: int | None = None,
 ) -> Need:
     """The plan's Need, if it fits the checkpoint's positions and `free_bytes` of memory for all of it.
 
+    has_bytes: what would be free without `--max-memory`.
+
     Raises OverBudget, naming a `--chunk` that fits where a larger one was asked for, else a `--max-tokens`,
-    or a smaller model where none does; under window and retrieve, the window.
+    and the `--max-memory` that would do; a smaller model where none does; under window and retrieve, the
+    window.
     """
     need = estimate(plan, spec, dtype_bytes, chunk_steps, memory)
-    chunk = chunk_steps or spec.block_steps
-    if memory.policy in ("window", "retrieve") and (
-        need.bytes > free_bytes or need.positions > spec.max_positions
-    ):
-        raise OverBudget(
-            f"{spec.name} needs {_gib(need.bytes)} and {need.positions} positions with --memory "
-            f"{memory.policy} (weights {_gib(need.weights)}, cache {_gib(need.cache)}, work "
-            f"{_gib(need.work)}) and has {_gib(free_bytes)} and {spec.max_positions}",
-            _without_subtitles(plan, spec, free_bytes, dtype_bytes, chunk, memory)
-            or "lower --window, --chunk or --max-pixels, or use a smaller model",
-        )
     if need.positions <= spec.max_positions and need.bytes <= free_bytes:
         return need
-    remedies = [_remedy(plan, spec, free_bytes, dtype_bytes, chunk)]
+    chunk = chunk_steps or spec.block_steps
+    capped = has_bytes is not None and free_bytes < has_bytes
+    given = f"--max-memory allows {_size(free_bytes)}" if capped else f"{_size(free_bytes)} are free"
+    raised = []
+    if capped and free_bytes < need.bytes <= (has_bytes or 0) and need.positions <= spec.max_positions:
+        raised = [f"raise --max-memory to {math.ceil(need.bytes / 2**20)}M"]
+    parts = f"(weights {_size(need.weights)}, cache {_size(need.cache)}, work {_size(need.work)})"
+    if memory.policy in ("window", "retrieve"):
+        silent = _without_subtitles(plan, spec, free_bytes, dtype_bytes, chunk, memory)
+        lower = ["lower --window", "--chunk or --max-pixels", *(raised or [_other_machine(spec)])]
+        raise OverBudget(
+            f"{spec.name} needs {_size(need.bytes)} and {need.positions} positions with --memory "
+            f"{memory.policy} {parts}; {given}, and it has {spec.max_positions}",
+            silent or _either(lower),
+        )
+    setting = _setting(plan, spec, free_bytes, dtype_bytes, chunk)
+    remedies = [setting] if setting else []
+    remedies += raised or ([] if setting else [_other_machine(spec)])
     stretch = math.ceil(need.positions / spec.max_positions)
     whole = need.bytes <= free_bytes and spec.rope_type == "default" and spec.rope.yarn is None
     if whole and 1 < stretch <= _MOST_YARN:
         remedies.insert(0, f"stretch its positions with --yarn {stretch}")
     if choose_memory(plan, spec, free_bytes, dtype_bytes, replace(memory, policy="auto")).policy != "full":
         remedies.insert(0, "use --memory retrieve")
-    remedy = ", or ".join([", ".join(remedies[:-1]), remedies[-1]]) if remedies[1:] else remedies[0]
     if need.positions > spec.max_positions:
         raise OverBudget(
             f"{len(plan.steps)} steps take {need.positions} positions, {spec.name} has {spec.max_positions}",
-            remedy,
+            _either(remedies),
         )
     raise OverBudget(
-        f"{spec.name} needs {_gib(need.bytes)} for this plan (weights {_gib(need.weights)}, cache "
-        f"{_gib(need.cache)}, work {_gib(need.work)}) and {_gib(free_bytes)} are free",
-        remedy,
+        f"{spec.name} needs {_size(need.bytes)} for this plan {parts} and {given}", _either(remedies)
     )
+
+
+def _either(remedies: list[str]) -> str:
+    """`a, b, or c`."""
+    return ", or ".join([", ".join(remedies[:-1]), remedies[-1]]) if remedies[1:] else remedies[0]
 
 
 def free_memory(root: Path = Path("/")) -> int:
@@ -256,9 +269,10 @@ def _need(
     )
 
 
-def _remedy(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int, chunk: int) -> str:
+def _setting(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int, chunk: int) -> str | None:
     """The largest chunk that fits; where it is not the chunk, no subtitles where that is enough, else the
-    most tokens that surely fit: a plan made with them has no more steps, and none larger."""
+    most tokens that surely fit: a plan made with them has no more steps, and none larger. None where nothing
+    does."""
     if chunk > spec.block_steps and estimate(plan, spec, dtype_bytes).positions <= spec.max_positions:
         less, more = 0, min(chunk, len(plan.steps))
         while less < more - 1:
@@ -286,9 +300,15 @@ def _remedy(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)
     low -= low % _ROUND if low >= 4 * _ROUND else 0
-    if low >= smallest:
-        return f"try --max-tokens {low}"
-    return "use a smaller model (--model 2b, --model tiny) or a machine with more memory"
+    return f"try --max-tokens {low}" if low >= smallest else None
+
+
+def _other_machine(spec: ModelSpec) -> str:
+    """The remedy where no setting of the plan is one; the smallest models, of those that are smaller."""
+    sizes = sorted((row.weight_gib, name) for name, row in ALIASES.items())
+    smaller = [f"--model {name}" for gib, name in sizes if gib * 2**30 < _SMALLER * 2 * spec.parameters][:2]
+    models = f"use a smaller model ({', '.join(smaller)}) or " if smaller else "use "
+    return f"{models}a machine with more memory"
 
 
 def _without_subtitles(
@@ -331,5 +351,5 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"
+def _size(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.0f} MiB"

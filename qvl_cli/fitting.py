@@ -27,14 +27,13 @@ def fit(plan: SamplePlan, spec: ModelSpec, request: Request, loaded: bool = Fals
     from qvl_cli.model.load import pick_device, pick_dtype
 
     spec, device = counted(plan, spec), pick_device(request.device)
-    free, _ = free_on_device(request)
+    has, _ = free_on_device(request)
     size = pick_dtype(request.dtype, device, spec).itemsize
     if loaded:
-        free += estimate(plan, spec, size).weights
-    if request.max_memory is not None:
-        free = min(free, request.max_memory)
+        has += estimate(plan, spec, size).weights
+    free = has if request.max_memory is None else min(has, request.max_memory)
     memory = choose_memory(plan, spec, free, size, request.memory)
-    need = check_budget(plan, spec, free, size, request.steps_per_chunk, memory)
+    need = check_budget(plan, spec, free, size, request.steps_per_chunk, memory, has)
     beside = free - need.bytes if device.type == "cpu" else free_memory()
     spilled = need.kept if need.kept > beside else 0
     return Fit(memory, spilled, _notes(plan, spec, request, memory, spilled))

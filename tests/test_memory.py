@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -121,6 +122,25 @@ def test_what_is_lost_is_said(hour: SamplePlan) -> None:
     assert said(MemorySettings("window"), short) == said(MemorySettings("retrieve"), short) == ""
     assert "compressed" in said(MemorySettings("full", kv="int8"))
     assert "changes nothing" in said(MemorySettings("window", kv="int8"), short)
+
+
+def test_a_cap_of_the_users_own_is_what_is_to_be_raised(hour: SamplePlan) -> None:
+    small = replace(RELEASED, parameters=10**6)
+    for spec, memory in ((RELEASED, "full"), (small, "full"), (RELEASED, "window"), (small, "retrieve")):
+        kept = MemorySettings(memory)
+        need = estimate(hour, spec, 2, memory=kept).bytes
+        with pytest.raises(OverBudget, match="--max-memory allows 1 MiB") as error:
+            check_budget(hour, spec, 2**20, 2, memory=kept, has_bytes=need + 2**20)
+        named = re.search(r"raise --max-memory to (\w+)$", str(error.value.remedy))
+        assert named and "model" not in str(error.value.remedy)
+        enough = load_config({"max_memory": named[1]}, {}, Path()).count("max_memory")
+        check_budget(hour, spec, enough or 0, 2, memory=kept)
+        # What the machine does not have is no remedy, nor is a model that takes as much.
+        for has in (None, need - 1):
+            with pytest.raises(OverBudget) as error:
+                check_budget(hour, spec, 2**20, 2, memory=kept, has_bytes=has)
+            assert "raise" not in str(error.value) and "with more memory" in str(error.value)
+            assert re.findall(r"--model (\w+)", str(error.value)) == (["tiny"] if spec is RELEASED else [])
 
 
 @pytest.mark.parametrize(
