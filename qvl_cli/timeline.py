@@ -75,7 +75,11 @@ def subtract(whole: TimeSpan, holes: Iterable[TimeSpan]) -> list[TimeSpan]:
     return [span for span in left if span.duration]
 
 
-_UNITS = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+_NUMBER = r"(\d+(?:\.\d+)?)"
+_UNITS = re.compile(rf"(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?")
+# The last number may stand without its unit: that is the next smaller one, as in `1h30`.
+_BARE = re.compile(r"(?:.*(?P<unit>[hm]))?(?P<number>\d+(?:\.\d+)?)")
+_NEXT = {"h": "m", "m": "s", None: "s"}
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)")
 
 
@@ -85,7 +89,8 @@ _LONGEST_TIME = 64  # characters: Python itself refuses to read numbers of thous
 def parse_time(text: str) -> Fraction:
     """Seconds from `90`, `12.5s`, `1m30s`, `2h`, `1:30`, `01:02:03.5` or `01:02:03,5`.
 
-    Raises UsageError where the text is none of these.
+    A number behind a unit is of the next smaller one and below 60: `1h30` is an hour and 30 minutes, `1m30` a
+    minute and 30 seconds. Raises UsageError where the text is none of these.
     """
     value = text.strip().lower()
     if len(value) > _LONGEST_TIME:
@@ -98,7 +103,10 @@ def parse_time(text: str) -> Fraction:
             rest = Fraction(seconds.replace(",", "."))
             if rest < 60:
                 return int(hours or 0) * 3600 + int(minutes) * 60 + rest
-    elif value and (units := _UNITS.fullmatch(value)):
+    bare = _BARE.fullmatch(value)
+    if bare and (bare["unit"] is None or Fraction(bare["number"]) < 60):
+        value += _NEXT[bare["unit"]]
+    if value and (units := _UNITS.fullmatch(value)):
         return sum(
             (
                 Fraction(part) * scale
