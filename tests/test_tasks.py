@@ -37,6 +37,8 @@ def _pieces(text: str) -> list[str]:
         ("", []),
         (" \n ", []),
         ("Wait... what? No!", ["Wait...", "what?", "No!"]),
+        ("No. The circle stays.", ["No.", "The circle stays."]),
+        ("Player No. 3 enters. No.\n5 leave.", ["Player No. 3 enters.", "No.", "5 leave."]),
     ],
 )
 def test_sentences_and_their_exact_tokens(text: str, sentences: list[str]) -> None:

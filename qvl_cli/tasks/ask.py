@@ -22,9 +22,10 @@ _WHOLE = re.compile(
 )
 OnText = Callable[[str, bool], None]
 
-# An end mark, what may close after it, then space; or a line's end. `12.5` has no space, so it ends nothing.
-_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+[”’」』）]*|\n")
-_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|approx|ca|Mr|Mrs|Ms|Dr|St|No)|^\s*\d{1,3}|\b[A-Z])\.$")
+# An end mark, what may close after it, then space; or a line's end. `12.5` has no space, so it ends nothing;
+# `No. 3` is a number, and any other `No.` an answer.
+_END = re.compile(r"(?!(?<=\bNo)\.[ \t]+\d)[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+[”’」』）]*|\n")
+_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|approx|ca|Mr|Mrs|Ms|Dr|St)|^\s*\d{1,3}|\b[A-Z])\.$")
 
 
 def ask(
