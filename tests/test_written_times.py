@@ -280,6 +280,28 @@ def test_a_not_of_the_event_itself_denies_nothing() -> None:
     assert denying.spans == () and [(span.start, span.end) for span in denying.denied] == [(0, 61)]
 
 
+@pytest.mark.parametrize(
+    ("event", "text", "denied"),
+    [
+        ("a van stops", "The van does not stop from 5 to 10", True),
+        ("a van stops", "From 5.0 to 10.0 seconds the van doesn't actually stop.", True),
+        ("the van stopping", "The van is not stopping from 5 to 10 s", True),
+        ("a red circle leaves", "The circle did not leave from 5 to 10 s", True),
+        ("a van stops", "The van does not stop at first and stands from 5 to 10 s", False),
+        ("a van stops", "The van does not stop, then stops from 5 to 10 s", False),
+        ("a van stops", "The van does not move from 5 to 10 s", False),
+        ("a van stands", "The van is not stopping from 5 to 10 s", False),
+        ("a van that does not stop", "The van does not stop from 5 to 10 s", False),
+        ("", "The van does not stop from 5 to 10 s", False),
+        ("10", "It is not 10 s: 5 to 10 s", False),
+    ],
+)
+def test_a_not_in_front_of_the_events_own_words_denies_it(event: str, text: str, denied: bool) -> None:
+    read = read_spans(text, event)
+    assert [(span.start, span.end) for span in (read.denied if denied else read.spans or ())] == [(5, 10)]
+    assert bool(read.spans) != denied
+
+
 def test_a_range_written_backwards_is_told() -> None:
     read = read_spans("20.0 - 12.5\n30.0 - 33.0")
     assert [(span.start, span.end) for span in read.spans or ()] == [(30, 33)]

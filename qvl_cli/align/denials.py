@@ -3,6 +3,9 @@
 A denial takes the ranges of its own clause, before it or behind it, and no others: `it is not visible at
 first, then appears from 12.5 to 20.0`. Behind a range it counts only where the clause begins with that range
 (`between 0 and 61 s no van stops`), for `a man walks from 5 to 12 s, no car is visible` denies nothing.
+
+A `not` in front of any word may be what was asked about (`the van does not move`). In front of a word of the
+event itself it is a denial (`a van stops`: `the van does not stop`), unless the event holds a `not`, too.
 """
 
 from __future__ import annotations
@@ -73,6 +76,9 @@ _FRAME = re.compile(
     r"|range|period|time|whole|entire|full|long|seconds?|secs?|s|minutes?|mins?|m|h|hours?|answer|throughout|within",
     re.IGNORECASE,
 )
+_DENYING = re.compile(r"\b(?:no|not|never|nobody|nothing|none|without)\b|n['’]t\b", re.IGNORECASE)
+_DOUBLED = re.compile(r"([^\W\d_])(?=\1$)", re.IGNORECASE)
+_ENDING = re.compile(r"(?:ing|ed|es|s|e)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,7 @@ class Denials:
     def __init__(self, text: str, event: str = "") -> None:
         same = re.compile(rf"(?<!\w){re.escape(event)}(?!\w)", re.IGNORECASE)
         text = same.sub(_hidden, text) if event else text
+        kinds = [_DENIAL, *_undoing(event)]
         self._nothing = _NOTHING.search(text) is not None
         self._clauses: list[_Clause] = []
         start = 0
@@ -96,7 +103,8 @@ class Denials:
             (len(text), 0),
         ]:
             part = text[start:stop]
-            self._clauses.append(_Clause(start, part, tuple(_DENIAL.finditer(part))))
+            found = [denial for kind in kinds for denial in kind.finditer(part)]
+            self._clauses.append(_Clause(start, part, tuple(found)))
             start = following
 
     def __bool__(self) -> bool:
@@ -113,10 +121,24 @@ class Denials:
 def _takes(denial: re.Match[str], clause: str, first: int, last: int) -> bool:
     if denial.start() < first:
         return not _LIFTED.search(clause[denial.end() : first])
-    if denial["before"] is not None or not _frames(clause[:first]):
+    if denial.groupdict().get("before") is not None or not _frames(clause[:first]):
         return False
     *parted, _ = re.split(r",|\band\b", clause[last : denial.start()])
     return all(map(_frames, parted))
+
+
+def _undoing(event: str) -> list[re.Pattern[str]]:
+    """What denies a word of the event, in any of its regular forms."""
+    if _DENYING.search(event):
+        return []
+    words = [word for word in re.findall(r"[^\W\d_]+", event) if not _FRAME.fullmatch(word)]
+    stems = [stem if len(stem := _ENDING.sub("", word)) > 1 else word for word in words]
+    # `stopping` doubles its last letter, `stop` does not.
+    forms = "|".join(f"{re.sub(_DOUBLED, '', stem)}{stem[-1]}?" for stem in stems)
+    if not forms:
+        return []
+    denied = rf"{_NOT}\s+(?:(?:\w+ly|ever)\s+)?(?:{forms})(?:e|es|s|ed|ing)?\b{_OTHERWISE}"
+    return [re.compile(denied, re.IGNORECASE)]
 
 
 def _frames(text: str) -> bool:
