@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -176,6 +177,13 @@ def test_train_and_eval_through_the_commands(
         assert head(capsys, "train", *given, *stored, "-o", again, "--model", copy)[0] == 0
     for trained in (own, again):
         assert torch.equal(load_network(trained)[0].state_dict()["leave.weight"], first)
+    # A file that was changed is another one, whatever its name.
+    watch, watched = Watcher.watch, []
+    with monkeypatch.context() as patch:
+        patch.setattr(Watcher, "watch", lambda self, path: watched.append(path.name) or watch(self, path))
+        os.utime(data / "second.mp4", ns=(1, 1))
+        assert head(capsys, "train", *given, *stored, "-o", own, "--epochs", 1)[0] == 0
+    assert watched == ["second.mp4"]
     code, _, err = head(capsys, "train", *given, *stored, "-o", own, "--fps", "1")
     assert code == 2 and "other settings" in err and "--features DIR" in err
 

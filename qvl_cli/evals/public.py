@@ -16,7 +16,7 @@ from qvl_cli.evals import choices, retrieval
 from qvl_cli.evals.annotations import Annotations, Query, read_annotations
 from qvl_cli.evals.document import document
 from qvl_cli.evals.figures import Figure, Figures, document_parts, means
-from qvl_cli.evals.journal import Journal
+from qvl_cli.evals.journal import Journal, identity
 from qvl_cli.evals.predictions import Prediction, read_predictions
 from qvl_cli.evals.qvhighlights import clip_saliency
 from qvl_cli.evals.recording import record_all
@@ -116,7 +116,7 @@ def _watch_all(
     troubles.add("missing video", [name for name in asked if name not in files])
     there = [name for name in asked if name in files]
 
-    of = {name: [files[name].stat().st_size, files[name].stat().st_mtime_ns] for name in there}
+    of = {name: identity(files[name]) for name in there}
 
     def watch(name: str) -> Watched:
         return watcher.watch(files[name])

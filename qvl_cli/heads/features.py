@@ -16,7 +16,7 @@ from torch import Tensor
 
 from qvl_cli.errors import MediaError, OutsideWorld, OverBudget, UsageError
 from qvl_cli.evals.annotations import Query
-from qvl_cli.evals.journal import Journal
+from qvl_cli.evals.journal import Journal, identity
 from qvl_cli.prompts import locate_prompt
 from qvl_cli.timeline import TimeSpan
 
@@ -71,7 +71,8 @@ def collect(
     troubles: Troubles,
     listener: Listener,
 ) -> list[VideoFeatures]:
-    """Features of every video that can be watched; those already in `folder` are read, not computed again.
+    """Features of every video that can be watched; those already in `folder` are read, not computed again, as
+    long as the file is the one they were computed from.
 
     Raises UsageError where the folder holds features of other settings, or cannot be written.
     """
@@ -83,18 +84,20 @@ def collect(
     try:
         troubles.add("missing video", [name for name in asked if name not in files])
         there = [name for name in asked if name in files]
+        of = {name: identity(files[name]) for name in there}
         for done, name in enumerate(there):
             listener.progress("reading videos", done, len(there))
-            if name in journal.records:
+            if journal.get(name, of[name]):
                 continue
             try:
                 watched = watcher.watch(files[name])
             except (MediaError, OverBudget, OutsideWorld) as error:
                 troubles.add("unwatched video", [f"{name}: {error}"])
                 continue
-            journal.add(_store(name, watched, asked[name], folder))
+            journal.add({"of": of[name], **_store(name, watched, asked[name], folder)})
             watched.session.release()
-        return [_read(journal.records[name], folder) for name in there if name in journal.records]
+        records = [record for name in there if (record := journal.get(name, of[name]))]
+        return [_read(record, folder) for record in records]
     finally:
         journal.close()
 
