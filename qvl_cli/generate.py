@@ -12,38 +12,30 @@ from qvl_cli.budget import answer_tokens
 from qvl_cli.errors import UsageError
 from qvl_cli.model.load import LoadedModel
 from qvl_cli.model.tokens import Detokenizer
-from qvl_cli.registry import ModelSpec
+from qvl_cli.registry import Decoding, ModelSpec
+from qvl_cli.registry.spec import GREEDY
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeSettings:
-    """How tokens are chosen. temperature 0 is greedy; seed fixes the sampling; top_k keeps that many of
-    the likeliest (0: all), top_p the likeliest mass of them.
+    """How many tokens, and how each is chosen; seed fixes the sampling.
 
     allowed: from the ids generated so far to the only ids that may follow; None puts no constraint.
     """
 
     max_new_tokens: int = 256
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
+    choice: Decoding = GREEDY
     seed: int = 0
     allowed: Callable[[Sequence[int]], Collection[int]] | None = None
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
             raise UsageError(f"cannot answer in {self.max_new_tokens} tokens", "ask for at least one")
-        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
-            raise UsageError(
-                f"no sampling with temperature {self.temperature}, top_k {self.top_k}, top_p {self.top_p}",
-                "temperature and top_k must be >= 0, and 0 < top_p <= 1",
-            )
 
 
 def answer_settings(spec: ModelSpec) -> DecodeSettings:
     """How a checkpoint's answers are decoded: by one seed, so that the same question has the same answer."""
-    how = spec.decoding
-    return DecodeSettings(answer_tokens(spec), how.temperature, how.top_p, how.top_k)
+    return DecodeSettings(answer_tokens(spec), spec.decoding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +91,16 @@ def _choose(
         barred = torch.ones_like(logits, dtype=torch.bool)
         barred[list(settings.allowed(written))] = False
         logits = logits.masked_fill(barred, -torch.inf)
-    if settings.temperature == 0:
+    choice = settings.choice
+    if choice.temperature == 0:
         return int(logits.argmax())
-    scaled = logits.double().cpu() / settings.temperature
-    if 0 < settings.top_k < len(scaled):
-        scaled = scaled.masked_fill(scaled < scaled.topk(settings.top_k).values[-1], -torch.inf)
+    scaled = logits.double().cpu() / choice.temperature
+    if 0 < choice.top_k < len(scaled):
+        scaled = scaled.masked_fill(scaled < scaled.topk(choice.top_k).values[-1], -torch.inf)
     chances = torch.softmax(scaled, dim=-1)
-    if settings.top_p < 1:
+    if choice.top_p < 1:
         ordered, order = chances.sort(descending=True)
         # keep every token whose likelier ones do not already hold the mass
-        ordered[ordered.cumsum(0) - ordered >= settings.top_p] = 0
+        ordered[ordered.cumsum(0) - ordered >= choice.top_p] = 0
         chances = torch.zeros_like(chances).scatter(0, order, ordered)
     return int(torch.multinomial(chances, 1, generator=generator))

@@ -107,7 +107,7 @@ def test_sampling_follows_seed_and_mass(instruct: LoadedModel) -> None:
     logits[letters] = torch.tensor([0.6, 0.25, 0.1, 0.05]).log()
 
     def drawn(seed: int, top_p: float, temperature: float = 1.0, top_k: int = 0) -> list[int]:
-        settings = DecodeSettings(300, temperature, top_p, top_k, seed)
+        settings = DecodeSettings(300, Decoding(temperature, top_k, top_p), seed)
         return [step.token for step in decode(instruct, logits, lambda _: logits, settings)]
 
     assert drawn(1, 1.0) == drawn(1, 1.0) != drawn(2, 1.0)
@@ -128,9 +128,8 @@ def test_models_that_think_decode_as_they_say_and_all_others_take_the_likeliest(
         folder = write_checkpoint(tmp_path / str(thinking), thinking=thinking)
         kept = json.loads((folder / "generation_config.json").read_text())
         (folder / "generation_config.json").write_text(json.dumps(kept | said))
-        settings = answer_settings(read_spec(folder))
-        chosen = (settings.temperature, settings.top_k, settings.top_p)
-        assert chosen == ((0.9, 20, 0.95) if thinking else (0.0, 0, 1.0))
+        chosen = answer_settings(read_spec(folder)).choice
+        assert chosen == (Decoding(0.9, 20, 0.95) if thinking else Decoding(0.0, 0, 1.0))
     for change in ({"do_sample": False}, {"do_sample": None}):
         (folder / "generation_config.json").write_text(json.dumps(kept | said | change))
         assert read_spec(folder).decoding == Decoding()
@@ -155,9 +154,11 @@ def test_a_constraint_decides_what_may_follow(instruct: LoadedModel) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"max_new_tokens": 0}, {"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.5}, {"top_k": -1}],
+    [{"temperature": -1.0}, {"temperature": float("nan")}, {"top_p": 0.0}, {"top_p": 1.5}, {"top_k": -1}],
     ids=str,
 )
 def test_impossible_settings(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="no sampling"):
+        Decoding(**wrong)  # type: ignore[arg-type]
     with pytest.raises(UsageError):
-        DecodeSettings(**wrong)  # type: ignore[arg-type]
+        DecodeSettings(max_new_tokens=0)

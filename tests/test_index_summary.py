@@ -12,6 +12,7 @@ from qvl_cli.cache.library import Library, verify
 from qvl_cli.errors import OutsideWorld
 from qvl_cli.generate import DecodeSettings
 from qvl_cli.prompts import Prompt
+from qvl_cli.registry import Decoding
 from qvl_cli.tasks.told import summary_key
 from tests.clips import write_clip, x264
 from tests.indexing import Heard, ask, index, request, run, said, stored
@@ -108,7 +109,8 @@ def test_other_words_or_damage_mean_another_summary(tmp_path: Path, monkeypatch:
 def test_the_key_names_words_and_choice_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     key = summary_key(DecodeSettings(64))
     assert key == summary_key(DecodeSettings(64))
-    assert len({key, summary_key(DecodeSettings(65)), summary_key(DecodeSettings(64, temperature=0.5))}) == 3
+    warm = DecodeSettings(64, Decoding(temperature=0.5))
+    assert len({key, summary_key(DecodeSettings(65)), summary_key(warm)}) == 3
     monkeypatch.setattr("qvl_cli.tasks.told.overview_prompt", lambda: Prompt("", "And?"))
     assert summary_key(DecodeSettings(64)) != key
 

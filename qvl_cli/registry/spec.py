@@ -23,12 +23,16 @@ DTYPES = {"F64": ("float64", 8), "F32": ("float32", 4), "BF16": ("bfloat16", 2),
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How the authors of a checkpoint have its tokens chosen: temperature 0 takes the likeliest one; top_k
-    keeps that many, 0 all of them; top_p the likeliest mass."""
+    """How tokens are chosen: temperature 0 takes the likeliest one; top_k keeps that many, 0 all of them;
+    top_p the likeliest mass of those. Raises ValueError for what is no distribution."""
 
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.temperature >= 0 and self.top_k >= 0 and 0 < self.top_p <= 1):
+            raise ValueError(f"no sampling by {self}")
 
 
 GREEDY = Decoding()
@@ -237,8 +241,8 @@ def _decoding(folder: Path) -> Decoding:
         return GREEDY
     given = {key: said[key] for key in ("temperature", "top_k", "top_p") if said.get(key) is not None}
     decoding = Decoding(**{"temperature": 1.0, **given})
-    if not (decoding.temperature > 0 and decoding.top_k >= 0 and 0 < decoding.top_p <= 1):
-        raise ValueError(f"no sampling by {given}")
+    if not decoding.temperature:
+        raise ValueError("sampling at temperature 0")
     return decoding
 
 

@@ -33,5 +33,6 @@ def summary_key(settings: DecodeSettings) -> str:
     """sha256 of the words a summary is asked for with, and of how its tokens are chosen."""
     asked = [section_prompt(0, 1), overview_prompt(), reduce_prompt(["-"])]
     words = [[prompt.before, prompt.query, prompt.after] for prompt in asked]
-    chosen = [settings.max_new_tokens, settings.temperature, settings.top_p, settings.top_k, settings.seed]
+    how = settings.choice
+    chosen = [settings.max_new_tokens, how.temperature, how.top_p, how.top_k, settings.seed]
     return hashlib.sha256(json.dumps([words, chosen]).encode()).hexdigest()
