@@ -16,6 +16,7 @@ from qvl_cli.coverage import cover, hole_warnings, promised_end
 from qvl_cli.errors import BackendFailed, MediaError, OutsideWorld, OverBudget, UsageError
 from qvl_cli.fitting import fit
 from qvl_cli.media import open_video
+from qvl_cli.media.subtitles.sidecar import VIDEO_ENDINGS
 from qvl_cli.memory import MemorySettings
 from qvl_cli.request import Request
 from qvl_cli.sampling import SamplePlan, plan_samples
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 # What keeps one video from being watched or asked, and none of the others.
 VIDEO_TROUBLES = (MediaError, OverBudget, OutsideWorld, BackendFailed, MemoryError)
-VIDEO_ENDINGS = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".flv", ".ts")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from qvl_cli.media.subtitles.srt import read_srt
 from qvl_cli.media.subtitles.vtt import read_vtt
 
 SUFFIXES = (".srt", ".vtt", ".ass", ".ssa")
-_VIDEOS = (
+VIDEO_ENDINGS = (
     ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf",
     ".ogv", ".ts", ".vob", ".webm", ".wmv",
 )  # fmt: skip
@@ -106,7 +106,7 @@ def _tags(path: Path, video: Path) -> str | None:
 def _of_another(path: Path, video: Path, beside: Iterable[Path]) -> bool:
     """Whether a video with a longer name than `video` is meant: `cut` could be a language."""
     return any(
-        other.suffix.lower() in _VIDEOS
+        other.suffix.lower() in VIDEO_ENDINGS
         and len(other.stem) > len(video.stem)
         and f"{path.stem}.".startswith(f"{other.stem}.")
         and other.is_file()
