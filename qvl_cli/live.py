@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qvl_cli import pipeline, registry
@@ -61,7 +62,7 @@ class Watcher:
     ) -> None:
         """ignored: what of the user's settings means nothing to a stream, in sentences."""
         self.request, self.settings, self.source, self.listener = request, settings, source, listener
-        self.notes: list[str] = []
+        self.notes = list(request.notes)
         spec, chosen = pipeline.choose_spec(request, listener)
         sinks = request.memory.sinks
         plan, self._share = plan_view(source.info, request.sampling, spec, request.memory.window, sinks)
@@ -245,6 +246,7 @@ def watch(
         ignored.append(f"a stream is watched through a window: memory {request.memory.policy} has no effect")
     if request.sampling.mode != "uniform":
         ignored.append(f"a stream is sampled evenly: sampling {request.sampling.mode} has no effect")
+    ignored += _unread_subtitles(request)
     memory = replace(request.memory, policy="window", positions="shrink")
     request = replace(request, memory=memory, index=None, subs="none")
     stopped_by: BaseException | None = None
@@ -261,6 +263,16 @@ def watch(
         done = watcher.done(stopped_by, fail_empty)
     emit(done)
     return int(done["exit_code"])
+
+
+def _unread_subtitles(request: Request) -> list[str]:
+    """Why those that another command would read, or was told to, are not."""
+    from qvl_cli.media.subtitles.sidecar import find_sidecars
+
+    if request.subs not in ("auto", "none"):
+        return [f"a stream is watched without subtitles: subs {request.subs} has no effect"]
+    beside = find_sidecars(Path(request.path)) if request.subs == "auto" else []
+    return [f"a stream is watched without subtitles: {beside[0].name} is not read"] if beside else []
 
 
 def _floats(spans: list[TimeSpan]) -> tuple[tuple[float, float], ...]:

@@ -168,13 +168,72 @@ def test_what_cannot_be_watched_ends_in_a_line_and_a_done_record(tmp_path: Path)
         ((str(strange), "  "), 2, "nothing to watch for"),
         ((str(strange), "x", "--when", "never"), 2, "choose from end, start, both"),
         ((str(strange), "x", "--stall", "-1"), 2, "number above 0"),
+        ((str(strange), "x", "--fps", "fast"), 2, "number above 0"),
+        ((str(strange), "x", "--to", "soon"), 2, "as a time"),
     ):
         with watching(tmp_path, *arguments) as process:
             out, said = process.communicate(b"", timeout=LIMIT)
         assert process.returncode == code and says in said.decode(), said
-        if code != 2:
-            _, done = _records(out)
-            assert (done["status"], done["exit_code"]) == ("error", code) and says in done["error"]
+        moments, done = _records(out)
+        assert moments == [] and (done["status"], done["exit_code"], done["ended"]) == (
+            "error",
+            code,
+            "error",
+        )
+        assert says in done["error"]
+
+
+# A write to a file of ours that fails, and memory that runs out: while a stream is watched.
+FAILING = """
+import errno, os, sys
+from qvl_cli.cli.app import main
+from qvl_cli.stream import StreamSession
+
+def fails(session):
+    raise {error}
+
+StreamSession.forget = fails
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        ("OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))", 1, "No space left"),
+        ("MemoryError", 5, "out of mem"),
+    ],
+)
+def test_what_fails_in_the_middle_of_a_stream_ends_in_a_done_record(
+    error: str, code: int, says: str, tmp_path: Path
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", FAILING.format(error=error), "watch", str(CLIP), EVENT, "--stall", "1"],
+        env=environment(tmp_path),
+        capture_output=True,
+        timeout=LIMIT,
+    )
+    assert ended.returncode == code and says in ended.stderr.decode()
+    _, done = _records(ended.stdout)
+    assert (done["status"], done["exit_code"], done["ended"]) == ("error", code, "error")
+    assert says in done["error"]
+
+
+def test_subtitles_that_other_commands_would_read_are_told_of(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(CLIP.read_bytes())
+    (tmp_path / "clip.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nhello\n")
+    flags = ("clip.mp4", EVENT, "--to", "2", "--stall", "1")
+    for setting, says in (
+        ("auto", "clip.srt is not read"),
+        ("talk.srt", "subs talk.srt has no"),
+        ("none", ""),
+    ):
+        (tmp_path / "qvl.toml").write_text(f'subs = "{setting}"\n')
+        with watching(tmp_path, *flags) as process:
+            out, said = process.communicate(b"", timeout=LIMIT)
+        assert process.returncode == 0, said
+        told = [each for each in _records(out)[1]["warnings"] if "subtitles" in each]
+        assert len(told) == bool(says) and all(says in each for each in told)
 
 
 def test_up_to_a_time_and_nothing_found(stream: bytes, tmp_path: Path) -> None:

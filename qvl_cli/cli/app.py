@@ -18,9 +18,8 @@ from qvl_cli.cli import ask, bench, cache, head, index, locate, models, probe, s
 from qvl_cli.cli import eval as eval_command
 from qvl_cli.cli import version as version_command
 from qvl_cli.cli.console import put, say
-from qvl_cli.errors import EXIT_INTERRUPTED, EXIT_OK, QvlError, Terminated
-
-EXIT_FAILURE = 1
+from qvl_cli.cli.failures import EXIT_FAILURE, told
+from qvl_cli.errors import EXIT_INTERRUPTED, EXIT_OK, Terminated
 
 
 def build_app() -> typer.Typer:
@@ -74,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = EXIT_OK
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a line and a code, whatever happened
-        code = _report(error)
+        line, code = told(error)
+        say(f"qvl: {line}")
         if debug:
             traceback.print_exception(error)
     return code
@@ -126,29 +126,6 @@ def _run(arguments: Sequence[str]) -> int:
     if isinstance(result, int) and result > 128:  # a command that ended in order when a signal asked it to
         raise Terminated(result - 128)
     return result if isinstance(result, int) else EXIT_OK
-
-
-def _report(error: Exception) -> int:
-    """The table: qvl's own tree carries its codes, Typer's usage errors 2, memory 5, the rest is a bug."""
-    if isinstance(error, QvlError):
-        say(f"qvl: {_one_line(error)}")
-        return error.exit_code
-    if isinstance(error, typer.TyperException):
-        command = getattr(getattr(error, "ctx", None), "command_path", None) or "qvl"
-        say(f"qvl: {_one_line(error.format_message())} -- see `{command} --help`")
-        return error.exit_code
-    if isinstance(error, MemoryError):
-        say("qvl: out of memory -- lower --max-tokens or --fps, or use a smaller --model")
-        return 5
-    if isinstance(error, OSError) and error.strerror:
-        say(f"qvl: {_one_line(error)}")
-        return EXIT_FAILURE
-    say(f"qvl: unexpected {type(error).__name__}: {_one_line(error)} -- add --debug and report this")
-    return EXIT_FAILURE
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())
 
 
 def _open_closed_streams() -> None:

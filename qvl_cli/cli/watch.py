@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from qvl_cli.cli.console import Console, check_reader, put
+from qvl_cli.cli.failures import told
 from qvl_cli.cli.options import Options, takes_options
 from qvl_cli.config import parse_rate
-from qvl_cli.errors import EXIT_INTERRUPTED, QvlError, Terminated
+from qvl_cli.errors import EXIT_INTERRUPTED, Terminated
 
 NAME = "watch"
 # Of a stream there is one pass, one policy and one format.
@@ -42,9 +43,25 @@ def _watch(
     ] = "30",
 ) -> int:
     """Watch a live stream and print every event as it is found, as JSON lines."""
+    try:
+        return _tell(source, event, options, when, every, stall)
+    except BrokenPipeError:  # nobody is there to read how it ended
+        raise
+    except KeyboardInterrupt:
+        _put_end("interrupted", EXIT_INTERRUPTED, "interrupted before anything was watched", "interrupt")
+        raise
+    except Terminated as stop:
+        _put_end("terminated", stop.exit_code, str(stop), "signal")
+        raise
+    except Exception as error:
+        line, code = told(error)
+        _put_end("error", code, line, "error")
+        raise
+
+
+def _tell(source: str, event: str, options: Options, when: str, every: str | None, stall: str) -> int:
     config = options.config()
     from qvl_cli.live import LiveSettings, watch
-    from qvl_cli.render.records import write_record
     from qvl_cli.request import make_request
 
     settings = LiveSettings(
@@ -58,27 +75,27 @@ def _watch(
     def emit(record: dict[str, object]) -> None:
         if record:
             console.clear()
-            put(write_record(record))
-            sys.stdout.flush()
+            _put(record)
         else:
             check_reader()
 
-    def failed(status: str, code: int, error: str) -> None:
-        emit({"type": "done", "status": status, "exit_code": code, "task": "watch", "error": error})
-
     try:
         return watch(request, settings, console, emit, config.switch("fail_empty"))
-    except QvlError as error:
-        failed("error", error.exit_code, str(error))
-        raise
-    except KeyboardInterrupt:
-        failed("interrupted", EXIT_INTERRUPTED, "interrupted before anything was watched")
-        raise
-    except Terminated as stop:
-        failed("terminated", stop.exit_code, str(stop))
-        raise
     finally:
         console.close()
+
+
+def _put_end(status: str, code: int, error: str, ended: str) -> None:
+    """The last record, where there is nothing to say of what was watched."""
+    why = {"status": status, "exit_code": code, "task": "watch", "error": error, "ended": ended}
+    _put({"type": "done", **why})
+
+
+def _put(record: dict[str, Any]) -> None:
+    from qvl_cli.render.records import write_record
+
+    put(write_record(record))
+    sys.stdout.flush()
 
 
 command = takes_options(_watch, without=_FILES_ONLY)
