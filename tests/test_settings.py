@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from qvl_cli.bench.row import Bench, Variant
 from qvl_cli.bench.table import BENCHES
@@ -86,3 +87,12 @@ def test_a_settings_folder_that_may_not_be_entered_stops_nothing(
         out, err = capsys.readouterr()
         assert sum("may not be entered" in line for line in err.splitlines()) == 1
         assert sum("may not be entered" in warning for warning in json.loads(out)["warnings"]) == 1
+
+
+def test_a_format_of_subtitles_is_nothing_to_an_index_of_pages(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (64, 64), "red").save(here / "pages.pdf")
+    monkeypatch.setenv("QVL_FORMAT", "srt")
+    assert main(["index", "pages.pdf", "--model", "tiny", "-q"]) == 0
+    assert main(["locate", "pages.pdf", "a red circle", "--model", "tiny", "-q"]) == 2
