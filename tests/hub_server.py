@@ -17,7 +17,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 class HubServer:
     """Serves `folder` as the model `repo`. `requests` keeps what was asked; `cut` names files whose transfer
     breaks off in the middle, as many times as the number says. `pause`: seconds after each MiB of weights;
-    `sent`: bytes of weights so far; `ranges`: where transfers of weights began."""
+    `sent`: bytes of weights so far; `ranges`: where transfers of weights began; `claims`: names files said to
+    be of another size."""
 
     def __init__(self, folder: Path, repo: str) -> None:
         self.folder, self.repo = folder, repo
@@ -26,6 +27,7 @@ class HubServer:
         self.pause = 0.0
         self.sent = 0
         self.ranges: list[int] = []
+        self.claims: dict[str, int] = {}
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -69,7 +71,7 @@ class HubServer:
         return None
 
     def _about(self, file: Path) -> dict[str, object]:
-        size, etag = file.stat().st_size, self._etag(file)
+        size, etag = self.claims.get(file.name, file.stat().st_size), self._etag(file)
         large = {"size": size, "sha256": etag, "pointerSize": 135} if file.suffix == ".safetensors" else None
         return {"rfilename": file.name, "size": size, "blobId": etag, "lfs": large}
 

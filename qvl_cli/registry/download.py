@@ -109,13 +109,13 @@ class _Transfer:
         """Fetch what is missing, small files first. Raises what `check` and `read_spec` do."""
         self._fetch([file for file in self._files if not file.is_weights])
         weights = [file for file in self._files if file.is_weights]
+        sizes = {file.name: file.size for file in weights}
+        spec = read_spec(self.folder, self._hub_id, promised=sizes)
         if missing := self._missing(weights):
-            sizes = {file.name: file.size for file in weights}
-            spec = read_spec(self.folder, self._hub_id, promised=sizes)
             if check is not None:
                 check(spec)
             self._check_disk(missing)
-            self._fetch(weights)
+            self._fetch(missing)
         from huggingface_hub import hf_hub_download
 
         # Asked for by the name of the branch, the cache notes what the branch is.

@@ -110,8 +110,9 @@ def read_spec(
             f"{shown} holds a {model_type or 'nameless'} model, not a Qwen3-VL",
             "use a Qwen3-VL checkpoint (dense or MoE, Instruct or Thinking)",
         )
-    if "quantization_config" in config:
-        raise ModelMissing(f"{shown} holds quantised weights", "use the unquantised checkpoint")
+    if quantised := config.get("quantization_config"):
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised
+        raise ModelMissing(f"{shown} holds quantised weights ({method})", "use the unquantised checkpoint")
     if not ((folder / "tokenizer.json").is_file() or (folder / "merges.txt").is_file()):
         raise ModelMissing(f"{shown} has no tokenizer", "fetch tokenizer.json of the checkpoint")
     tensors = _tensor_sizes(folder) if promised is None else _promised_sizes(folder, shown, config, promised)
