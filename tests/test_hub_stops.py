@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from qvl_cli.cli.console import Console
 from tests.checkpoints import write_checkpoint
 from tests.hub_server import HubServer
 
@@ -94,7 +95,7 @@ def test_a_signal_stops_a_download_that_the_next_run_goes_on_with(
     last, told = said[-1]
     assert last == ("qvl: interrupted\n" if code == 130 else "qvl: terminated\n")
     assert "Traceback" not in "".join(line for line, _ in said)
-    # Python alone takes a second of processor time to end with all that qvl imports; the silent line takes 60.
+    # Python alone takes a second of processor time to end with all that qvl imports; the line takes 60.
     assert told < 5
     assert took < 40
 
@@ -132,6 +133,18 @@ def test_the_terminal_is_whole_after_a_first_download(
     assert shown.count(b"\x1b[?25l") == shown.count(b"\x1b[?25h") > 0, "the cursor is there again"
     last = shown.decode().rstrip().splitlines()[-1]
     assert "qvl: 2b needs" in last
+
+
+def test_nothing_is_drawn_once_a_run_has_ended(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qvl_cli.cli.console.PLAIN_EVERY", 0.0)
+    console = Console()
+    console.progress("downloading", 1, 2)
+    assert "1 of 2" in capfd.readouterr().err
+    console.close()
+    console.progress("downloading", 2, 2)
+    assert capfd.readouterr().err == ""
 
 
 def _read(terminal: int) -> bytes:

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
+from typing import Any
 
 from qvl_cli.errors import DamagedFile, ModelMissing, QvlError
 from qvl_cli.registry.spec import ModelSpec, read_spec
@@ -131,6 +132,8 @@ class _Transfer:
         content = path.resolve()
         path.unlink()
         content.unlink(missing_ok=True)
+        self._fetched[file.name] = 0
+        self._total += file.size
         return True
 
     def _list(self) -> None:
@@ -179,7 +182,7 @@ class _Transfer:
         """Into the place where the hub's client looks for it."""
         from huggingface_hub import hf_hub_url
         from huggingface_hub.file_download import http_get
-        from huggingface_hub.utils import WeakFileLock, build_hf_headers
+        from huggingface_hub.utils import WeakFileLock, build_hf_headers  # type: ignore[attr-defined]
 
         content, part = self._repo / "blobs" / file.blob, self._part(file)
         lock = self._repo.parent / ".locks" / self._repo.name / f"{file.blob}.lock"  # the client's own
@@ -252,7 +255,7 @@ class _GrowingFile(io.BufferedWriter):
         super().__init__(io.FileIO(path, "ab"))
         self._grown = grown
 
-    def write(self, data: io.ReadableBuffer) -> int:
+    def write(self, data: Any) -> int:
         written = super().write(data)
         self._grown(self.tell())
         return written
@@ -262,7 +265,8 @@ class _GrowingFile(io.BufferedWriter):
 def _explained(hub_id: str) -> Iterator[None]:
     """What the hub's client raises, in qvl's words."""
     from huggingface_hub import errors
-    from huggingface_hub.utils import disable_progress_bars, logging
+    from huggingface_hub.utils import logging
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     # retries need no words, and there is one bar
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
