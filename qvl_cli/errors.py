@@ -5,6 +5,7 @@
     ├── MediaError            3   the file cannot be read as video
     │   └── EncryptedMedia    3   DRM: frames would decode to garbage
     ├── ModelMissing          4   no such checkpoint, no network, or a broken folder
+    │   ├── DamagedFile       4   a file of it is cut off or unreadable: another copy would help
     │   └── OutsideWorld      4   the embedded model does not know this kind of video
     ├── BackendMissing        4   the decoder asked for is not installed
     ├── BackendFailed         1   the second decoder hung, crashed, or disagrees with the first
@@ -15,6 +16,10 @@ Exit codes beside these: 0 ok, 6 partial answer (a hole in the media), 10 nothin
 `--fail-empty`, 130 Ctrl-C, 143 SIGTERM (`Terminated`, no error). Foreign errors (PyAV, torch,
 huggingface_hub) are mapped to this tree where qvl calls them, never further up.
 """
+
+from __future__ import annotations
+
+from pathlib import Path
 
 EXIT_OK = 0
 EXIT_PARTIAL = 6
@@ -64,6 +69,14 @@ class ModelMissing(QvlError):
     """The checkpoint or something it needs is not there."""
 
     exit_code = 4
+
+
+class DamagedFile(ModelMissing):
+    """A file of the checkpoint, `path`, does not hold what such a file must."""
+
+    def __init__(self, fact: str, path: Path) -> None:
+        super().__init__(fact, "fetch the checkpoint again")
+        self.path = path
 
 
 class OutsideWorld(ModelMissing):

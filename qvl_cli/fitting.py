@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from qvl_cli.budget import check_budget, choose_memory, estimate, free_memory
+from qvl_cli.errors import OverBudget
 from qvl_cli.memory import MemorySettings, what_is_lost
 from qvl_cli.registry import ModelSpec
 from qvl_cli.request import Request
@@ -37,6 +38,25 @@ def fit(plan: SamplePlan, spec: ModelSpec, request: Request, loaded: bool = Fals
     beside = free - need.bytes if device.type == "cpu" else free_memory()
     spilled = need.kept if need.kept > beside else 0
     return Fit(memory, spilled, _notes(plan, spec, request, memory, spilled))
+
+
+def check_weights(spec: ModelSpec, request: Request) -> None:
+    """Raises OverBudget where the weights alone, whatever the video, are more than memory: worth knowing
+    before they are downloaded."""
+    from qvl_cli.model.load import pick_device, pick_dtype
+
+    need = spec.parameters * pick_dtype(request.dtype, pick_device(request.device), spec).itemsize
+    free, _ = free_on_device(request)
+    allowed = request.max_memory
+    if need <= (free if allowed is None else min(free, allowed)):
+        return
+    bound = f"{free / 2**30:.1f} GiB are free"
+    if allowed is not None and allowed < free:
+        bound = f"--max-memory allows {allowed / 2**30:.1f} GiB"
+    raise OverBudget(
+        f"the weights of {spec.name} alone take {need / 2**30:.1f} GiB of memory and {bound}",
+        "use a smaller model (`qvl models` lists sizes) or a machine with more memory",
+    )
 
 
 def _notes(

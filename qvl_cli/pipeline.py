@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from qvl_cli import registry
-from qvl_cli.align import load_aligner
+from qvl_cli.align import check_aligner, load_aligner
 from qvl_cli.answer import Answer, Media, ModelUse, Sampling, SubtitleUse, Usage
 from qvl_cli.budget import free_memory
 from qvl_cli.cache.beside import SECTIONS
@@ -26,7 +26,7 @@ from qvl_cli.coverage import (
     unread_warnings,
 )
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
-from qvl_cli.fitting import fit, free_on_device
+from qvl_cli.fitting import check_weights, fit, free_on_device
 from qvl_cli.index.index import Index, NoIndex
 from qvl_cli.index.opened import Subject, known_media, open_index, saved_plan, video_digest
 from qvl_cli.media import open_video
@@ -215,17 +215,28 @@ def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[
     """The checkpoint that answers, its rotation as asked for; notes on that, and where qvl had to fall back
     to the embedded one."""
 
+    from qvl_cli.model.load import check_dtype, pick_device
+
     def on_download(done: int, total: int) -> None:
         listener.progress(f"downloading {request.model}", done, total)
 
+    def usable(found: ModelSpec) -> ModelSpec:
+        check_aligner(found, request.aligner)
+        return registry.with_rope(found, request.rope)
+
+    def worth_fetching(promised: ModelSpec) -> None:
+        check_weights(usable(replace(promised, name=name)), request)
+
+    pick_device(request.device)
+    check_dtype(request.dtype)
     name, choice = request.model, None
     if name == "auto":
         # Asking a device what it has means starting torch: only where there is something to choose from.
         choice = next(registry.cached_models(), None)
         free, size = free_on_device(request) if choice else (free_memory(), 4)
         name = registry.choose_model(None, free, size)
-    spec = registry.read_spec(registry.resolve(name, progress=on_download), name)
-    spec = registry.with_rope(spec, request.rope)
+    folder = registry.resolve(name, progress=on_download, check=worth_fetching)
+    spec = usable(registry.read_spec(folder, name))
     notes = registry.rope_notes(spec)
     if spec.has_world_gate and request.model == "auto":
         why = "no cached Qwen3-VL fits into memory" if choice else "no Qwen3-VL is cached"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -14,12 +16,18 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 class HubServer:
     """Serves `folder` as the model `repo`. `requests` keeps what was asked; `cut` names files whose transfer
-    breaks off in the middle, as many times as the number says."""
+    breaks off in the middle, as many times as the number says. `pause`: seconds after each MiB of weights;
+    `sent`: bytes of weights so far; `ranges`: where transfers of weights began; `claims`: names files said to
+    be of another size."""
 
     def __init__(self, folder: Path, repo: str) -> None:
         self.folder, self.repo = folder, repo
         self.requests: list[str] = []
         self.cut: dict[str, int] = {}
+        self.pause = 0.0
+        self.sent = 0
+        self.ranges: list[int] = []
+        self.claims: dict[str, int] = {}
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -49,15 +57,9 @@ class HubServer:
         path = handler.path.split("?")[0]
         self.requests.append(f"{handler.command} {path}")
         if path in (f"/api/models/{self.repo}", f"/api/models/{self.repo}/revision/main"):
-            return self._json(handler, {"id": self.repo, "modelId": self.repo, "sha": COMMIT, "siblings": []})
-        if path.startswith(f"/api/models/{self.repo}/tree/"):
-            return self._json(
-                handler,
-                [
-                    {"type": "file", "path": file.name, "size": file.stat().st_size, "oid": self._etag(file)}
-                    for file in sorted(self.folder.iterdir())
-                ],
-            )
+            siblings = [self._about(file) for file in sorted(self.folder.iterdir())]
+            about = {"id": self.repo, "modelId": self.repo, "sha": COMMIT, "siblings": siblings}
+            return self._json(handler, about)
         if found := re.fullmatch(rf"/{re.escape(self.repo)}/resolve/[^/]+/(.+)", path):
             file = self.folder / found[1]
             if file.is_file():
@@ -68,8 +70,17 @@ class HubServer:
         handler.end_headers()
         return None
 
+    def _about(self, file: Path) -> dict[str, object]:
+        size, etag = self.claims.get(file.name, file.stat().st_size), self._etag(file)
+        large = {"size": size, "sha256": etag, "pointerSize": 135} if file.suffix == ".safetensors" else None
+        return {"rfilename": file.name, "size": size, "blobId": etag, "lfs": large}
+
     def _etag(self, file: Path) -> str:
-        return hashlib.sha1(file.read_bytes()).hexdigest()
+        """As the hub has it: sha256 of large files, git's id of others."""
+        data = file.read_bytes()
+        if file.suffix == ".safetensors":
+            return hashlib.sha256(data).hexdigest()
+        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
     def _json(self, handler: BaseHTTPRequestHandler, value: object) -> None:
         data = json.dumps(value).encode()
@@ -99,4 +110,11 @@ class HubServer:
             handler.wfile.write(data[start : start + (len(data) - start) // 2])
             handler.close_connection = True
             return
-        handler.wfile.write(data[start:])
+        if file.suffix != ".safetensors":
+            handler.wfile.write(data[start:])
+            return
+        self.ranges.append(start)
+        with suppress(OSError):  # whoever asked may leave in the middle
+            for at in range(start, len(data), 1 << 20):
+                self.sent += handler.wfile.write(data[at : at + (1 << 20)])
+                time.sleep(self.pause)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +17,7 @@ from typing import Any
 import pytest
 
 from qvl_cli.errors import ModelMissing
-from qvl_cli.registry import ALIASES, choose_model, resolve
+from qvl_cli.registry import ALIASES, HEAD_FILE, choose_model, read_spec, resolve
 from tests.checkpoints import write_checkpoint
 from tests.hub_server import HubServer
 
@@ -70,6 +73,15 @@ def run(url: str, home: Path, model: str = "2b", **env: str) -> dict[str, Any]:
     return result
 
 
+@contextmanager
+def serving(checkpoint: Path, folder: Path) -> Iterator[tuple[HubServer, Path]]:
+    """A hub with a copy of the checkpoint that may be changed."""
+    shutil.copytree(checkpoint, folder)
+    server = HubServer(folder, REPO)
+    yield server, folder
+    server.close()
+
+
 def transfers(hub: HubServer) -> list[str]:
     return [one for one in hub.requests if "/resolve/" in one and one.startswith("GET")]
 
@@ -113,7 +125,65 @@ def test_a_damaged_file_in_the_cache_is_fetched_anew(hub: HubServer, tmp_path: P
     whole = run(hub.url, tmp_path)
     (weights,) = (tmp_path / "hub").glob("models--*/snapshots/*/model.safetensors")
     os.truncate(weights.resolve(), 1000)
+    hub.requests.clear()
     assert run(hub.url, tmp_path)["parameters"] == whole["parameters"]
+    assert len(transfers(hub)) == 1, "the others are whole"
+
+
+def test_a_file_that_is_damaged_on_the_hub_is_not_fetched_again(checkpoint: Path, tmp_path: Path) -> None:
+    with serving(checkpoint, tmp_path / "broken") as (hub, folder):
+        (folder / "model.safetensors").write_bytes(b"no safetensors file")
+        for transferred in ([0], [0]):
+            assert "is no safetensors file" in run(hub.url, tmp_path)["error"]
+            assert hub.ranges == transferred
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"quantization_config": {"quant_method": "fp8"}}, f"{REPO} holds quantised weights (fp8)"),
+        ({"model_type": "qwen2_5_vl"}, f"{REPO} holds a qwen2_5_vl model"),
+        ({"vision_config": None}, "incomplete or broken"),
+    ],
+)
+def test_what_cannot_run_is_told_before_its_weights_are_fetched(
+    checkpoint: Path, tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    with serving(checkpoint, tmp_path / "other") as (hub, folder):
+        config = folder / "config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | change))
+        for _ in range(2):
+            refused = run(hub.url, tmp_path)
+            assert (refused["code"], hub.ranges) == (4, [])
+            assert said in refused["error"]
+
+
+def test_weights_that_are_no_safetensors_are_told_before_a_download(checkpoint: Path, tmp_path: Path) -> None:
+    with serving(checkpoint, tmp_path / "pickled") as (hub, folder):
+        (folder / "model.safetensors").unlink()
+        assert f"{REPO} lacks model.safetensors" in run(hub.url, tmp_path)["error"]
+
+
+def test_a_disk_that_is_too_small_is_told_before_a_download(hub: HubServer, tmp_path: Path) -> None:
+    hub.claims["model.safetensors"] = 1 << 60
+    refused = run(hub.url, tmp_path)
+    assert (refused["code"], hub.ranges) == (4, [])
+    assert "GiB" in refused["error"] and "HF_HOME" in refused["error"]
+
+
+def test_what_a_model_promises_is_what_it_is(checkpoint: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "promised"))
+    (folder / HEAD_FILE).write_bytes(b"a head")
+    real = read_spec(folder, "it")
+    sizes = {path.name: path.stat().st_size for path in folder.glob("*.safetensors")}
+    for path in folder.glob("*.safetensors"):
+        path.unlink()
+    promised = read_spec(folder, "it", promised=sizes)
+    # but for the headers of the files
+    assert 0 <= promised.weight_bytes - real.weight_bytes < 1 << 20
+    counted = {"weight_bytes": real.weight_bytes, "parameters": real.parameters}
+    assert replace(promised, **counted) == real
+    assert real.parameters == pytest.approx(promised.parameters, rel=0.01)
 
 
 def test_no_hub_no_model(hub: HubServer, tmp_path: Path) -> None:

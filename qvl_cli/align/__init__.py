@@ -19,6 +19,7 @@ from qvl_cli.timeline import TimeSpan
 
 if TYPE_CHECKING:
     from qvl_cli.model.load import LoadedModel
+    from qvl_cli.registry import ModelSpec
     from qvl_cli.stream import StreamSession
 
 CHOICES = ("auto", "head", "text")
@@ -73,16 +74,21 @@ class Aligner(Protocol):
         ...
 
 
-def load_aligner(model: LoadedModel, choice: str = "auto") -> Aligner:
-    """`auto` takes the checkpoint's head where it has one. Raises UsageError where `head` is not there."""
+def check_aligner(spec: ModelSpec, choice: str) -> None:
+    """Raises UsageError where `head` is asked of a checkpoint without one, or `choice` is no aligner."""
     if choice not in CHOICES:
         raise UsageError(f"unknown aligner {choice!r}", f"choose from {', '.join(CHOICES)}")
+    if choice == "head" and not spec.has_alignment_head:
+        raise UsageError(f"the model {spec.name} has no alignment head", "use --aligner text")
+
+
+def load_aligner(model: LoadedModel, choice: str = "auto") -> Aligner:
+    """`auto` takes the checkpoint's head where it has one. Raises UsageError where `head` is not there."""
+    check_aligner(model.spec, choice)
     if choice == "text" or (choice == "auto" and not model.spec.has_alignment_head):
         from qvl_cli.align.textual import TextualAligner
 
         return TextualAligner()
-    if not model.spec.has_alignment_head:
-        raise UsageError(f"the model {model.spec.name} has no alignment head", "use --aligner text")
     from qvl_cli.align.head import HeadAligner
 
     return HeadAligner.load(model)

@@ -62,6 +62,7 @@ class Console:
         self._stage = ""
         self._last_line = time.monotonic()
         self._mid_line = False
+        self._closed = False
 
     def note(self, line: str) -> None:
         """Something the user should know; not an error."""
@@ -71,8 +72,9 @@ class Console:
             say(f"qvl: {line}")
 
     def progress(self, stage: str, done: float, total: float) -> None:
-        """`stage` has come to `done` of `total` (steps, or bytes of a download); total 0 = unknown."""
-        if self._quiet:
+        """`stage` has come to `done` of `total` (steps, or bytes of a download); total 0 = unknown. After
+        `close` it draws nothing: nobody would take the bar away again."""
+        if self._quiet or self._closed:
             return
         if self._terminal:
             self._draw(stage, done, total)
@@ -119,6 +121,7 @@ class Console:
         self._hide_bar()
 
     def close(self) -> None:
+        self._closed = True
         self._hide_bar()
 
     def _draw(self, stage: str, done: float, total: float) -> None:

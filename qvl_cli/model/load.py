@@ -101,13 +101,18 @@ def pick_device(device: str) -> torch.device:
     return chosen
 
 
+def check_dtype(dtype: str) -> None:
+    """Raises UsageError for a name that is neither `auto` nor a dtype."""
+    if dtype != "auto" and dtype not in _DTYPES:
+        raise UsageError(f"no dtype is called {dtype!r}", f"use auto, {', '.join(_DTYPES)}")
+
+
 def pick_dtype(dtype: str, device: torch.device, spec: ModelSpec) -> torch.dtype:
     """`auto`: bfloat16 on CUDA from Ampere on (before it no fused attention takes it) and on CPUs with AMX or
     AVX512_BF16 (about 3x float32 there; without them 4.5x slower), float32 on others, for small checkpoints,
     and for checkpoints stored in float32."""
+    check_dtype(dtype)
     if dtype != "auto":
-        if dtype not in _DTYPES:
-            raise UsageError(f"no dtype is called {dtype!r}", f"use auto, {', '.join(_DTYPES)}")
         return _DTYPES[dtype]
     if spec.dtype == "float32" or spec.weight_bytes < _SMALL_BYTES:
         return torch.float32

@@ -6,11 +6,13 @@ A model is a row of a table or a folder; nothing here or below branches on a nam
     rope     what a run may change of a checkpoint's rotary positions
     spec     folder -> ModelSpec, complete or refused; fingerprint
     digest   folder -> one name for every byte that decides what it computes
+    download a model of the hub -> its folder in the local hub cache
     hub      name -> folder: local, cached or downloaded; what `auto` means
 """
 
 from qvl_cli.registry.digest import weights_digest
-from qvl_cli.registry.hub import DownloadProgress, cached_models, choose_model, resolve
+from qvl_cli.registry.download import DownloadProgress, SpecCheck
+from qvl_cli.registry.hub import cached_models, choose_model, resolve
 from qvl_cli.registry.rope import RopeSettings
 from qvl_cli.registry.spec import (
     GATE_FILE,
@@ -38,6 +40,7 @@ __all__ = [
     "ModelRow",
     "ModelSpec",
     "RopeSettings",
+    "SpecCheck",
     "cached_models",
     "choose_model",
     "fingerprint",

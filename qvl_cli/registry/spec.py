@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from qvl_cli.errors import ModelMissing, UsageError
+from qvl_cli.errors import DamagedFile, ModelMissing, UsageError
 from qvl_cli.registry.rope import LENGTH_DEPENDENT_ROPE, PLAIN_ROPE, RopeSettings
 
 MODEL_TYPES = ("qwen3_vl", "qwen3_vl_moe")
@@ -91,13 +91,18 @@ class ModelSpec:
         return self.layers * self.kv_heads * (self.key_dim + self.head_dim) * dtype_bytes
 
 
-def read_spec(folder: str | Path, name: str | None = None) -> ModelSpec:
+def read_spec(
+    folder: str | Path, name: str | None = None, promised: Mapping[str, int] | None = None
+) -> ModelSpec:
     """Read config.json, the processor configs and the safetensors headers of `folder`.
 
-    Raises ModelMissing where the folder is no complete Qwen3-VL checkpoint in safetensors: a missing or
-    truncated shard is found here, before anything is loaded.
+    promised: names and bytes of safetensors files that are to come; what is wrong with the rest is found
+    before they are there. Raises ModelMissing where the folder is no complete Qwen3-VL checkpoint in
+    safetensors: a missing or truncated shard is found here, before anything is loaded. A file that is not as
+    it was written is a DamagedFile.
     """
     folder = Path(folder)
+    shown = folder if promised is None else name or folder
     if not folder.is_dir():
         raise ModelMissing(
             f"no model folder at {folder}", "name a checkpoint folder, a hub id or an alias such as 2b"
@@ -106,14 +111,15 @@ def read_spec(folder: str | Path, name: str | None = None) -> ModelSpec:
     model_type = config.get("model_type")
     if model_type not in MODEL_TYPES:
         raise ModelMissing(
-            f"{folder} holds a {model_type or 'nameless'} model, not a Qwen3-VL",
+            f"{shown} holds a {model_type or 'nameless'} model, not a Qwen3-VL",
             "use a Qwen3-VL checkpoint (dense or MoE, Instruct or Thinking)",
         )
-    if "quantization_config" in config:
-        raise ModelMissing(f"{folder} holds quantised weights", "use the unquantised checkpoint")
+    if quantised := config.get("quantization_config"):
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised
+        raise ModelMissing(f"{shown} holds quantised weights ({method})", "use the unquantised checkpoint")
     if not ((folder / "tokenizer.json").is_file() or (folder / "merges.txt").is_file()):
-        raise ModelMissing(f"{folder} has no tokenizer", "fetch tokenizer.json of the checkpoint")
-    tensors = _tensor_sizes(folder)
+        raise ModelMissing(f"{shown} has no tokenizer", "fetch tokenizer.json of the checkpoint")
+    tensors = _tensor_sizes(folder) if promised is None else _promised_sizes(folder, shown, config, promised)
     weight_bytes = sum(size for _, size in tensors)
     by_dtype: dict[str, int] = {}
     for dtype, size in tensors:
@@ -158,8 +164,8 @@ def read_spec(folder: str | Path, name: str | None = None) -> ModelSpec:
             if "frame_pixels" in own
             else None,
             thinking=thinking,
-            has_alignment_head=(folder / HEAD_FILE).is_file(),
-            has_world_gate=(folder / GATE_FILE).is_file(),
+            has_alignment_head=(folder / HEAD_FILE).is_file() or HEAD_FILE in (promised or ()),
+            has_world_gate=(folder / GATE_FILE).is_file() or GATE_FILE in (promised or ()),
             block_steps=int(own.get("block_steps", 8)),
             rope_type=rope_type,
             decoding=_decoding(folder) if thinking else GREEDY,
@@ -256,9 +262,9 @@ def _json(path: Path, missing_ok: bool = False) -> dict[str, Any]:
             f"{path.parent} is no model folder: it has no {path.name}", "check the path"
         ) from None
     except (OSError, ValueError) as error:
-        raise ModelMissing(f"cannot read {path}: {error}", "fetch the checkpoint again") from error
+        raise DamagedFile(f"cannot read {path}: {error}", path) from error
     if not isinstance(value, dict):
-        raise ModelMissing(f"{path} is not a JSON object", "fetch the checkpoint again")
+        raise DamagedFile(f"{path} is not a JSON object", path)
     return value
 
 
@@ -269,7 +275,7 @@ def weight_files(folder: Path) -> list[Path]:
         try:
             names = sorted(set(_json(index)["weight_map"].values()))
         except (KeyError, AttributeError, TypeError) as error:
-            raise ModelMissing(f"{index} is broken: {error!r}", "fetch the checkpoint again") from error
+            raise DamagedFile(f"{index} is broken: {error!r}", index) from error
         if any(Path(name).name != name for name in names):
             raise ModelMissing(f"{index} names files outside its folder", "fetch the checkpoint again")
         return [folder / name for name in names]
@@ -289,16 +295,27 @@ def _tensor_sizes(folder: Path) -> list[tuple[str, int]]:
         except FileNotFoundError:
             raise ModelMissing(f"{folder} lacks {path.name}", "fetch the checkpoint again") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error) as error:
-            raise ModelMissing(
-                f"{path} is no safetensors file: {error!r}", "fetch the checkpoint again"
-            ) from error
+            raise DamagedFile(f"{path} is no safetensors file: {error!r}", path) from error
         if path.stat().st_size != end:
-            raise ModelMissing(
-                f"{path} is cut off: {path.stat().st_size:,} of {end:,} bytes", "fetch the checkpoint again"
-            )
+            raise DamagedFile(f"{path} is cut off: {path.stat().st_size:,} of {end:,} bytes", path)
     if not sizes:
         raise ModelMissing(f"the weights in {folder} are empty", "fetch the checkpoint again")
     return sizes
+
+
+def _promised_sizes(
+    folder: Path, shown: object, config: Mapping[str, Any], promised: Mapping[str, int]
+) -> list[tuple[str, int]]:
+    """As `_tensor_sizes`, of weights that are not there yet: by the sizes of their files, in the dtype the
+    configuration names. Raises ModelMissing where one of them is not to come."""
+    paths = weight_files(folder)
+    lacking = [path.name for path in paths if path.name not in promised]
+    if lacking:
+        raise ModelMissing(f"{shown} lacks {lacking[0]}", "use a checkpoint in safetensors")
+    parts = [part for part in (config, config.get("text_config")) if isinstance(part, dict)]
+    said = [part.get(key) for part in parts for key in ("dtype", "torch_dtype")]
+    code = next((code for code, (dtype, _) in DTYPES.items() if dtype in said), "BF16")
+    return [(code, promised[path.name]) for path in paths]
 
 
 def _safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
