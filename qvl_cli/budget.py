@@ -166,11 +166,8 @@ def check_budget(
     if need.positions <= spec.max_positions and need.bytes <= free_bytes:
         return need
     chunk = chunk_steps or spec.block_steps
-    capped = has_bytes is not None and free_bytes < has_bytes
-    given = f"--max-memory allows {_size(free_bytes)}" if capped else f"{_size(free_bytes)} are free"
-    raised = []
-    if capped and free_bytes < need.bytes <= (has_bytes or 0) and need.positions <= spec.max_positions:
-        raised = [f"raise --max-memory to {math.ceil(need.bytes / 2**20)}M"]
+    given = _given(free_bytes, has_bytes)
+    raised = _raised(need.bytes, free_bytes, has_bytes) if need.positions <= spec.max_positions else []
     parts = f"(weights {_size(need.weights)}, cache {_size(need.cache)}, work {_size(need.work)})"
     if memory.policy in ("window", "retrieve"):
         silent = _without_subtitles(plan, spec, free_bytes, dtype_bytes, chunk, memory)
@@ -197,6 +194,28 @@ def check_budget(
     raise OverBudget(
         f"{spec.name} needs {_size(need.bytes)} for this plan {parts} and {given}", _either(remedies)
     )
+
+
+def check_weights(spec: ModelSpec, free_bytes: int, dtype_bytes: int, has_bytes: int | None = None) -> None:
+    """Raises OverBudget where the weights alone, whatever the video, are more than `free_bytes` of memory:
+    worth knowing before they are downloaded. has_bytes: see `check_budget`."""
+    need = spec.parameters * dtype_bytes
+    if need > free_bytes:
+        raise OverBudget(
+            f"the weights of {spec.name} alone take {_size(need)} and {_given(free_bytes, has_bytes)}",
+            _either(_raised(need, free_bytes, has_bytes) or [_other_machine(spec)]),
+        )
+
+
+def _given(free_bytes: int, has_bytes: int | None) -> str:
+    capped = has_bytes is not None and free_bytes < has_bytes
+    return f"--max-memory allows {_size(free_bytes)}" if capped else f"{_size(free_bytes)} are free"
+
+
+def _raised(need: int, free_bytes: int, has_bytes: int | None) -> list[str]:
+    """The remedy where `--max-memory` alone is in the way."""
+    own = has_bytes is not None and free_bytes < need <= has_bytes
+    return [f"raise --max-memory to {math.ceil(need / 2**20)}M"] if own else []
 
 
 def _either(remedies: list[str]) -> str:

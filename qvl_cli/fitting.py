@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from qvl_cli.budget import check_budget, choose_memory, estimate, free_memory
-from qvl_cli.errors import OverBudget
+from qvl_cli.budget import check_budget, check_weights, choose_memory, estimate, free_memory
 from qvl_cli.memory import MemorySettings, what_is_lost
 from qvl_cli.registry import ModelSpec
 from qvl_cli.request import Request
@@ -28,11 +27,8 @@ def fit(plan: SamplePlan, spec: ModelSpec, request: Request, loaded: bool = Fals
     from qvl_cli.model.load import pick_device, pick_dtype
 
     spec, device = counted(plan, spec), pick_device(request.device)
-    has, _ = free_on_device(request)
     size = pick_dtype(request.dtype, device, spec).itemsize
-    if loaded:
-        has += estimate(plan, spec, size).weights
-    free = has if request.max_memory is None else min(has, request.max_memory)
+    free, has = _room(request, estimate(plan, spec, size).weights if loaded else 0)
     memory = choose_memory(plan, spec, free, size, request.memory)
     need = check_budget(plan, spec, free, size, request.steps_per_chunk, memory, has)
     beside = free - need.bytes if device.type == "cpu" else free_memory()
@@ -40,23 +36,20 @@ def fit(plan: SamplePlan, spec: ModelSpec, request: Request, loaded: bool = Fals
     return Fit(memory, spilled, _notes(plan, spec, request, memory, spilled))
 
 
-def check_weights(spec: ModelSpec, request: Request) -> None:
-    """Raises OverBudget where the weights alone, whatever the video, are more than memory: worth knowing
-    before they are downloaded."""
+def fit_weights(spec: ModelSpec, request: Request) -> None:
+    """Raises OverBudget where the weights would not fit even without a video."""
     from qvl_cli.model.load import pick_device, pick_dtype
 
-    need = spec.parameters * pick_dtype(request.dtype, pick_device(request.device), spec).itemsize
-    free, _ = free_on_device(request)
-    allowed = request.max_memory
-    if need <= (free if allowed is None else min(free, allowed)):
-        return
-    bound = f"{free / 2**30:.1f} GiB are free"
-    if allowed is not None and allowed < free:
-        bound = f"--max-memory allows {allowed / 2**30:.1f} GiB"
-    raise OverBudget(
-        f"the weights of {spec.name} alone take {need / 2**30:.1f} GiB of memory and {bound}",
-        "use a smaller model (`qvl models` lists sizes) or a machine with more memory",
-    )
+    size = pick_dtype(request.dtype, pick_device(request.device), spec).itemsize
+    free, has = _room(request)
+    check_weights(spec, free, size, has)
+
+
+def _room(request: Request, loaded: int = 0) -> tuple[int, int]:
+    """Bytes the run may take, and that it could take without `--max-memory`. loaded: bytes of weights that
+    are in memory already."""
+    has = free_on_device(request)[0] + loaded
+    return has if request.max_memory is None else min(has, request.max_memory), has
 
 
 def _notes(

@@ -26,7 +26,7 @@ from qvl_cli.coverage import (
     unread_warnings,
 )
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
-from qvl_cli.fitting import check_weights, fit, free_on_device
+from qvl_cli.fitting import fit, fit_weights, free_on_device
 from qvl_cli.index.index import Index, NoIndex
 from qvl_cli.index.opened import Subject, known_media, open_index, saved_plan, video_digest
 from qvl_cli.media import open_video
@@ -225,7 +225,7 @@ def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[
         return registry.with_rope(found, request.rope)
 
     def worth_fetching(promised: ModelSpec) -> None:
-        check_weights(usable(replace(promised, name=name)), request)
+        fit_weights(usable(replace(promised, name=name)), request)
 
     pick_device(request.device)
     check_dtype(request.dtype)
