@@ -18,7 +18,14 @@ from qvl_cli.prompts import section_prompt
 from qvl_cli.tiny.clock import STRETCH, Floats, Timing, uneven_starts
 from qvl_cli.tiny.draw import draw
 from qvl_cli.tiny.drills import order_drill
-from qvl_cli.tiny.lookup import HEADS, LookupTarget, clock_lookups, lookup_target, name_tokens
+from qvl_cli.tiny.lookup import (
+    HEADS,
+    LookupTarget,
+    clock_lookups,
+    digit_lookups,
+    lookup_target,
+    name_tokens,
+)
 from qvl_cli.tiny.perception import FRAME_GAP, film_look, label, step_labels
 from qvl_cli.tiny.pieces import Piece, Query, Span
 from qvl_cli.tiny.questions import LEAST_VISIBLE, ask_query, locate_query
@@ -63,7 +70,8 @@ class Clip:
     """One watched video with its questions. frames uint8 [steps, 2, H, W, 3]; ends: place of each step's last
     token; times [steps, 2] seconds as written; durations [steps] seconds; present [steps, 64, 1 + actions]:
     which kinds show and which of the actions they do; labels int64 [steps, cells, 5] as in `step_labels`;
-    lookups: by the names of HEADS; views: steps [first, last) that a question sees, where not all of them."""
+    clocked: places behind told times, and the seconds told; lookups: by the names of HEADS; views: steps
+    [first, last) that a question sees, where not all of them."""
 
     frames: npt.NDArray[np.uint8]
     sequence: Sequence3D
@@ -73,6 +81,7 @@ class Clip:
     present: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
     targets: tuple[HeadTarget, ...]
+    clocked: tuple[tuple[int, float], ...]
     lookups: Lookups
     views: dict[int, tuple[int, int]]
 
@@ -101,10 +110,10 @@ def draw_queries(script: Script, rng: np.random.Generator, timing: Timing, mix: 
     drawn = (locate_query(script, rng, mix.absent, events=mix.events) for _ in range(mix.locates + 8))
     locates = _fresh(drawn, [])
     queries = locates[: mix.locates]
+    told = {"dated": mix.dated, "more": mix.more, "ranked": mix.ranked}
     for family in mix.asks:
-        asked = (ask_query(script, rng, family, dated=mix.dated, more=mix.more) for _ in range(5))
-        queries += _fresh(asked, queries)[:1]
-    queries += [order_drill(script, rng) for _ in range(mix.drills)]
+        queries += _fresh((ask_query(script, rng, family, **told) for _ in range(5)), queries)[:1]
+    queries += [order_drill(script, rng, mix.ranked) for _ in range(mix.drills)]
     draw, count = rng.random(), len(timing.starts)
     if draw < mix.overview:
         queries.append(overview_query(script))
@@ -163,6 +172,7 @@ def make_clip(seed: int, steps: int, mix: Mix = TIME_MIX) -> Clip:
         ends.append(end)
     lookups: Lookups = {name: [] for name in HEADS}
     targets, views = [], {}
+    clocked: list[tuple[int, float]] = []
     labels = np.stack([step_labels(script, (t0, t1)) for t0, t1 in times])
     for block, query in enumerate(draw_queries(script, rng, timing, mix), start=1):
         place = cursor
@@ -170,7 +180,7 @@ def make_clip(seed: int, steps: int, mix: Mix = TIME_MIX) -> Clip:
             views[block] = timing.steps_in(query.window)
             if rng.random() < 0.5:  # where the memory shows a section alone, the question follows right on it
                 place = sequence.positions[ends[views[block][1] - 1]][0] + 1
-        tokens = _append_query(sequence, place, block, query, timing, ends, lookups, rng, mix)
+        tokens = _append_query(sequence, place, block, query, timing, ends, lookups, clocked, rng, mix)
         if tokens:
             targets.append(head_target(query.spans, tokens, timing.starts, timing.ends))
     for place, (token, block) in enumerate(zip(sequence.ids, sequence.block, strict=True)):
@@ -191,6 +201,7 @@ def make_clip(seed: int, steps: int, mix: Mix = TIME_MIX) -> Clip:
         present_targets(script, starts),
         labels,
         tuple(targets),
+        tuple(clocked),
         lookups,
         views,
     )
@@ -256,6 +267,7 @@ def _append_query(
     timing: Timing,
     ends: Sequence[int],
     lookups: Lookups,
+    clocked: list[tuple[int, float]],
     rng: np.random.Generator,
     mix: Mix,
 ) -> list[int]:
@@ -282,6 +294,9 @@ def _append_query(
         rows = range(len(sequence.ids) - 1, len(sequence.ids) - 1 + len(ids))
         proof = "next" if piece.follows and mix.follows else "things"
         _look(piece, proof, _next_moment(query.said, number), rows, share, timing, view, ends, lookups)
+        if mix.ranked:
+            before = _text(query.said[number - 1], timing) if number else ""
+            _rank(piece, len(sequence.ids), before, clocked, lookups)
         learn = 0.0 if piece.given else mix.found_weight * share if tells else 1.0
         cursor = sequence.text(ids, cursor, block, learn)
     end = len(sequence.ids)
@@ -331,6 +346,18 @@ def _look(
         lookups["times"] += [LookupTarget(row, places=(place,)) for row in rows]
     elif piece.text == "never":
         lookups["times"] += [LookupTarget(row, steps=(0, 0)) for row in rows]
+
+
+def _rank(piece: Piece, row: int, before: str, clocked: list[tuple[int, float]], lookups: Lookups) -> None:
+    """A time is known where it ends, and of two the earlier is told by looking there. row: of the piece's
+    first token; before: the text in front of it."""
+    if piece.clocked:
+        clocked.append((row, float(before)))
+        for name, target in digit_lookups(row, row - 1, float(before)).items():
+            lookups[name].append(target)
+    if piece.ranks:
+        for name, (end, _) in zip(("former", "latter"), clocked[-2:], strict=True):
+            lookups[name].append(LookupTarget(row - 1, places=(end,)))
 
 
 def clip_batch(stage: Stage, update: int) -> list[Clip]:

@@ -7,15 +7,15 @@ import numpy as np
 from qvl_cli.prompts import ask_prompt
 from qvl_cli.tiny.phrases import MORE_QUESTIONS, QUESTIONS, pick
 from qvl_cli.tiny.pieces import Kind, Piece, Query
-from qvl_cli.tiny.questions import APART
+from qvl_cli.tiny.questions import APART, earlier
 from qvl_cli.tiny.world import COLOUR_NAMES, SHAPES, Script, known_kind
 
 SOON, LATE, VERY_LATE = 15.0, 130.0, 1000.0  # seconds
 
 
-def order_drill(script: Script, rng: np.random.Generator) -> Query:
+def order_drill(script: Script, rng: np.random.Generator, ranked: bool = True) -> Query:
     """Which of two is first, by times that are given and that nothing in the video has: comparing the times
-    is all that can answer it. Half of the things are those of the script."""
+    is all that can answer it. Half of the things are those of the script. ranked: see `Asking`."""
     kinds: list[Kind] = []
     while len(kinds) < 2:
         kind = _any_kind(script, rng)
@@ -30,16 +30,22 @@ def order_drill(script: Script, rng: np.random.Generator) -> Query:
         asked.reverse()
     (one, at), (other, other_at) = asked
     bank = (*MORE_QUESTIONS["order"], *QUESTIONS["order"])
-    times = f"The {one} appears at {at:.1f} seconds, the {other} appears at {other_at:.1f} seconds:"
     said = (
-        Piece(times, given=True),
-        Piece(" first the"),
+        *_given("The", one, at),
+        *_given(", the", other, other_at),
+        Piece(":", given=True),
+        *(earlier(1 if one == first else 2) if ranked else (Piece(" first the"),)),
         Piece(f" {first}", told=True),
         Piece(", then the"),
         Piece(f" {second}", told=True),
         Piece("."),
     )
     return Query("drill", ask_prompt(pick(bank, rng).format(it=one, other=other)), said, ())
+
+
+def _given(opening: str, thing: str, at: float) -> tuple[Piece, ...]:
+    told = f"{opening} {thing} appears at ", f"{at:.1f}", " seconds"
+    return tuple(Piece(text, given=True, clocked=text == told[-1]) for text in told)
 
 
 def _any_kind(script: Script, rng: np.random.Generator) -> Kind:

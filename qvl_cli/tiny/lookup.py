@@ -45,6 +45,8 @@ HEADS = {
     "before": (2, 1),  # and the last token of the step before
     "does": (3, 1),  # once more its own cells, which know by now who does what
     "times": (3, 2),  # the token before one of a written time: the last token of the step that has this time
+    "former": (4, 0),  # the token before one that says which of two times is the earlier: the first one's end
+    "latter": (4, 2),  # and the second one's
 }
 LATER_HEADS = {"shows", "before", "does"}  # told by the last stage only
 
@@ -82,10 +84,15 @@ def lookup_target(row: int, look: Look, steps: tuple[int, int] = (0, sys.maxsize
 def clock_lookups(end: int, cells: int, seconds: float) -> dict[str, LookupTarget]:
     """Where the last token of a step finds the digits of the time it was given: `<123.4 seconds>` stands in
     front of the step's start and its cells."""
-    tenths = end - cells - 4  # before ` seconds`, `>` and the start
+    return digit_lookups(end, end - cells - 4, seconds)  # before ` seconds`, `>` and the start
+
+
+def digit_lookups(row: int, tenths: int, seconds: float) -> dict[str, LookupTarget]:
+    """Where `row` finds the digits of a time that ends at the place `tenths`; what stands in front of it for
+    those that it lacks."""
     opening = tenths - len(f"{seconds:.1f}")
     places = {"tenths": tenths, "ones": tenths - 2, "tens": tenths - 3, "hundreds": tenths - 4}
-    return {name: LookupTarget(end, places=(max(place, opening),)) for name, place in places.items()}
+    return {name: LookupTarget(row, places=(max(place, opening),)) for name, place in places.items()}
 
 
 @functools.cache

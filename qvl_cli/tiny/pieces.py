@@ -33,7 +33,8 @@ class Piece:
     comes next, same: for the next thing of the same shape; None: no place tells it. moment: the piece is a
     time in seconds, read off the first (`first`) or last step that shows what happens then. follows: what it
     tells is found by what was new before. told: it tells something that no place shows; given: it stands
-    there and is not learned."""
+    there and is not learned; clocked: it stands right behind a time, and its first token knows that time;
+    ranks: it says which of the two times in front of it is the earlier."""
 
     text: str
     look: Look | None = None
@@ -44,6 +45,8 @@ class Piece:
     follows: bool = False
     told: bool = False
     given: bool = False
+    clocked: bool = False
+    ranks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,8 @@ EVENTS = (0.1, 0.55, 0.88, 0.94)
 @dataclass(frozen=True, slots=True)
 class Asking:
     """What a question is drawn from. unseen: ask in words kept from training; dated: tell an order with the
-    times it follows from; more: ask in words of MORE_QUESTIONS, too."""
+    times it follows from; ranked: and with which of these is the earlier; more: ask in words of
+    MORE_QUESTIONS, too."""
 
     script: Script
     shown: tuple[Actor, ...]
@@ -51,6 +52,7 @@ class Asking:
     unseen: bool
     dated: bool = True
     more: bool = False
+    ranked: bool = True
 
     def wording(self, family: str, **words: str) -> Prompt:
         bank = (*MORE_QUESTIONS[family], *QUESTIONS[family]) if self.more else QUESTIONS[family]
@@ -185,15 +187,16 @@ def ask_query(
     unseen: bool = False,
     dated: bool = True,
     more: bool = False,
+    ranked: bool = True,
 ) -> Query | None:
-    """A question of a family with one right answer, or None where this draw found none. unseen, dated, more:
-    see `Asking`."""
+    """A question of a family with one right answer, or None where this draw found none. unseen, dated, more,
+    ranked: see `Asking`."""
     shown = script.shown
     if family not in _DRAWN:
         raise ValueError(f"no such family: {family}")
     if not shown or _marginal(script):
         return None
-    ask = Asking(script, shown, shown[int(rng.integers(len(shown)))], rng, unseen, dated, more)
+    ask = Asking(script, shown, shown[int(rng.integers(len(shown)))], rng, unseen, dated, more, ranked)
     return _DRAWN[family](ask)
 
 
@@ -256,7 +259,11 @@ def _order(ask: Asking) -> Query | None:
     first, second = sorted((ask.actor, other), key=lambda a: a.start)
     looks = [Look(a.colour, a.shape, span=_opening(a)) for a in (first, second)]
     said = [*_appears(ask.actor), *_appears(other, ", the"), Piece(":")] if ask.dated else []
-    said += [Piece(" first the" if said else "First the", looks[0]), Piece(f" {name(first)}", looks[0])]
+    if ask.dated and ask.ranked:
+        said += earlier(1 if first is ask.actor else 2)
+        said.append(Piece(f" {name(first)}", looks[0]))
+    else:
+        said += [Piece(" first the" if said else "First the", looks[0]), Piece(f" {name(first)}", looks[0])]
     said += [Piece(", then the"), Piece(f" {name(second)}", looks[1]), Piece(".")]
     words = ask.wording("order", it=name(ask.actor), other=name(other))
     return _query(ask, "order", words, said, (first, second))
@@ -264,7 +271,13 @@ def _order(ask: Asking) -> Query | None:
 
 def _appears(actor: Actor, opening: str = "The") -> tuple[Piece, ...]:
     time = Piece(f"{actor.start:.1f}", moment=actor.start)
-    return Piece(f"{opening} {name(actor)} appears at "), time, Piece(" seconds")
+    return Piece(f"{opening} {name(actor)} appears at "), time, Piece(" seconds", clocked=True)
+
+
+def earlier(which: int) -> tuple[Piece, ...]:
+    """Says which of two times told before, the first or the second, comes first."""
+    rank = ("first", "second")[which - 1]
+    return Piece(" the"), Piece(f" {rank}", told=True, ranks=True), Piece(" comes first: the")
 
 
 def _opening(actor: Actor) -> Span:

@@ -45,7 +45,8 @@ class Mix:
     behind it; dated: whether an order is told with the times it follows from; follows: whether what comes
     after a thing has a head of its own that looks for it; events: how often each kind of event is drawn, as
     in `questions.EVENTS`; more: whether questions come in the words of MORE_QUESTIONS, too; drills: orders
-    told from times that are given."""
+    told from times that are given; ranked: whether an order tells which time is the earlier before it names
+    the things."""
 
     locates: int = 6
     absent: float = 0.3
@@ -75,6 +76,7 @@ class Mix:
     events: tuple[float, float, float, float] = EVENTS
     more: bool = False
     drills: int = 0
+    ranked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Lessons:
     learned, and what vision tokens show is read deep in the network; edges: there what comes and goes is
     read off steps, too, and times where they are written; links: and off new things what was new before;
     captions: which word stands on screen is read off steps; only_known: that a thing does not show is not
-    learned of what training never shows."""
+    learned of what training never shows; ranks: a told time is read off the token behind it."""
 
     looks: float = LOOKS_WEIGHT
     summary: float = 0.3
@@ -94,6 +96,7 @@ class Lessons:
     links: bool = False
     captions: bool = False
     only_known: bool = False
+    ranks: bool = False
 
 
 PERCEPTION = Stage("perception", 1500, batch=64, lr=2.5e-3, first_seed=0, horizon=2600, cooldown=350)
@@ -103,6 +106,7 @@ EDGE = Stage("edge", 4500, batch=8, lr=8e-4, first_seed=480_000, horizon=5500, c
 LINK = Stage("link", 1400, batch=8, lr=7e-4, first_seed=540_000, horizon=6000, cooldown=1)
 DATE = Stage("date", 3000, batch=8, lr=6.5e-4, first_seed=580_000, horizon=4200, cooldown=600)
 DRILL = Stage("drill", 3600, batch=8, lr=6.5e-4, first_seed=605_000, horizon=5200, cooldown=900)
+RANK = Stage("rank", 3000, batch=8, lr=6e-4, first_seed=634_000, horizon=4600, cooldown=900)
 GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, cooldown=50, warmup=20)
 
 TIME_MIX = Mix()
@@ -171,22 +175,28 @@ DRILL_MIX = replace(
         *["when"] * 2,
     ),
 )
+RANK_MIX = replace(DRILL_MIX, ranked=True)
 EDGE_LESSONS = Lessons(focal=True, edges=True)
 LINK_LESSONS = replace(EDGE_LESSONS, links=True)
+DRILL_LESSONS = replace(LINK_LESSONS, captions=True, only_known=True, summary=1.0)
 LESSONS = {  # of the stages on clips, in their order
     TIME: Lessons(),
     TELL: Lessons(focal=True),
     EDGE: EDGE_LESSONS,
     LINK: LINK_LESSONS,
     DATE: LINK_LESSONS,
-    DRILL: replace(LINK_LESSONS, captions=True, only_known=True, summary=1.0),
+    DRILL: DRILL_LESSONS,
+    RANK: replace(DRILL_LESSONS, ranks=True),
 }
 CLOCKS_FROM, BALANCED_FROM, UNEVEN_FROM = 600, 1600, 2600  # updates of TIME from which parts of the mix hold
 STEPS_AN_UPDATE = 36
 SHORT_LENGTHS, SHORT_FOR = (12, 16), 800  # steps a clip, in turn, for the first updates
 LENGTHS = (16, 24, 32, 48, 64)
 LONG_LENGTHS = (32, 64, 96, 128)  # at last also what two minutes take
-LONG_FROM = {TIME: 3700, EDGE: 3400, DATE: 2000, DRILL: 2800}  # update
+LONG_FROM = {TIME: 3700, EDGE: 3400, DATE: 2000, DRILL: 2800, RANK: 2200}  # update
+
+
+MIXES = {EDGE: EDGE_MIX, LINK: LINK_MIX, DATE: DATE_MIX, DRILL: DRILL_MIX, RANK: RANK_MIX}
 
 
 def clips_of(stage: Stage, update: int) -> tuple[int, int]:
@@ -201,7 +211,7 @@ def clips_of(stage: Stage, update: int) -> tuple[int, int]:
 def mix_of(stage: Stage, update: int) -> Mix:
     """What an update asks: in the time stage bit by bit all of its mix."""
     if stage is not TIME:
-        return {EDGE: EDGE_MIX, LINK: LINK_MIX, DATE: DATE_MIX, DRILL: DRILL_MIX}.get(stage, TIME_MIX)
+        return MIXES.get(stage, TIME_MIX)
     uneven = TIME_MIX.uneven if update >= UNEVEN_FROM else 0.0
     balanced = update >= BALANCED_FROM
     return replace(TIME_MIX, clocks=update >= CLOCKS_FROM, uneven=uneven, balanced=balanced)

@@ -170,6 +170,9 @@ def time_loss(
     if lessons.links:
         link_loss, figures["linked"] = linked_loss(stage.links, middle[0], clips)
         loss = loss + 0.5 * link_loss
+    if lessons.ranks:
+        told_clock_loss, figures["told_clock"] = clocked_loss(stage.clock, early[0], clips)
+        loss = loss + 0.3 * told_clock_loss
     if lessons.captions:
         caption_loss, figures["caption"] = stage.captions.loss(of_steps, labels.flatten(0, 1))
         loss = loss + 0.5 * caption_loss
@@ -202,6 +205,15 @@ def told_loss(reader: ClockReader, states: Tensor, clips: list[Clip]) -> tuple[T
         seconds += [printed[each.places[0]] for each in writing]
     if not rows:
         return states.new_zeros(()), float("nan")
+    return reader.loss(torch.stack(rows), torch.tensor(seconds, device=states.device))
+
+
+def clocked_loss(reader: ClockReader, states: Tensor, clips: list[Clip]) -> tuple[Tensor, float]:
+    """Of the tokens behind told times: can be read there which time it was?"""
+    told = [(states[i, row], seconds) for i, clip in enumerate(clips) for row, seconds in clip.clocked]
+    if not told:
+        return states.new_zeros(()), float("nan")
+    rows, seconds = zip(*told, strict=True)
     return reader.loss(torch.stack(rows), torch.tensor(seconds, device=states.device))
 
 
