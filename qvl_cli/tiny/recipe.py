@@ -87,7 +87,8 @@ class Lessons:
     learned, and what vision tokens show is read deep in the network; edges: there what comes and goes is
     read off steps, too, and times where they are written; links: and off new things what was new before;
     captions: which word stands on screen is read off steps; only_known: that a thing does not show is not
-    learned of what training never shows; ranks: a told time is read off the token behind it."""
+    learned of what training never shows; ranks: a told time is read off the token behind it; head: the weight
+    of the alignment head's loss."""
 
     looks: float = LOOKS_WEIGHT
     summary: float = 0.3
@@ -97,6 +98,7 @@ class Lessons:
     captions: bool = False
     only_known: bool = False
     ranks: bool = False
+    head: float = 1.0
 
 
 PERCEPTION = Stage("perception", 1500, batch=64, lr=2.5e-3, first_seed=0, horizon=2600, cooldown=350)
@@ -106,7 +108,7 @@ EDGE = Stage("edge", 4500, batch=8, lr=8e-4, first_seed=480_000, horizon=5500, c
 LINK = Stage("link", 1400, batch=8, lr=7e-4, first_seed=540_000, horizon=6000, cooldown=1)
 DATE = Stage("date", 3000, batch=8, lr=6.5e-4, first_seed=580_000, horizon=4200, cooldown=600)
 DRILL = Stage("drill", 3600, batch=8, lr=6.5e-4, first_seed=605_000, horizon=5200, cooldown=900)
-RANK = Stage("rank", 3000, batch=8, lr=6e-4, first_seed=634_000, horizon=4600, cooldown=900)
+RANK = Stage("rank", 2600, batch=8, lr=6e-4, first_seed=634_000, horizon=4200, cooldown=800)
 GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, cooldown=50, warmup=20)
 
 TIME_MIX = Mix()
@@ -175,7 +177,7 @@ DRILL_MIX = replace(
         *["when"] * 2,
     ),
 )
-RANK_MIX = replace(DRILL_MIX, ranked=True)
+RANK_MIX = replace(DRILL_MIX, ranked=True, locates=10, events=(0.36, 0.82, 0.93, 0.96))
 EDGE_LESSONS = Lessons(focal=True, edges=True)
 LINK_LESSONS = replace(EDGE_LESSONS, links=True)
 DRILL_LESSONS = replace(LINK_LESSONS, captions=True, only_known=True, summary=1.0)
@@ -186,14 +188,14 @@ LESSONS = {  # of the stages on clips, in their order
     LINK: LINK_LESSONS,
     DATE: LINK_LESSONS,
     DRILL: DRILL_LESSONS,
-    RANK: replace(DRILL_LESSONS, ranks=True),
+    RANK: replace(DRILL_LESSONS, ranks=True, head=2.0),
 }
 CLOCKS_FROM, BALANCED_FROM, UNEVEN_FROM = 600, 1600, 2600  # updates of TIME from which parts of the mix hold
 STEPS_AN_UPDATE = 36
 SHORT_LENGTHS, SHORT_FOR = (12, 16), 800  # steps a clip, in turn, for the first updates
 LENGTHS = (16, 24, 32, 48, 64)
 LONG_LENGTHS = (32, 64, 96, 128)  # at last also what two minutes take
-LONG_FROM = {TIME: 3700, EDGE: 3400, DATE: 2000, DRILL: 2800, RANK: 2200}  # update
+LONG_FROM = {TIME: 3700, EDGE: 3400, DATE: 2000, DRILL: 2800, RANK: 1900}  # update
 
 
 MIXES = {EDGE: EDGE_MIX, LINK: LINK_MIX, DATE: DATE_MIX, DRILL: DRILL_MIX, RANK: RANK_MIX}

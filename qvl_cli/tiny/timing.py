@@ -149,7 +149,7 @@ def time_loss(
     of_steps, only_known = steps.flatten(0, 1), lessons.only_known
     summary_loss, summary_figures = stage.summary.loss(of_steps, present, only_known)
     aligned, head_figures = _head_loss(stage.head, hidden, steps, clips)
-    loss = answer_loss + aligned + lessons.summary * summary_loss
+    loss = answer_loss + lessons.head * aligned + lessons.summary * summary_loss
     printed = torch.from_numpy(np.concatenate([c.times.mean(1) for c in clips])).to(device)
     clock_loss, figures["clock"] = stage.clock.loss(_states_at(early[0], ends).flatten(0, 1), printed)
     loss = loss + 0.3 * clock_loss
