@@ -212,23 +212,27 @@ def test_a_drilled_order_follows_from_the_times_it_is_given() -> None:
     swapped = 0
     for seed in range(80):
         query = order_drill(script, rng_for(seed, "drill"))
-        given, *rest = query.said
-        assert given.given and not any(piece.given for piece in rest)
+        given = [piece.given for piece in query.said]
+        assert given == sorted(given, reverse=True) and any(given)
         *asked, first, second = things_told(query.answer)
         assert asked == things_told(query.prompt.query) and {first, second} == set(asked)
         at = dict(zip(asked, map(float, re.findall(r"\d+\.\d", query.answer)), strict=True))
         assert at[first] + APART <= at[second] + 0.11
+        rank = ("first", "second")[asked.index(first)]
+        assert f" seconds: the {rank} comes first: the {' '.join(first)}, then the" in query.answer
         assert not set(asked) & UNSEEN_KINDS and first != second
         swapped += asked != [first, second]
     assert 20 < swapped < 60
-    clip = make_clip(50, 12, replace(recipe.DRILL_MIX, locates=2, asks=("order",), section=0.0, overview=0.0))
+    orders = replace(recipe.RANK_MIX, locates=2, asks=("order",), section=0.0, overview=0.0)
+    clip = make_clip(50, 12, orders)
     text = [world_tokenizer().decode([t], skip_special_tokens=False) for t in clip.sequence.ids]
     blocks, targets = clip.sequence.block, clip.sequence.targets
     learned = [(text[i + 1], blocks[i + 1]) for i, target in enumerate(targets) if target != IGNORE]
-    drilled = range(max(blocks) - recipe.DRILL_MIX.drills + 1, max(blocks) + 1)
+    drilled = range(max(blocks) - orders.drills + 1, max(blocks) + 1)
     for block in drilled:
         said = "".join(t for t, b in learned if b == block)
-        assert re.fullmatch(r" first the \w+ \w+, then the \w+ \w+\.<\|im_end\|>", said), said
+        told = r" the (first|second) comes first: the \w+ \w+, then the \w+ \w+\.<\|im_end\|>"
+        assert re.fullmatch(told, said), said
     assert any(re.search(r"\d", t) for t, block in learned if block not in drilled)
 
 

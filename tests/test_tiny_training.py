@@ -160,7 +160,7 @@ def test_words_look_at_the_tokens_that_show_them() -> None:
     cells = ROWS * COLS
     pad = world_tokenizer().token_to_id("<|video_pad|>")
     told = dict.fromkeys(HEADS, 0)
-    for clip in (make_clip(seed, 16, recipe.DATE_MIX) for seed in range(50, 58)):
+    for clip in (make_clip(seed, 16, recipe.RANK_MIX) for seed in range(50, 58)):
         length = len(clip.sequence.ids)
         for name, lookups in clip.lookups.items():
             told[name] += len(lookups)
@@ -215,6 +215,27 @@ def test_what_comes_after_a_thing_is_found_by_what_was_new_before() -> None:
                 assert linked == {before}, said[0]
                 asked += 1
     assert asked > 20
+
+
+def test_the_earlier_of_two_times_is_told_by_where_they_end() -> None:
+    tokenizer, told = world_tokenizer(), 0
+    for clip in (make_clip(seed, 16, recipe.RANK_MIX) for seed in range(50, 56)):
+        ids, blocks = clip.sequence.ids, clip.sequence.block
+        seconds = dict(clip.clocked)
+        for place, time in clip.clocked:
+            before = tokenizer.decode(ids[place - len(f"{time:.1f}") : place])
+            assert before == f"{time:.1f}" and tokenizer.decode(ids[place : place + 1]) == " seconds"
+            digits = [next(e for e in clip.lookups[n] if e.row == place) for n in ("ones", "tenths")]
+            assert [tokenizer.decode([ids[e.places[0]]]) for e in digits] == [before[-3], before[-1]]
+        for former, latter in zip(clip.lookups["former"], clip.lookups["latter"], strict=True):
+            (one,), (other,) = former.places, latter.places
+            assert former.row == latter.row and one < other
+            assert blocks[one] == blocks[other] == blocks[former.row]
+            rank = tokenizer.decode([ids[former.row + 1]])
+            if seconds[one] != seconds[other]:
+                assert rank == (" first" if seconds[one] < seconds[other] else " second")
+            told += 1
+    assert told > 20
 
 
 def test_steps_look_at_their_own_cells_and_at_the_step_before() -> None:
