@@ -226,6 +226,11 @@ class StreamSession:
         return self._memory.views()
 
     @property
+    def overlapping_views(self) -> list[range]:
+        """The same, every step but the outermost in two of them: what one cuts in two the next one shows."""
+        return self._memory.views(overlap=True)
+
+    @property
     def selects(self) -> bool:
         """Whether what a question sees depends on the question."""
         return self._memory.selects

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from qvl_cli.align.head import HeadAligner, step_scores
+from qvl_cli.align.head import HeadAligner, middles, step_scores
 from qvl_cli.align.network import HeadNetwork, HeadShape
 from qvl_cli.cache import Block, make_memory
 from qvl_cli.cache.packed import Read
@@ -95,19 +96,30 @@ def test_a_question_is_read_beside_every_view(model: LoadedModel, clip: FrameChu
     assert distance(logits, wanted.read(PROMPT).logits) <= CLOSE
 
 
-def test_the_head_judges_each_view_by_its_own_reading(model: LoadedModel, clip: FrameChunk) -> None:
+def test_the_head_judges_the_middle_of_each_view_by_its_own_reading(
+    model: LoadedModel, clip: FrameChunk
+) -> None:
     torch.manual_seed(4)
     aligner = HeadAligner(HeadNetwork(HeadShape(model.spec.hidden_size)), threshold=0.0)
     session = retrieving(model, clip, relevance=aligner.relevance)
     intervals = [step.interval for step in session.steps]
     judged = []
-    for view in session.views:
+    views = session.overlapping_views
+    assert views == [*(range(first, first + 4) for first in range(0, 12, 2)), range(12, 15)]
+    edges = [0, 3, 5, 7, 9, 11, 13, 15]
+    for view, own in zip(views, pairwise(edges), strict=True):
         query = session.focus(view.start, view.stop).read(locate_prompt("a seal")).query
         scores = step_scores(aligner.network, session.features, query, intervals)
-        judged.append(scores.inside[view.start : view.stop])
+        judged.append(scores.inside[slice(*own)])
     whole = aligner._swept_steps(session, locate_prompt("a seal"))
     assert np.allclose(whole.inside, np.concatenate(judged))
     assert len(whole.inside) == len(whole.end_at) == 15
+
+
+def test_middles_hold_each_step_once() -> None:
+    assert middles([range(4), range(4, 8)]) == [range(4), range(4, 8)]
+    assert middles([range(5), range(2, 7), range(4, 8)]) == [range(3), range(3, 5), range(5, 8)]
+    assert middles([range(3, 9)]) == [range(3, 9)]
 
 
 def test_the_first_and_the_unfinished_block_can_be_called_back(model: LoadedModel, clip: FrameChunk) -> None:

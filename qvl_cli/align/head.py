@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache, partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,6 +75,14 @@ def score_runs(network: HeadNetwork, scores: StepScores, intervals: Sequence[Tim
     return sorted(found, key=lambda s: (-s.score, s.span.start))
 
 
+def middles(views: Sequence[range]) -> list[range]:
+    """Ranges that follow one another and may overlap -> of each what lies further from its ends than from
+    those of any other; together all steps, each once."""
+    cuts = [(view.start + before.stop) // 2 for before, view in pairwise(views)]
+    edges = [views[0].start, *cuts, views[-1].stop]
+    return [range(a, b) for a, b in pairwise(edges)]
+
+
 class HeadAligner:
     """Aligner over a checkpoint's own `alignment_head.safetensors`."""
 
@@ -108,12 +117,14 @@ class HeadAligner:
 
     def _swept_steps(self, session: StreamSession, prompt: Prompt) -> StepScores:
         """Where the session chooses what to show, the words are read beside one view after the other, and
-        judge the steps of that view: words that look at what they name cannot judge what they do not see."""
+        judge the steps in the middle of that view: words that look at what they name cannot judge what they
+        do not see, nor what they see half of."""
         found: list[tuple[range, StepScores]] = []
-        for view in session.views:
+        views = session.overlapping_views
+        for view, own in zip(views, middles(views), strict=True):
             focus = session.focus(view.start, view.stop)
             try:
-                found.append((view, self._scores(session, focus.read(prompt).query)))
+                found.append((own, self._scores(session, focus.read(prompt).query)))
             finally:
                 focus.release()
         return StepScores.joined(found)

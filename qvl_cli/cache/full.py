@@ -159,8 +159,9 @@ class Memory:
         shown._first = len(self.trail)  # what it holds are not the steps of the trail: no block can be cut
         return shown
 
-    def views(self) -> list[range]:
-        """The steps that `focus` can show, as ranges that can be shown at once."""
+    def views(self, overlap: bool = False) -> list[range]:
+        """The steps that `focus` can show, as ranges that can be shown at once. overlap: all but
+        the outermost steps in two of them."""
         return [range(len(self.trail))]
 
     def forget(self) -> None:

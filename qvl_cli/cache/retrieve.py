@@ -96,10 +96,12 @@ class RetrieveMemory(WindowMemory):
         """Of steps [first, last) as many blocks as a question may see, evenly spread, and nothing else."""
         return self._alone(_spread(self._cuts(first, last), self._seen_at_once()))
 
-    def views(self) -> list[range]:
-        count = len(self.trail)
-        at_once = max(self._seen_at_once(), 1) * self._block_steps
-        return [range(first, min(first + at_once, count)) for first in range(0, count, at_once)]
+    def views(self, overlap: bool = False) -> list[range]:
+        count, size, at_once = len(self.trail), self._block_steps, max(self._seen_at_once(), 1)
+        stride = max(at_once // 2, 1) if overlap else at_once
+        last = max(count - at_once * size, 0)  # a view that begins at or behind it has the end in it
+        starts = range(0, last + stride * size if overlap else count, stride * size)
+        return [range(first, min(first + at_once * size, count)) for first in starts]
 
     def forget(self) -> None:
         """Nothing: a question may ask for every block."""

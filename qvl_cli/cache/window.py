@@ -65,7 +65,7 @@ class WindowMemory(Memory):
         for block in blocks[self._first // size :]:
             self.append(block)
 
-    def views(self) -> list[range]:
+    def views(self, overlap: bool = False) -> list[range]:
         return [range(self._first, len(self.trail))]
 
     def forget(self) -> None:
