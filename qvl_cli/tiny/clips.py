@@ -110,7 +110,7 @@ def draw_queries(script: Script, rng: np.random.Generator, timing: Timing, mix: 
     drawn = (locate_query(script, rng, mix.absent, events=mix.events) for _ in range(mix.locates + 8))
     locates = _fresh(drawn, [])
     queries = locates[: mix.locates]
-    told = {"dated": mix.dated, "more": mix.more, "ranked": mix.ranked}
+    told = {"dated": mix.dated, "more": mix.more, "ranked": mix.ranked, "led": mix.led}
     for family in mix.asks:
         queries += _fresh((ask_query(script, rng, family, **told) for _ in range(5)), queries)[:1]
     queries += [order_drill(script, rng, mix.ranked) for _ in range(mix.drills)]

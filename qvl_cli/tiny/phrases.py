@@ -174,6 +174,8 @@ MORE_QUESTIONS = {
         "At what second does the {it} appear?",
     ),
 }
+# What may stand in front of a question: words that begin one are learned in small letters, too.
+LEADS = ("Tell me: ", "Tell me, ", "In the video, ")
 
 
 def pick(bank: tuple[str, ...], rng: np.random.Generator, unseen: bool = False) -> str:

@@ -11,6 +11,7 @@ from qvl_cli.prompts import Prompt, ask_prompt, locate_prompt
 from qvl_cli.tiny.phrases import (
     APPEARS,
     DOES,
+    LEADS,
     MOMENTS,
     MORE_QUESTIONS,
     QUESTIONS,
@@ -43,7 +44,7 @@ EVENTS = (0.1, 0.55, 0.88, 0.94)
 class Asking:
     """What a question is drawn from. unseen: ask in words kept from training; dated: tell an order with the
     times it follows from; ranked: and with which of these is the earlier; more: ask in words of
-    MORE_QUESTIONS, too."""
+    MORE_QUESTIONS, too; led: with words in front, too."""
 
     script: Script
     shown: tuple[Actor, ...]
@@ -53,10 +54,14 @@ class Asking:
     dated: bool = True
     more: bool = False
     ranked: bool = True
+    led: bool = False
 
     def wording(self, family: str, **words: str) -> Prompt:
         bank = (*MORE_QUESTIONS[family], *QUESTIONS[family]) if self.more else QUESTIONS[family]
-        return ask_prompt(pick(bank, self.rng, self.unseen).format(**words))
+        question = pick(bank, self.rng, self.unseen).format(**words)
+        if self.led and self.rng.random() < 0.35:
+            question = str(self.rng.choice(LEADS)) + question[0].lower() + question[1:]
+        return ask_prompt(question)
 
     def alike(self, actor: Actor) -> list[Actor]:
         return [a for a in self.shown if a.kind == actor.kind]
@@ -188,15 +193,16 @@ def ask_query(
     dated: bool = True,
     more: bool = False,
     ranked: bool = True,
+    led: bool = False,
 ) -> Query | None:
     """A question of a family with one right answer, or None where this draw found none. unseen, dated, more,
-    ranked: see `Asking`."""
+    ranked, led: see `Asking`."""
     shown = script.shown
     if family not in _DRAWN:
         raise ValueError(f"no such family: {family}")
     if not shown or _marginal(script):
         return None
-    ask = Asking(script, shown, shown[int(rng.integers(len(shown)))], rng, unseen, dated, more, ranked)
+    ask = Asking(script, shown, shown[int(rng.integers(len(shown)))], rng, unseen, dated, more, ranked, led)
     return _DRAWN[family](ask)
 
 

@@ -154,3 +154,22 @@ class CaptionReader(nn.Module):
         word = cells.max(1).values
         unclear = (word == 0) & (cells == IGNORE).any(1)
         return label_loss(self.output(self.norm(states)), word.masked_fill(unclear, IGNORE), of_none=0.1)
+
+
+class OrderReader(nn.Module):
+    """Reads off the tokens behind told times, in front of the last layer, how late each is: one number, which
+    grows with the time; used in training only. Which of two times is the earlier is their difference then,
+    which is all that a single layer can make of two places."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden)
+        self.output = nn.Linear(hidden, 1)
+
+    def loss(self, states: Tensor, seconds: Tensor) -> tuple[Tensor, float]:
+        """states [n, hidden], seconds [n], of any videos -> loss over all pairs, share of pairs right."""
+        late = self.output(self.norm(states)).squeeze(-1)
+        apart, later = late[:, None] - late[None], seconds[:, None] > seconds[None]
+        pairs = seconds[:, None] != seconds[None]
+        right = ((apart > 0) == later)[pairs].float().mean().item()
+        return F.binary_cross_entropy_with_logits(apart[pairs], later[pairs].float()), right

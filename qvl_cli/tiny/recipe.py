@@ -46,7 +46,7 @@ class Mix:
     after a thing has a head of its own that looks for it; events: how often each kind of event is drawn, as
     in `questions.EVENTS`; more: whether questions come in the words of MORE_QUESTIONS, too; drills: orders
     told from times that are given; ranked: whether an order tells which time is the earlier before it names
-    the things."""
+    the things; led: whether words stand in front of some questions."""
 
     locates: int = 6
     absent: float = 0.3
@@ -77,6 +77,7 @@ class Mix:
     more: bool = False
     drills: int = 0
     ranked: bool = False
+    led: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Lessons:
     read off steps, too, and times where they are written; links: and off new things what was new before;
     captions: which word stands on screen is read off steps; only_known: that a thing does not show is not
     learned of what training never shows; ranks: a told time is read off the token behind it; head: the weight
-    of the alignment head's loss."""
+    of the alignment head's loss; compares: and how late it is, in front of the last layer."""
 
     looks: float = LOOKS_WEIGHT
     summary: float = 0.3
@@ -99,6 +100,7 @@ class Lessons:
     only_known: bool = False
     ranks: bool = False
     head: float = 1.0
+    compares: bool = False
 
 
 PERCEPTION = Stage("perception", 1500, batch=64, lr=2.5e-3, first_seed=0, horizon=2600, cooldown=350)
@@ -109,6 +111,7 @@ LINK = Stage("link", 1400, batch=8, lr=7e-4, first_seed=540_000, horizon=6000, c
 DATE = Stage("date", 3000, batch=8, lr=6.5e-4, first_seed=580_000, horizon=4200, cooldown=600)
 DRILL = Stage("drill", 3600, batch=8, lr=6.5e-4, first_seed=605_000, horizon=5200, cooldown=900)
 RANK = Stage("rank", 2600, batch=8, lr=6e-4, first_seed=634_000, horizon=4200, cooldown=800)
+COMPARE = Stage("compare", 750, batch=8, lr=6e-4, first_seed=660_000, horizon=1200, cooldown=350)
 GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, cooldown=50, warmup=20)
 
 TIME_MIX = Mix()
@@ -178,9 +181,11 @@ DRILL_MIX = replace(
     ),
 )
 RANK_MIX = replace(DRILL_MIX, ranked=True, locates=10, events=(0.36, 0.82, 0.93, 0.96))
+COMPARE_MIX = replace(RANK_MIX, drills=8, led=True)
 EDGE_LESSONS = Lessons(focal=True, edges=True)
 LINK_LESSONS = replace(EDGE_LESSONS, links=True)
 DRILL_LESSONS = replace(LINK_LESSONS, captions=True, only_known=True, summary=1.0)
+RANK_LESSONS = replace(DRILL_LESSONS, ranks=True, head=2.0)
 LESSONS = {  # of the stages on clips, in their order
     TIME: Lessons(),
     TELL: Lessons(focal=True),
@@ -188,17 +193,25 @@ LESSONS = {  # of the stages on clips, in their order
     LINK: LINK_LESSONS,
     DATE: LINK_LESSONS,
     DRILL: DRILL_LESSONS,
-    RANK: replace(DRILL_LESSONS, ranks=True, head=2.0),
+    RANK: RANK_LESSONS,
+    COMPARE: replace(RANK_LESSONS, compares=True),
 }
 CLOCKS_FROM, BALANCED_FROM, UNEVEN_FROM = 600, 1600, 2600  # updates of TIME from which parts of the mix hold
 STEPS_AN_UPDATE = 36
 SHORT_LENGTHS, SHORT_FOR = (12, 16), 800  # steps a clip, in turn, for the first updates
 LENGTHS = (16, 24, 32, 48, 64)
 LONG_LENGTHS = (32, 64, 96, 128)  # at last also what two minutes take
-LONG_FROM = {TIME: 3700, EDGE: 3400, DATE: 2000, DRILL: 2800, RANK: 1900}  # update
+LONG_FROM = {TIME: 3700, EDGE: 3400, DATE: 2000, DRILL: 2800, RANK: 1900, COMPARE: 550}  # update
 
 
-MIXES = {EDGE: EDGE_MIX, LINK: LINK_MIX, DATE: DATE_MIX, DRILL: DRILL_MIX, RANK: RANK_MIX}
+MIXES = {
+    EDGE: EDGE_MIX,
+    LINK: LINK_MIX,
+    DATE: DATE_MIX,
+    DRILL: DRILL_MIX,
+    RANK: RANK_MIX,
+    COMPARE: COMPARE_MIX,
+}
 
 
 def clips_of(stage: Stage, update: int) -> tuple[int, int]:

@@ -23,6 +23,7 @@ from qvl_cli.tiny.readers import (
     ClockReader,
     EdgeReader,
     LinkReader,
+    OrderReader,
     StepSummary,
 )
 from qvl_cli.tiny.recipe import EMBEDDING_RMS, Lessons
@@ -43,6 +44,7 @@ class TimeStage(nn.Module):
         self.told = ClockReader(hidden)
         self.links = LinkReader(hidden)
         self.captions = CaptionReader(hidden)
+        self.order = OrderReader(hidden)
 
     def modules_by_name(self, lessons: Lessons) -> dict[str, nn.Module]:
         """What these lessons train."""
@@ -53,7 +55,9 @@ class TimeStage(nn.Module):
             modules |= {"edges": self.edges, "told": self.told}
         if lessons.links:
             modules |= {"links": self.links}
-        return modules | {"captions": self.captions} if lessons.captions else modules
+        if lessons.captions:
+            modules |= {"captions": self.captions}
+        return modules | {"order": self.order} if lessons.compares else modules
 
 
 def block_mask(
@@ -173,6 +177,9 @@ def time_loss(
     if lessons.ranks:
         told_clock_loss, figures["told_clock"] = clocked_loss(stage.clock, early[0], clips)
         loss = loss + 0.3 * told_clock_loss
+    if lessons.compares:
+        order_loss, figures["compared"] = clocked_loss(stage.order, late[0], clips)
+        loss = loss + order_loss
     if lessons.captions:
         caption_loss, figures["caption"] = stage.captions.loss(of_steps, labels.flatten(0, 1))
         loss = loss + 0.5 * caption_loss
@@ -208,8 +215,10 @@ def told_loss(reader: ClockReader, states: Tensor, clips: list[Clip]) -> tuple[T
     return reader.loss(torch.stack(rows), torch.tensor(seconds, device=states.device))
 
 
-def clocked_loss(reader: ClockReader, states: Tensor, clips: list[Clip]) -> tuple[Tensor, float]:
-    """Of the tokens behind told times: can be read there which time it was?"""
+def clocked_loss(
+    reader: ClockReader | OrderReader, states: Tensor, clips: list[Clip]
+) -> tuple[Tensor, float]:
+    """Of the tokens behind told times: can be read there which time it was, or how late?"""
     told = [(states[i, row], seconds) for i, clip in enumerate(clips) for row, seconds in clip.clocked]
     if not told:
         return states.new_zeros(()), float("nan")
