@@ -18,6 +18,7 @@ from qvl_cli.tiny.phrases import (
     APPEARS,
     DOES,
     FAMILIES,
+    LEADS,
     MORE_QUESTIONS,
     QUESTIONS,
     UNSEEN,
@@ -205,6 +206,24 @@ def test_training_meets_neither_unseen_things_nor_unseen_words() -> None:
     for family in FAMILIES:
         assert not any(query.unseen for _, query in queries(family))
         assert any(query.unseen for _, query in queries(family, TRAINING_SEEDS)) or family == "written"
+
+
+def test_words_in_front_of_a_question_leave_it_the_same() -> None:
+    script, led = write_script(5, 40.0), 0
+    for seed in range(60):
+        plain, asked = (
+            [ask_query(script, rng_for(seed, "led"), family, led=flag) for family in FAMILIES]
+            for flag in (False, True)
+        )
+        for query in filter(None, asked):
+            lead = next((each for each in LEADS if query.prompt.query.startswith(each)), "")
+            rest = query.prompt.query.removeprefix(lead)
+            led += bool(lead)
+            wordings = [re.sub(r"\\{\w+\\}", ".+", re.escape(w)) for w in QUESTIONS[query.family][:-UNSEEN]]
+            assert any(re.fullmatch(w, rest[0].upper() + rest[1:]) for w in wordings), query.prompt.query
+            assert rest[0].islower() == bool(lead)
+        assert not any(q and q.prompt.query.startswith(LEADS) for q in plain)
+    assert led > 60
 
 
 def test_a_drilled_order_follows_from_the_times_it_is_given() -> None:

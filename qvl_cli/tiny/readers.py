@@ -171,5 +171,7 @@ class OrderReader(nn.Module):
         late = self.output(self.norm(states)).squeeze(-1)
         apart, later = late[:, None] - late[None], seconds[:, None] > seconds[None]
         pairs = seconds[:, None] != seconds[None]
+        if not pairs.any():
+            return late.new_zeros(()), float("nan")
         right = ((apart > 0) == later)[pairs].float().mean().item()
         return F.binary_cross_entropy_with_logits(apart[pairs], later[pairs].float()), right
