@@ -104,6 +104,8 @@ def fit_positions(plan: SamplePlan, spec: ModelSpec, wanted: MemorySettings) -> 
         return wanted
     count, size = len(plan.steps), spec.block_steps
     held = bisect_right(range(1, count + 1), spec.max_positions, key=lambda n: _positions(plan, spec, n))
+    if held == count:
+        return wanted
     if most_held(plan.steps, wanted, size) > held:
         lengths = range(1, math.ceil(wanted.window))
 

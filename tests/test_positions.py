@@ -61,6 +61,13 @@ def test_positions_are_the_only_reason(hour: SamplePlan) -> None:
     assert choose_memory(hour, tiny, PLENTY, 2, AUTO).policy == "full"
 
 
+@pytest.mark.parametrize("steps", [13, 60])
+def test_a_question_sees_all_of_what_fits_whole(hour: SamplePlan, steps: int) -> None:
+    """Neither a last block that is not full nor sinks that are in view anyway take a block away."""
+    brief, wanted = replace(hour, steps=hour.steps[:steps]), MemorySettings("retrieve")
+    assert fit_positions(brief, RELEASED, wanted) == wanted
+
+
 def test_stretching_is_a_remedy(hour: SamplePlan) -> None:
     spec = replace(RELEASED, max_positions=25_000)
     with pytest.raises(

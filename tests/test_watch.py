@@ -24,8 +24,8 @@ from tests.test_cli import QVL, environment
 
 pytestmark = pytest.mark.timeout(900)  # processes that load a model, on machines that may be busy
 CLIP = Path(__file__).resolve().parents[1] / "sample_media" / "shapes-60s.mp4"
-EVENT = "a blue cross"
-TRUTH = [(13.491, 21.702), (40.534, 46.579)]
+EVENT = "a ring"
+TRUTH = [(8.01, 19.93), (37.74, 53.58)]
 LIMIT = 600  # seconds that no test should need
 
 
