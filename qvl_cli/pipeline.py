@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 from qvl_cli import registry
 from qvl_cli.align import check_aligner, load_aligner
 from qvl_cli.answer import Answer, Media, ModelUse, Sampling, SubtitleUse, Usage
-from qvl_cli.budget import free_memory
 from qvl_cli.cache.beside import SECTIONS
 from qvl_cli.chunks import iter_chunks
 from qvl_cli.coverage import (
@@ -231,10 +230,8 @@ def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[
     check_dtype(request.dtype)
     name, choice = request.model, None
     if name == "auto":
-        # Asking a device what it has means starting torch: only where there is something to choose from.
         choice = next(registry.cached_models(), None)
-        free, size = free_on_device(request) if choice else (free_memory(), 4)
-        name = registry.choose_model(None, free, size)
+        name = registry.choose_model(None, *free_on_device(request))
     folder = registry.resolve(name, progress=on_download, check=worth_fetching)
     spec = usable(registry.read_spec(folder, name))
     notes = registry.rope_notes(spec)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import time
 from contextlib import suppress
@@ -12,6 +13,12 @@ from pathlib import Path
 from threading import Thread
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def hub_environment(url: str, home: Path) -> dict[str, str]:
+    """This process' environment, with the hub at `url`, its cache in `home`, and nothing else said of it."""
+    own = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))}
+    return own | {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
 class HubServer:

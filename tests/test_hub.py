@@ -19,7 +19,7 @@ import pytest
 from qvl_cli.errors import ModelMissing
 from qvl_cli.registry import ALIASES, HEAD_FILE, choose_model, read_spec, resolve
 from tests.checkpoints import write_checkpoint
-from tests.hub_server import HubServer
+from tests.hub_server import HubServer, hub_environment
 
 REPO = "Qwen/Qwen3-VL-2B-Instruct"
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,12 +56,9 @@ def hub(checkpoint: Path) -> Iterator[HubServer]:
 
 
 def run(url: str, home: Path, model: str = "2b", **env: str) -> dict[str, Any]:
-    inherited = {
-        key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))
-    }
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, model],
-        env={**inherited, "HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1", **env},
+        env={**hub_environment(url, home), **env},
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -17,7 +17,7 @@ import pytest
 
 from qvl_cli.cli.console import Console
 from tests.checkpoints import write_checkpoint
-from tests.hub_server import HubServer
+from tests.hub_server import HubServer, hub_environment
 
 REPO = "Qwen/Qwen3-VL-2B-Instruct"
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,13 +52,7 @@ def hub(checkpoint: Path) -> Iterator[HubServer]:
 
 @pytest.fixture
 def environment(hub: HubServer, tmp_path: Path) -> dict[str, str]:
-    inherited = {
-        key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))
-    }
-    return inherited | {
-        "HF_ENDPOINT": hub.url,
-        "HF_HOME": str(tmp_path / "hf"),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
+    return hub_environment(hub.url, tmp_path / "hf") | {
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "XDG_CONFIG_HOME": str(tmp_path / "config"),
         "PYTHONPATH": str(ROOT),

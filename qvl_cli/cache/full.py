@@ -160,8 +160,8 @@ class Memory:
         return shown
 
     def views(self, overlap: bool = False) -> list[range]:
-        """The steps that `focus` can show, as ranges that can be shown at once. overlap: all but
-        the outermost steps in two of them."""
+        """The steps that `focus` can show, as ranges that can be shown at once. overlap: all but the
+        outermost steps in two of them."""
         return [range(len(self.trail))]
 
     def forget(self) -> None:

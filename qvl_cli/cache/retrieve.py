@@ -98,9 +98,9 @@ class RetrieveMemory(WindowMemory):
 
     def views(self, overlap: bool = False) -> list[range]:
         count, size, at_once = len(self.trail), self._block_steps, max(self._seen_at_once(), 1)
-        stride = max(at_once // 2, 1) if overlap else at_once
+        stride = size * (max(at_once // 2, 1) if overlap else at_once)
         last = max(count - at_once * size, 0)  # a view that begins at or behind it has the end in it
-        starts = range(0, last + stride * size if overlap else count, stride * size)
+        starts = range(0, last + stride if count else 0, stride)
         return [range(first, min(first + at_once * size, count)) for first in starts]
 
     def forget(self) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qvl_cli.cli.console import Console, put
+from qvl_cli.cli.options import PlainFormat
 from qvl_cli.cli.settings import plain_format, settle
 from qvl_cli.config import Config
 from qvl_cli.errors import EXIT_OK, QvlError, UsageError
@@ -21,7 +22,6 @@ NAME = "cache"
 SCHEMA = "qvl.cache/1"
 
 Which = Annotated[str, typer.Argument(metavar="INDEX", help="Digits of its name, or the video.")]
-Format = Annotated[str | None, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json. [txt]")]
 Cap = Annotated[str | None, typer.Option("--cache-cap", metavar="SIZE", help="Most they may take. [10GiB]")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")]
 
@@ -39,7 +39,7 @@ def _group() -> None:
     """Nothing of its own: the commands do the work."""
 
 
-def ls(format: Format = None, debug: Debug = False) -> int:
+def ls(format: PlainFormat = None, debug: Debug = False) -> int:
     """List the saved indexes, the most recently used first."""
     config = settle({"format": format})
     entries = _library(config).entries()
@@ -56,7 +56,7 @@ def ls(format: Format = None, debug: Debug = False) -> int:
     return EXIT_OK
 
 
-def show(index: Which, format: Format = None, debug: Debug = False) -> int:
+def show(index: Which, format: PlainFormat = None, debug: Debug = False) -> int:
     """Show what one index holds, and everything it is bound to."""
     config = settle({"format": format})
     described = _described(_library(config).find(index))
@@ -99,7 +99,7 @@ def prune(cap: Cap = None, debug: Debug = False) -> int:
 
 def verify(
     index: Annotated[str | None, typer.Argument(metavar="INDEX", help="Only this one.")] = None,
-    format: Format = None,
+    format: PlainFormat = None,
     debug: Debug = False,
 ) -> int:
     """Read every byte of the indexes and compare it with its checksum; exit code 1 where one is damaged."""

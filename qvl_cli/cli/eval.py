@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qvl_cli.cli.console import Console, put
+from qvl_cli.cli.options import PlainFormat
 from qvl_cli.cli.settings import plain_format, settle
 from qvl_cli.config import Config
 from qvl_cli.errors import EXIT_OK, EXIT_PARTIAL, UsageError
@@ -69,9 +70,7 @@ def command(
         bool | None,
         typer.Option("--refine/--no-refine", help="Look again for the exact frame of boundaries."),
     ] = None,
-    format: Annotated[
-        str | None, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json. [txt]")
-    ] = None,
+    format: PlainFormat = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")] = False,
 ) -> int:

@@ -14,19 +14,19 @@ def told(error: Exception) -> tuple[str, int]:
     """One line and the exit code: qvl's own tree carries its codes, Typer's usage errors 2, memory 5; what is
     left is a bug."""
     if isinstance(error, QvlError):
-        return one_line(error), error.exit_code
+        return _one_line(error), error.exit_code
     if isinstance(error, typer.TyperException):
         command = getattr(getattr(error, "ctx", None), "command_path", None) or "qvl"
-        return f"{one_line(error.format_message())} -- see `{command} --help`", error.exit_code
+        return f"{_one_line(error.format_message())} -- see `{command} --help`", error.exit_code
     if isinstance(error, MemoryError):
         return "out of memory -- lower --max-tokens or --fps, or use a smaller --model", EXIT_MEMORY
     if isinstance(error, OSError) and error.strerror:
-        return one_line(error), EXIT_FAILURE
+        return _one_line(error), EXIT_FAILURE
     return (
-        f"unexpected {type(error).__name__}: {one_line(error)} -- add --debug and report this",
+        f"unexpected {type(error).__name__}: {_one_line(error)} -- add --debug and report this",
         EXIT_FAILURE,
     )
 
 
-def one_line(error: object) -> str:
+def _one_line(error: object) -> str:
     return " ".join(str(error).split())

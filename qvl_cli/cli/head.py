@@ -9,6 +9,7 @@ import typer
 
 from qvl_cli.cli.console import Console
 from qvl_cli.cli.eval import ResultsFile, deliver
+from qvl_cli.cli.options import PlainFormat
 from qvl_cli.cli.settings import plain_format, settle
 from qvl_cli.config import Config
 from qvl_cli.render.output import check_writable
@@ -21,7 +22,6 @@ Videos = Annotated[str, typer.Option(metavar="DIR", help="The folder of the vide
 Model = Annotated[str, typer.Option(metavar="NAME", help="The checkpoint, which stays frozen.")]
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:1. [auto]")]
 Fps = Annotated[str | None, typer.Option(metavar="N", help="Frames watched per second. [2]")]
-Format = Annotated[str | None, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json. [txt]")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")]
 
@@ -50,7 +50,7 @@ def train(
     seed: Annotated[int, typer.Option(metavar="S", help="Of the first weights and the order.", min=0)] = 0,
     device: Device = None,
     fps: Fps = None,
-    format: Format = None,
+    format: PlainFormat = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
@@ -78,7 +78,7 @@ def evaluate(
     ] = None,
     device: Device = None,
     fps: Fps = None,
-    format: Format = None,
+    format: PlainFormat = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:

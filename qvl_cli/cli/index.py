@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Annotated
-
-import typer
 
 from qvl_cli.cli.console import Console, put
-from qvl_cli.cli.options import Options, VideoFile, takes_options
+from qvl_cli.cli.options import Options, PlainFormat, VideoFile, takes_options
 from qvl_cli.cli.settings import plain_format
 
 NAME = "index"
@@ -19,9 +16,7 @@ _ANSWERING = ("aligner", "no_index", "format", "output", "fail_empty", "show_thi
 def _index(
     file: VideoFile,
     options: Options,
-    format: Annotated[
-        str | None, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json. [txt]")
-    ] = None,
+    format: PlainFormat = None,
 ) -> int:
     """Watch a video and save it: later questions about it take seconds."""
     config = replace(options, format=format).config()

@@ -25,6 +25,9 @@ VideoFile = Annotated[
 MaxSpool = Annotated[
     str | None, typer.Option(metavar="SIZE", help="Most of stdin or a URL to copy to disk. [8G]")
 ]
+PlainFormat = Annotated[
+    str | None, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json. [txt]")
+]
 OutputPath = Annotated[str, typer.Option("--output", "-o", metavar="PATH", help="Write here; - is stdout.")]
 
 

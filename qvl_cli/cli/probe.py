@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qvl_cli.cli.options import MaxSpool, OutputPath, VideoFile
+from qvl_cli.cli.options import MaxSpool, OutputPath, PlainFormat, VideoFile
 from qvl_cli.cli.settings import plain_format, settle
 from qvl_cli.errors import EXIT_OK
 
@@ -15,9 +15,7 @@ NAME = "probe"
 
 def command(
     file: VideoFile,
-    format: Annotated[
-        str | None, typer.Option("--format", "-f", metavar="FORMAT", help="txt or json. [txt]")
-    ] = None,
+    format: PlainFormat = None,
     max_spool: MaxSpool = None,
     output: OutputPath = "-",
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")] = False,

@@ -44,8 +44,8 @@ def order_drill(script: Script, rng: np.random.Generator, ranked: bool = True) -
 
 
 def _given(opening: str, thing: str, at: float) -> tuple[Piece, ...]:
-    told = f"{opening} {thing} appears at ", f"{at:.1f}", " seconds"
-    return tuple(Piece(text, given=True, clocked=text == told[-1]) for text in told)
+    told = Piece(f"{opening} {thing} appears at ", given=True), Piece(f"{at:.1f}", given=True)
+    return *told, Piece(" seconds", given=True, clocked=True)
 
 
 def _any_kind(script: Script, rng: np.random.Generator) -> Kind:
