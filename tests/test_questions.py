@@ -27,7 +27,7 @@ from qvl_cli.tiny.phrases import (
     plural,
 )
 from qvl_cli.tiny.pieces import NOWHERE, Query, kind_order
-from qvl_cli.tiny.questions import APART, NUMBERS, ask_query, locate_query
+from qvl_cli.tiny.questions import APART, NUMBERS, Style, ask_query, locate_query
 from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.telling import overview_query, section_query, tell
 from qvl_cli.tiny.vocabulary import SPECIALS, VOCABULARY_SIZE, special_ids, world_tokenizer
@@ -189,7 +189,7 @@ def test_training_meets_neither_unseen_things_nor_unseen_words() -> None:
         assert len(bank) - UNSEEN >= 5
         assert not set(MORE_QUESTIONS[family]) & set(bank)
         script = next(s for s, _ in queries(family))
-        asked = (ask_query(script, rng_for(n, "more"), family, more=True) for n in range(600))
+        asked = (ask_query(script, rng_for(n, "more"), family, style=Style(more=True)) for n in range(600))
         texts = {query.prompt.query for query in asked if query}
         for phrases, wanted in (
             (MORE_QUESTIONS[family], True),
@@ -208,11 +208,33 @@ def test_training_meets_neither_unseen_things_nor_unseen_words() -> None:
         assert any(query.unseen for _, query in queries(family, TRAINING_SEEDS)) or family == "written"
 
 
+def test_what_turns_is_looked_for_while_it_has_its_own_colour() -> None:
+    turned = 0
+    for seed in range(60):
+        script = write_script(seed, 40.0)
+        for n in range(10):
+            plain, early = (
+                ask_query(script, rng_for(n, "early"), "which", style=Style(early=flag))
+                for flag in (False, True)
+            )
+            assert (plain and plain.answer) == (early and early.answer)
+            look = early and early.said[1].look
+            if not early or look is None or look.span is None:
+                assert early == plain
+                continue
+            (actor,) = (a for a in script.actors if a.action and look.action == "turns" == a.action.kind)
+            assert actor.action and early.answer.endswith(f"the {actor.colour} {actor.shape}.")
+            start, end = look.span
+            assert start == actor.action.start and actor.turned(end - 0.01) <= 0.5
+            turned += 1
+    assert turned > 20
+
+
 def test_words_in_front_of_a_question_leave_it_the_same() -> None:
     script, led = write_script(5, 40.0), 0
     for seed in range(60):
         plain, asked = (
-            [ask_query(script, rng_for(seed, "led"), family, led=flag) for family in FAMILIES]
+            [ask_query(script, rng_for(seed, "led"), family, style=Style(led=flag)) for family in FAMILIES]
             for flag in (False, True)
         )
         for query in filter(None, asked):

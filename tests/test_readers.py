@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from qvl_cli.tiny.perception import IGNORE, label
-from qvl_cli.tiny.readers import KNOWN_KINDS, CaptionReader, EdgeReader, StepSummary
+from qvl_cli.tiny.readers import KNOWN_KINDS, CaptionReader, EdgeReader, OrderReader, StepSummary
 from qvl_cli.tiny.world import ACTIONS, COLOUR_NAMES, SHAPES, UNSEEN_KINDS
 
 
@@ -59,3 +59,34 @@ def test_a_word_is_read_off_the_step_that_shows_it() -> None:
     states[0] = states[1]
     loss, right = reader.loss(states, labels)
     assert loss > 1 and right == 0.0
+
+
+def test_how_late_is_told_by_one_number() -> None:
+    torch.manual_seed(0)
+    reader, seconds = OrderReader(8), torch.tensor([3.0, 90.5, 12.0, 12.0, 700.0])
+    states = torch.cat([seconds[:, None] / 100, torch.randn(5, 7)], 1)
+    optimizer = torch.optim.Adam(reader.parameters(), lr=0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        loss, right = reader.loss(states, seconds)
+        loss.backward()
+        optimizer.step()
+    assert right == 1.0 and loss < 0.05
+    assert reader.loss(states.flip(0), seconds)[1] < 0.5
+    alone = reader.loss(states[2:4], seconds[2:4])[0]  # equal times are no pair
+    assert alone.isfinite() and alone == 0
+
+
+def test_of_two_wrong_pairs_the_nearer_weighs_more() -> None:
+    reader, seconds = OrderReader(1), torch.tensor([10.0, 13.0, 400.0])
+    reader.norm, reader.output = torch.nn.Identity(), torch.nn.Identity()  # states are how late it is
+    swapped_near, swapped_far = (torch.tensor(late)[:, None] for late in ([1.0, 0.0, 9.0], [0.0, 1.0, -8.0]))
+    for near in (False, True):
+        (one, right), (other, wrong) = (
+            reader.loss(late, seconds, near) for late in (swapped_near, swapped_far)
+        )
+        assert right > wrong  # one pair of three against two
+        assert (one / other > 0.25) == near
+    alike = torch.tensor([20.0, 23.0])
+    plain, weighed = (reader.loss(swapped_near[:2], alike, near)[0] for near in (False, True))
+    assert plain == pytest.approx(weighed.item())  # a single pair is a mean of itself

@@ -35,7 +35,7 @@ from qvl_cli.tiny.lookup import (
     wanted_tokens,
 )
 from qvl_cli.tiny.perception import COLS, IGNORE, ROWS, label
-from qvl_cli.tiny.readers import ClockReader, OrderReader
+from qvl_cli.tiny.readers import ClockReader
 from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.timing import (
     TimeStage,
@@ -236,22 +236,6 @@ def test_the_earlier_of_two_times_is_told_by_where_they_end() -> None:
                 assert rank == (" first" if seconds[one] < seconds[other] else " second")
             told += 1
     assert told > 20
-
-
-def test_how_late_is_told_by_one_number() -> None:
-    torch.manual_seed(0)
-    reader, seconds = OrderReader(8), torch.tensor([3.0, 90.5, 12.0, 12.0, 700.0])
-    states = torch.cat([seconds[:, None] / 100, torch.randn(5, 7)], 1)
-    optimizer = torch.optim.Adam(reader.parameters(), lr=0.05)
-    for _ in range(300):
-        optimizer.zero_grad()
-        loss, right = reader.loss(states, seconds)
-        loss.backward()
-        optimizer.step()
-    assert right == 1.0 and loss < 0.05
-    assert reader.loss(states.flip(0), seconds)[1] < 0.5
-    alone = reader.loss(states[2:4], seconds[2:4])[0]  # equal times are no pair
-    assert alone.isfinite() and alone == 0
 
 
 def test_steps_look_at_their_own_cells_and_at_the_step_before() -> None:

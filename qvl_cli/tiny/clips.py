@@ -110,10 +110,9 @@ def draw_queries(script: Script, rng: np.random.Generator, timing: Timing, mix: 
     drawn = (locate_query(script, rng, mix.absent, events=mix.events) for _ in range(mix.locates + 8))
     locates = _fresh(drawn, [])
     queries = locates[: mix.locates]
-    told = {"dated": mix.dated, "more": mix.more, "ranked": mix.ranked, "led": mix.led}
     for family in mix.asks:
-        queries += _fresh((ask_query(script, rng, family, **told) for _ in range(5)), queries)[:1]
-    queries += [order_drill(script, rng, mix.ranked) for _ in range(mix.drills)]
+        queries += _fresh((ask_query(script, rng, family, style=mix.style) for _ in range(5)), queries)[:1]
+    queries += [order_drill(script, rng, mix.style.ranked) for _ in range(mix.drills)]
     draw, count = rng.random(), len(timing.starts)
     if draw < mix.overview:
         queries.append(overview_query(script))
@@ -294,7 +293,7 @@ def _append_query(
         rows = range(len(sequence.ids) - 1, len(sequence.ids) - 1 + len(ids))
         proof = "next" if piece.follows and mix.follows else "things"
         _look(piece, proof, _next_moment(query.said, number), rows, share, timing, view, ends, lookups)
-        if mix.ranked:
+        if mix.style.ranked:
             before = _text(query.said[number - 1], timing) if number else ""
             _rank(piece, len(sequence.ids), before, clocked, lookups)
         learn = 0.0 if piece.given else mix.found_weight * share if tells else 1.0

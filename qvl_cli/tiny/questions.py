@@ -41,25 +41,36 @@ EVENTS = (0.1, 0.55, 0.88, 0.94)
 
 
 @dataclass(frozen=True, slots=True)
+class Style:
+    """How questions and answers are put. dated: an order is told with the times it follows from; ranked: and
+    with which of these is the earlier; more: questions come in words of MORE_QUESTIONS, too; led: with words
+    in front, too; early: a thing that turns another colour is looked for while it has its own."""
+
+    dated: bool = True
+    ranked: bool = True
+    more: bool = False
+    led: bool = False
+    early: bool = False
+
+
+PLAIN = Style()
+
+
+@dataclass(frozen=True, slots=True)
 class Asking:
-    """What a question is drawn from. unseen: ask in words kept from training; dated: tell an order with the
-    times it follows from; ranked: and with which of these is the earlier; more: ask in words of
-    MORE_QUESTIONS, too; led: with words in front, too."""
+    """What a question is drawn from. unseen: ask in words kept from training."""
 
     script: Script
     shown: tuple[Actor, ...]
     actor: Actor
     rng: np.random.Generator
     unseen: bool
-    dated: bool = True
-    more: bool = False
-    ranked: bool = True
-    led: bool = False
+    style: Style = PLAIN
 
     def wording(self, family: str, **words: str) -> Prompt:
-        bank = (*MORE_QUESTIONS[family], *QUESTIONS[family]) if self.more else QUESTIONS[family]
+        bank = (*MORE_QUESTIONS[family], *QUESTIONS[family]) if self.style.more else QUESTIONS[family]
         question = pick(bank, self.rng, self.unseen).format(**words)
-        if self.led and self.rng.random() < 0.35:
+        if self.style.led and self.rng.random() < 0.35:
             question = str(self.rng.choice(LEADS)) + question[0].lower() + question[1:]
         return ask_prompt(question)
 
@@ -190,19 +201,16 @@ def ask_query(
     rng: np.random.Generator,
     family: str,
     unseen: bool = False,
-    dated: bool = True,
-    more: bool = False,
-    ranked: bool = True,
-    led: bool = False,
+    style: Style = PLAIN,
 ) -> Query | None:
-    """A question of a family with one right answer, or None where this draw found none. unseen, dated, more,
-    ranked, led: see `Asking`."""
+    """A question of a family with one right answer, or None where this draw found none. unseen: see
+    `Asking`."""
     shown = script.shown
     if family not in _DRAWN:
         raise ValueError(f"no such family: {family}")
     if not shown or _marginal(script):
         return None
-    ask = Asking(script, shown, shown[int(rng.integers(len(shown)))], rng, unseen, dated, more, ranked, led)
+    ask = Asking(script, shown, shown[int(rng.integers(len(shown)))], rng, unseen, style)
     return _DRAWN[family](ask)
 
 
@@ -236,9 +244,18 @@ def _which(ask: Asking) -> Query | None:
     if not all(spans) or len({a.kind for a in same}) > 1:
         return None
     does = pick(DOES[kind], ask.rng).removeprefix("{it} ")
-    said = Piece(f"What {does}: the"), Piece(f" {name(ask.actor)}", Look(action=kind)), Piece(".")
+    own = _own_colour(ask.actor) if ask.style.early and len(same) == 1 else None
+    look = Look(action=kind, span=own)
+    said = Piece(f"What {does}: the"), Piece(f" {name(ask.actor)}", look), Piece(".")
     query = _query(ask, "which", ask.wording("which", does=does), said, same)
     return Query("which", query.prompt, said, union([s for s in spans if s]), unseen=query.unseen)
+
+
+def _own_colour(actor: Actor) -> Span | None:
+    """Of a thing that turns, the part of its turn in which it is called by its own colour."""
+    if actor.action is None or actor.action.kind != "turns":
+        return None
+    return actor.action.start, actor.end
 
 
 def _where(ask: Asking) -> Query | None:
@@ -264,8 +281,8 @@ def _order(ask: Asking) -> Query | None:
     other = once[int(ask.rng.integers(len(once)))]
     first, second = sorted((ask.actor, other), key=lambda a: a.start)
     looks = [Look(a.colour, a.shape, span=_opening(a)) for a in (first, second)]
-    said = [*_appears(ask.actor), *_appears(other, ", the"), Piece(":")] if ask.dated else []
-    if ask.dated and ask.ranked:
+    said = [*_appears(ask.actor), *_appears(other, ", the"), Piece(":")] if ask.style.dated else []
+    if ask.style.dated and ask.style.ranked:
         said += earlier(1 if first is ask.actor else 2)
         said.append(Piece(f" {name(first)}", looks[0]))
     else:

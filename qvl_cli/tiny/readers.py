@@ -161,17 +161,23 @@ class OrderReader(nn.Module):
     grows with the time; used in training only. Which of two times is the earlier is their difference then,
     which is all that a single layer can make of two places."""
 
+    NEAR = 5.0  # seconds between two times that weigh half as much as two at once
+
     def __init__(self, hidden: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(hidden)
         self.output = nn.Linear(hidden, 1)
 
-    def loss(self, states: Tensor, seconds: Tensor) -> tuple[Tensor, float]:
-        """states [n, hidden], seconds [n], of any videos -> loss over all pairs, share of pairs right."""
+    def loss(self, states: Tensor, seconds: Tensor, near: bool = False) -> tuple[Tensor, float]:
+        """states [n, hidden], seconds [n], of any videos; near: pairs weigh more the nearer they are -> loss
+        over all pairs, share of pairs right."""
         late = self.output(self.norm(states)).squeeze(-1)
-        apart, later = late[:, None] - late[None], seconds[:, None] > seconds[None]
-        pairs = seconds[:, None] != seconds[None]
+        apart, gaps = late[:, None] - late[None], seconds[:, None] - seconds[None]
+        pairs = gaps != 0
         if not pairs.any():
             return late.new_zeros(()), float("nan")
-        right = ((apart > 0) == later)[pairs].float().mean().item()
-        return F.binary_cross_entropy_with_logits(apart[pairs], later[pairs].float()), right
+        apart, gaps = apart[pairs], gaps[pairs]
+        each = F.binary_cross_entropy_with_logits(apart, (gaps > 0).float(), reduction="none")
+        weights = 1 / (1 + gaps.abs() / self.NEAR) if near else torch.ones_like(gaps)
+        right = ((apart > 0) == (gaps > 0)).float().mean().item()
+        return (each * weights).sum() / weights.sum(), right

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from qvl_cli.tiny.questions import EVENTS
+from qvl_cli.tiny.questions import EVENTS, Style
 from qvl_cli.tiny.vocabulary import VOCABULARY_SIZE, special_ids
 from qvl_cli.tiny.world import HEIGHT, WIDTH
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 FRAME_PIXELS = WIDTH * HEIGHT  # the one frame size the tower learns: 160 x 96, 15 tokens a step
 EMBEDDING_RMS = 0.5  # of words, and so of vision tokens; far above what a new layer adds to them
 LOOKS_WEIGHT = 0.7
+UNDATED = Style(dated=False, ranked=False)
 SEED = 20_261  # seeds the weights; script seeds count up from each stage's own base
 
 
@@ -42,11 +43,9 @@ class Mix:
     last token of a step is told where its time stands; uneven: share of clips with steps where something
     happens instead of evenly spaced ones; balanced: whether a question's weight grows with the root of
     what it has to tell instead of with its length; beyond: whether a span ends with the time of the step
-    behind it; dated: whether an order is told with the times it follows from; follows: whether what comes
-    after a thing has a head of its own that looks for it; events: how often each kind of event is drawn, as
-    in `questions.EVENTS`; more: whether questions come in the words of MORE_QUESTIONS, too; drills: orders
-    told from times that are given; ranked: whether an order tells which time is the earlier before it names
-    the things; led: whether words stand in front of some questions."""
+    behind it; follows: whether what comes after a thing has a head of its own that looks for it; events: how
+    often each kind of event is drawn, as in `questions.EVENTS`; drills: orders told from times that are
+    given; style: how questions and answers are put."""
 
     locates: int = 6
     absent: float = 0.3
@@ -71,13 +70,10 @@ class Mix:
     uneven: float = 0.35
     balanced: bool = True
     beyond: bool = False
-    dated: bool = False
     follows: bool = False
     events: tuple[float, float, float, float] = EVENTS
-    more: bool = False
     drills: int = 0
-    ranked: bool = False
-    led: bool = False
+    style: Style = UNDATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +85,9 @@ class Lessons:
     read off steps, too, and times where they are written; links: and off new things what was new before;
     captions: which word stands on screen is read off steps; only_known: that a thing does not show is not
     learned of what training never shows; ranks: a told time is read off the token behind it; head: the weight
-    of the alignment head's loss; compares: and how late it is, in front of the last layer."""
+    of the alignment head's loss; edge: and of that of edges; compares: weight of how late a told time is, in
+    front of the last layer; near: there two times weigh more the nearer they are; still: network and head
+    stand still, and only what reads their states learns."""
 
     looks: float = LOOKS_WEIGHT
     summary: float = 0.3
@@ -100,7 +98,10 @@ class Lessons:
     only_known: bool = False
     ranks: bool = False
     head: float = 1.0
-    compares: bool = False
+    edge: float = 0.3
+    compares: float = 0.0
+    near: bool = False
+    still: bool = False
 
 
 PERCEPTION = Stage("perception", 1500, batch=64, lr=2.5e-3, first_seed=0, horizon=2600, cooldown=350)
@@ -112,6 +113,8 @@ DATE = Stage("date", 3000, batch=8, lr=6.5e-4, first_seed=580_000, horizon=4200,
 DRILL = Stage("drill", 3600, batch=8, lr=6.5e-4, first_seed=605_000, horizon=5200, cooldown=900)
 RANK = Stage("rank", 2600, batch=8, lr=6e-4, first_seed=634_000, horizon=4200, cooldown=800)
 COMPARE = Stage("compare", 750, batch=8, lr=6e-4, first_seed=660_000, horizon=1200, cooldown=350)
+READ = Stage("read", 300, batch=8, lr=4e-3, first_seed=668_000, horizon=300, cooldown=50, warmup=20)
+NEAR = Stage("near", 1200, batch=8, lr=6e-4, first_seed=672_000, horizon=1800, cooldown=500)
 GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, cooldown=50, warmup=20)
 
 TIME_MIX = Mix()
@@ -148,7 +151,7 @@ LINK_MIX = replace(
 )
 DATE_MIX = replace(
     LINK_MIX,
-    dated=True,
+    style=Style(ranked=False),
     follows=True,
     asks=(
         "what",
@@ -166,7 +169,7 @@ DRILL_MIX = replace(
     DATE_MIX,
     locates=8,
     events=(0.2, 0.72, 0.9, 0.95),
-    more=True,
+    style=Style(ranked=False, more=True),
     drills=5,
     asks=(
         "what",
@@ -180,12 +183,29 @@ DRILL_MIX = replace(
         *["when"] * 2,
     ),
 )
-RANK_MIX = replace(DRILL_MIX, ranked=True, locates=10, events=(0.36, 0.82, 0.93, 0.96))
-COMPARE_MIX = replace(RANK_MIX, drills=8, led=True)
+RANK_MIX = replace(DRILL_MIX, style=Style(more=True), locates=10, events=(0.36, 0.82, 0.93, 0.96))
+COMPARE_MIX = replace(RANK_MIX, style=Style(more=True, led=True), drills=8)
+NEAR_MIX = replace(
+    COMPARE_MIX,
+    drills=10,
+    style=Style(more=True, led=True, early=True),
+    asks=(
+        "what",
+        "colour",
+        *["which"] * 5,
+        *["where"] * 2,
+        *["count"] * 4,
+        *["order"] * 2,
+        "written",
+        *["after"] * 4,
+        *["when"] * 2,
+    ),
+)
 EDGE_LESSONS = Lessons(focal=True, edges=True)
 LINK_LESSONS = replace(EDGE_LESSONS, links=True)
 DRILL_LESSONS = replace(LINK_LESSONS, captions=True, only_known=True, summary=1.0)
 RANK_LESSONS = replace(DRILL_LESSONS, ranks=True, head=2.0)
+NEAR_LESSONS = replace(RANK_LESSONS, edge=1.0, compares=2.0, near=True)
 LESSONS = {  # of the stages on clips, in their order
     TIME: Lessons(),
     TELL: Lessons(focal=True),
@@ -194,14 +214,17 @@ LESSONS = {  # of the stages on clips, in their order
     DATE: LINK_LESSONS,
     DRILL: DRILL_LESSONS,
     RANK: RANK_LESSONS,
-    COMPARE: replace(RANK_LESSONS, compares=True),
+    COMPARE: replace(RANK_LESSONS, compares=1.0),
+    READ: replace(NEAR_LESSONS, still=True),
+    NEAR: NEAR_LESSONS,
 }
+RESTARTED = READ  # begins with what a checkpoint stores: the readers of the stages before are thrown away
 CLOCKS_FROM, BALANCED_FROM, UNEVEN_FROM = 600, 1600, 2600  # updates of TIME from which parts of the mix hold
 STEPS_AN_UPDATE = 36
 SHORT_LENGTHS, SHORT_FOR = (12, 16), 800  # steps a clip, in turn, for the first updates
 LENGTHS = (16, 24, 32, 48, 64)
 LONG_LENGTHS = (32, 64, 96, 128)  # at last also what two minutes take
-LONG_FROM = {TIME: 3700, EDGE: 3400, DATE: 2000, DRILL: 2800, RANK: 1900, COMPARE: 550}  # update
+LONG_FROM = {TIME: 3700, EDGE: 3400, DATE: 2000, DRILL: 2800, RANK: 1900, COMPARE: 550, NEAR: 900}  # update
 
 
 MIXES = {
@@ -211,6 +234,8 @@ MIXES = {
     DRILL: DRILL_MIX,
     RANK: RANK_MIX,
     COMPARE: COMPARE_MIX,
+    READ: NEAR_MIX,
+    NEAR: NEAR_MIX,
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from qvl_cli.prompts import overview_prompt, section_prompt
 from qvl_cli.tiny.phrases import ACTION_WORDS, DOES, FAMILIES, QUESTIONS
 from qvl_cli.tiny.pieces import Kind, Look, Piece, Query, enumerate_things, kind_order
-from qvl_cli.tiny.questions import LEAST_VISIBLE, NUMBERS, acting, ask_query, locate_query, presence
+from qvl_cli.tiny.questions import LEAST_VISIBLE, NUMBERS, Style, acting, ask_query, locate_query, presence
 from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.world import ACTIONS, COLOUR_NAMES, PLACES, SHAPES, WORDS, Script, rng_for
 
@@ -49,7 +49,9 @@ def sample_sentences(scripts: int = 300) -> Iterator[str]:
     for seed in range(scripts):
         script, rng = write_script(seed, 40.0), rng_for(seed, "sentences")
         queries = [locate_query(script, rng, unseen=n > 5) for n in range(8)]
-        queries += [ask_query(script, rng, family, dated=False) for family in FAMILIES for _ in range(3)]
+        queries += [
+            ask_query(script, rng, family, style=Style(dated=False)) for family in FAMILIES for _ in range(3)
+        ]
         queries += [section_query(script, 5.0, 20.0), overview_query(script)]
         for query in filter(None, queries):
             yield query.prompt.before + query.prompt.query + query.prompt.after

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,8 @@ class TimeStage(nn.Module):
 
     def modules_by_name(self, lessons: Lessons) -> dict[str, nn.Module]:
         """What these lessons train."""
-        modules = {"language": self.language, "head": self.head, "summary": self.summary, "clock": self.clock}
+        modules = {} if lessons.still else {"language": self.language, "head": self.head}
+        modules |= {"summary": self.summary, "clock": self.clock}
         if lessons.focal:
             modules |= {"cells": self.cells}
         if lessons.edges:
@@ -169,17 +171,18 @@ def time_loss(
         of_clips = present.view(*ends.shape, *present.shape[1:])
         edge_loss, edge_figures = stage.edges.loss(_states_at(middle[0], ends), of_clips, only_known)
         writing_loss, figures["told"] = told_loss(stage.told, late[0], clips)
-        loss = loss + 0.3 * edge_loss + 0.5 * writing_loss
+        loss = loss + lessons.edge * edge_loss + 0.5 * writing_loss
         figures |= edge_figures
     if lessons.links:
         link_loss, figures["linked"] = linked_loss(stage.links, middle[0], clips)
         loss = loss + 0.5 * link_loss
     if lessons.ranks:
-        told_clock_loss, figures["told_clock"] = clocked_loss(stage.clock, early[0], clips)
+        told_clock_loss, figures["told_clock"] = clocked_loss(stage.clock.loss, early[0], clips)
         loss = loss + 0.3 * told_clock_loss
     if lessons.compares:
-        order_loss, figures["compared"] = clocked_loss(stage.order, late[0], clips)
-        loss = loss + order_loss
+        read_order = partial(stage.order.loss, near=lessons.near)
+        order_loss, figures["compared"] = clocked_loss(read_order, late[0], clips)
+        loss = loss + lessons.compares * order_loss
     if lessons.captions:
         caption_loss, figures["caption"] = stage.captions.loss(of_steps, labels.flatten(0, 1))
         loss = loss + 0.5 * caption_loss
@@ -216,14 +219,14 @@ def told_loss(reader: ClockReader, states: Tensor, clips: list[Clip]) -> tuple[T
 
 
 def clocked_loss(
-    reader: ClockReader | OrderReader, states: Tensor, clips: list[Clip]
+    read: Callable[[Tensor, Tensor], tuple[Tensor, float]], states: Tensor, clips: list[Clip]
 ) -> tuple[Tensor, float]:
     """Of the tokens behind told times: can be read there which time it was, or how late?"""
     told = [(states[i, row], seconds) for i, clip in enumerate(clips) for row, seconds in clip.clocked]
     if not told:
         return states.new_zeros(()), float("nan")
     rows, seconds = zip(*told, strict=True)
-    return reader.loss(torch.stack(rows), torch.tensor(seconds, device=states.device))
+    return read(torch.stack(rows), torch.tensor(seconds, device=states.device))
 
 
 def linked_loss(reader: LinkReader, states: Tensor, clips: list[Clip]) -> tuple[Tensor, float]:

@@ -9,12 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 from functools import partial
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from qvl_cli.align.head import load_network
+from qvl_cli.align.network import HeadNetwork
+from qvl_cli.registry import HEAD_FILE
 from qvl_cli.tiny import recipe
 from qvl_cli.tiny.calibrate import calibrate
 from qvl_cli.tiny.clips import clip_batch
@@ -68,22 +72,64 @@ def train_time(run: Path, network: Any, device: torch.device) -> TimeStage:
     parts = TimeStage(network).to(device)
     still = perception_batch(0, 32).frames
     scale_vision(network, torch.from_numpy(still).to(device))
-    for stage, lessons in recipe.LESSONS.items():
-        loss_of = partial(time_loss, network, parts, lessons=lessons)
-        run_stage(stage, run, parts.modules_by_name(lessons), partial(clip_batch, stage), loss_of)
+    for stage in takewhile(lambda stage: stage is not recipe.RESTARTED, recipe.LESSONS):
+        train_stage(stage, run, network, parts)
     return parts
+
+
+def train_stage(stage: recipe.Stage, run: Path, network: Any, parts: TimeStage) -> None:
+    lessons = recipe.LESSONS[stage]
+    for module in (parts.language, parts.head):
+        module.requires_grad_(not lessons.still)
+    loss_of = partial(time_loss, network, parts, lessons=lessons)
+    run_stage(stage, run, parts.modules_by_name(lessons), partial(clip_batch, stage), loss_of)
+
+
+def train_on(run: Path, network: Any, head: HeadNetwork, device: torch.device) -> TimeStage:
+    """The stages from RESTARTED on, which begin with what a checkpoint stores and nothing else: weights in
+    float16, and readers that know nothing yet."""
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.copy_(weight.half())
+    torch.manual_seed(recipe.SEED + 2)
+    parts = TimeStage(network)
+    parts.head.load_state_dict(head.state_dict())
+    parts.to(device)
+    for stage in dropwhile(lambda stage: stage is not recipe.RESTARTED, recipe.LESSONS):
+        train_stage(stage, run, network, parts)
+    return parts
+
+
+def load_trained(checkpoint: Path) -> tuple[Any, HeadNetwork]:
+    """The network and the head that a checkpoint stores."""
+    from transformers import Qwen3VLForConditionalGeneration
+
+    network = Qwen3VLForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32).train()
+    head, _ = load_network(checkpoint / HEAD_FILE)
+    return network, head
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="folder for checkpoints and the log; resumes what it finds")
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="where the result goes")
+    parser.add_argument(
+        "--after",
+        type=Path,
+        metavar="CHECKPOINT",
+        help=f"begin with the stage {recipe.RESTARTED.name}, on what the stages before it stored there",
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    network = new_network().to(device)
-    train_perception(arguments.run, network, device)
-    parts = train_time(arguments.run, network, device)
+    if arguments.after:
+        network, head = load_trained(arguments.after)
+        network.to(device)
+    else:
+        network = new_network().to(device)
+        train_perception(arguments.run, network, device)
+        head = train_time(arguments.run, network, device).head
+    parts = train_on(arguments.run, network, head, device)
     gate, seen = train_gate(network, device)
     threshold, judged = calibrate(network, parts)
     export_checkpoint(network, arguments.checkpoint)
