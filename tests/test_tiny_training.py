@@ -40,9 +40,10 @@ from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.timing import (
     TimeStage,
     block_mask,
+    read_off,
     run_language,
     time_loss,
-    told_loss,
+    times_written,
 )
 from qvl_cli.tiny.train import new_network
 from qvl_cli.tiny.trainer import learning_rate, run_stage
@@ -264,7 +265,7 @@ def test_a_time_is_read_where_it_is_being_written(stage: tuple[object, TimeStage
     states = torch.zeros(1, len(clip.sequence.ids), 256)
     reader, seen = ClockReader(256), []
     reader.loss = lambda rows, seconds: seen.append(seconds) or (rows.sum(), 1.0)  # type: ignore[method-assign]
-    told_loss(reader, states, [clip])
+    read_off(reader.loss, states, times_written([clip]))
     (seconds,) = seen
     for target, second in zip(_written(clip), seconds.tolist(), strict=True):
         text = world_tokenizer().decode(clip.sequence.ids[target.row + 1 :][:40])

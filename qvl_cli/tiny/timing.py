@@ -29,6 +29,11 @@ from qvl_cli.tiny.readers import (
 )
 from qvl_cli.tiny.recipe import EMBEDDING_RMS, Lessons
 
+# What a token's state should say: (clip, place, truth); and what learns to read it: (states [n, hidden],
+# truths [n] or [n, 2]) -> loss, share right.
+Fact = tuple[int, int, float | tuple[int, ...]]
+Reading = Callable[[Tensor, Tensor], tuple[Tensor, float]]
+
 
 class TimeStage(nn.Module):
     """The language model with everything that is trained beside it."""
@@ -170,18 +175,18 @@ def time_loss(
     if lessons.edges:
         of_clips = present.view(*ends.shape, *present.shape[1:])
         edge_loss, edge_figures = stage.edges.loss(_states_at(middle[0], ends), of_clips, only_known)
-        writing_loss, figures["told"] = told_loss(stage.told, late[0], clips)
+        writing_loss, figures["told"] = read_off(stage.told.loss, late[0], times_written(clips))
         loss = loss + lessons.edge * edge_loss + 0.5 * writing_loss
         figures |= edge_figures
     if lessons.links:
-        link_loss, figures["linked"] = linked_loss(stage.links, middle[0], clips)
+        link_loss, figures["linked"] = read_off(stage.links.loss, middle[0], things_before(clips))
         loss = loss + 0.5 * link_loss
     if lessons.ranks:
-        told_clock_loss, figures["told_clock"] = clocked_loss(stage.clock.loss, early[0], clips)
+        told_clock_loss, figures["told_clock"] = read_off(stage.clock.loss, early[0], times_told(clips))
         loss = loss + 0.3 * told_clock_loss
     if lessons.compares:
         read_order = partial(stage.order.loss, near=lessons.near)
-        order_loss, figures["compared"] = clocked_loss(read_order, late[0], clips)
+        order_loss, figures["compared"] = read_off(read_order, late[0], times_told(clips))
         loss = loss + lessons.compares * order_loss
     if lessons.captions:
         caption_loss, figures["caption"] = stage.captions.loss(of_steps, labels.flatten(0, 1))
@@ -205,37 +210,32 @@ def _states_at(states: Tensor, places: Tensor) -> Tensor:
     return states[torch.arange(len(states), device=states.device)[:, None], places]
 
 
-def told_loss(reader: ClockReader, states: Tensor, clips: list[Clip]) -> tuple[Tensor, float]:
-    """Of the tokens in front of those that write a time: can it be read there?"""
-    rows, seconds = [], []
+def read_off(read: Reading, states: Tensor, facts: Sequence[Fact]) -> tuple[Tensor, float]:
+    """What `read` makes of the states [clips, t, hidden] at the places of the facts; 0 and NaN of none."""
+    if not facts:
+        return states.new_zeros(()), float("nan")
+    clips, rows, truths = (list(each) for each in zip(*facts, strict=True))
+    return read(states[clips, rows], torch.tensor(truths, device=states.device))
+
+
+def times_written(clips: list[Clip]) -> list[Fact]:
+    """The tokens in front of those that write a time, and which time it is."""
+    facts: list[Fact] = []
     for i, clip in enumerate(clips):
         printed = dict(zip(clip.ends, clip.times.mean(1).tolist(), strict=True))
-        writing = [each for each in clip.lookups["times"] if each.places]
-        rows += [states[i, each.row] for each in writing]
-        seconds += [printed[each.places[0]] for each in writing]
-    if not rows:
-        return states.new_zeros(()), float("nan")
-    return reader.loss(torch.stack(rows), torch.tensor(seconds, device=states.device))
+        writing = (each for each in clip.lookups["times"] if each.places)
+        facts += [(i, each.row, printed[each.places[0]]) for each in writing]
+    return facts
 
 
-def clocked_loss(
-    read: Callable[[Tensor, Tensor], tuple[Tensor, float]], states: Tensor, clips: list[Clip]
-) -> tuple[Tensor, float]:
-    """Of the tokens behind told times: can be read there which time it was, or how late?"""
-    told = [(states[i, row], seconds) for i, clip in enumerate(clips) for row, seconds in clip.clocked]
-    if not told:
-        return states.new_zeros(()), float("nan")
-    rows, seconds = zip(*told, strict=True)
-    return read(torch.stack(rows), torch.tensor(seconds, device=states.device))
+def times_told(clips: list[Clip]) -> list[Fact]:
+    """The tokens behind told times, and which time it was."""
+    return [(i, row, seconds) for i, clip in enumerate(clips) for row, seconds in clip.clocked]
 
 
-def linked_loss(reader: LinkReader, states: Tensor, clips: list[Clip]) -> tuple[Tensor, float]:
-    """Of the tokens of new things: can be read there what was new before?"""
-    targets = [(i, each) for i, clip in enumerate(clips) for each in clip.lookups["chain"]]
-    if not targets:
-        return states.new_zeros(()), float("nan")
-    rows = torch.stack([states[i, each.row] for i, each in targets])
-    return reader.loss(rows, torch.tensor([each.wanted[:2] for _, each in targets], device=states.device))
+def things_before(clips: list[Clip]) -> list[Fact]:
+    """The tokens of new things, and what was new before: its shape and its colour."""
+    return [(i, each.row, each.wanted[:2]) for i, clip in enumerate(clips) for each in clip.lookups["chain"]]
 
 
 def _head_loss(
