@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -102,14 +101,11 @@ def _unseen(steps: Sequence[Step], settings: MemorySettings, block_steps: int, h
 
 def most_held(steps: Sequence[Step], settings: MemorySettings, block_steps: int) -> int:
     """The most steps of a plan that the window ever holds at once, sinks included."""
-    held: deque[Step] = deque()
-    most = 0
-    for number, step in enumerate(steps):
-        if number % block_steps == 0:
-            oldest = step.interval.start - settings.window
-            while len(held) >= block_steps and held[block_steps - 1].interval.end <= oldest:
-                for _ in range(block_steps):
-                    held.popleft()
-        held.append(step)
-        most = max(most, min(settings.sinks, number + 1 - len(held)) + len(held))
+    first = most = 0  # `first`: of the window
+    for number in range(0, len(steps), block_steps):
+        oldest = steps[number].interval.start - settings.window
+        while first + block_steps <= number and steps[first + block_steps - 1].interval.end <= oldest:
+            first += block_steps
+        held = min(number + block_steps, len(steps)) - first
+        most = max(most, min(settings.sinks, first) + held)
     return most

@@ -104,6 +104,11 @@ class StreamSession:
         return self._memory.trail.features.view()
 
     @property
+    def durations(self) -> Tensor:
+        """float32 [steps]: seconds of each step's interval."""
+        return self._memory.trail.durations()
+
+    @property
     def vision_means(self) -> Tensor:
         """float32 [steps, hidden]: mean of each step's merged vision tokens, before the language model and
         before any of them is dropped."""

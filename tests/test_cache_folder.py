@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -27,6 +26,7 @@ from qvl_cli.cache.manifest import (
     read_manifest,
     read_plan,
     settings_text,
+    stored_block,
     write_manifest,
     write_plan,
 )
@@ -66,7 +66,7 @@ def test_a_plan_comes_back_exactly(plan: SamplePlan) -> None:
 
 
 def test_a_manifest_is_written_as_it_is_read(tmp_path: Path) -> None:
-    block = StoredBlock("000000.safetensors", 7, "ef" * 32, 8)
+    block = StoredBlock("000000.safetensors", 7, "ef" * 16, 8)
     manifest = Manifest(KEY, '/videos/ä "%s".mp4', Fraction(1, 3), "tiny", "12" * 32, (block, block))
     write_manifest(tmp_path, manifest)
     data = (tmp_path / "manifest.json").read_bytes()
@@ -102,7 +102,7 @@ def entry(library: Library, name: str, used: float, size: int = 1000) -> Path:
     plan = SamplePlan((), span, 32, 32, 1, Fraction(2), 0, False)
     data = name.encode() * size
     write_whole(folder / "000000.safetensors", data[:size])
-    block = StoredBlock("000000.safetensors", size, hashlib.sha256(data[:size]).hexdigest(), 8)
+    block = stored_block("000000.safetensors", data[:size], 8)
     write_plan(folder, plan)
     held = Manifest(KEY, f"/videos/{name[:4]}.mp4", Fraction(1, 3), "tiny", plan_digest(plan))
     write_manifest(folder, replace(held, blocks=(block,), complete=True))
@@ -230,6 +230,15 @@ def test_what_a_newer_qvl_saved_is_neither_damaged_nor_the_first_to_go(
     assert "was written by a newer qvl" in capsys.readouterr().out
     size = sum(each.bytes for each in library.entries())
     assert [each.name[0] for each in library.prune(size - 1)] == ["a"]
+
+
+def test_what_an_older_qvl_saved_says_so_and_goes_first(library: Library) -> None:
+    (library.folder("c" * 32) / "manifest.json").write_text(json.dumps({"format": 1}))
+    states = {each.name[0]: each for each in library.entries()}
+    assert states["c"].state == "unusable"
+    assert states["c"].trouble is not None and "was written by an older qvl (format 1" in states["c"].trouble
+    size = sum(each.bytes for each in library.entries())
+    assert [each.name[0] for each in library.prune(size - 1)] == ["c"]
 
 
 def test_streams_are_listed_as_they_were_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,7 +97,7 @@ def test_a_newer_format_is_neither_used_nor_touched(root: Path, truth: tuple[Pat
     held, heard = stored(root), Heard()
     answer = ask(root, heard)
     assert (answer.usage.index, answer.text) == ("unsaved", truth[1].text)
-    assert heard.said("written by a newer qvl (format 99, this one knows 1)")
+    assert heard.said("written by a newer qvl (format 99, this one knows 2)")
     assert heard.watched
     assert stored(root) == held
     with pytest.raises(QvlError, match="newer qvl"):

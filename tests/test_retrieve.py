@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import fields
 from fractions import Fraction
 from functools import partial
 from itertools import pairwise
@@ -23,7 +23,6 @@ from qvl_cli.memory import MemorySettings
 from qvl_cli.model.load import LoadedModel
 from qvl_cli.prompts import Prompt, locate_prompt
 from qvl_cli.stream import StreamSession
-from qvl_cli.timeline import TimeSpan
 from tests.checkpoints import cut, load_small_blocks, noise_clip
 from tests.test_stream_exact import CLOSE, distance, watched
 
@@ -57,10 +56,10 @@ def retrieving(
 
 
 def favouring(*wanted: int) -> Relevance:
-    def relevance(features: Tensor, query: Tensor, intervals: Sequence[TimeSpan]) -> Tensor:
-        assert len(features) == len(intervals)
+    def relevance(features: Tensor, query: Tensor, durations: Tensor, own: range) -> Tensor:
+        assert len(features) == len(durations)
         assert len(query) > 0
-        return torch.tensor([float(i in wanted) for i in range(len(features))])
+        return torch.tensor([float(i in wanted) for i in own])
 
     return relevance
 
@@ -82,9 +81,11 @@ def test_a_question_is_read_beside_every_view(model: LoadedModel, clip: FrameChu
     """And each reading judges the steps it was read beside: here every later view is the better one."""
     readings: list[Tensor] = []
 
-    def later_is_better(features: Tensor, query: Tensor, intervals: Sequence[TimeSpan]) -> Tensor:
+    def later_is_better(features: Tensor, query: Tensor, durations: Tensor, own: range) -> Tensor:
         readings.append(query)
-        return torch.arange(len(features)) + 100.0 * len(readings) * (len(readings) % 4 != 0)
+        return torch.arange(len(features))[own.start : own.stop] + 100.0 * len(readings) * (
+            len(readings) % 4 != 0
+        )
 
     session = retrieving(model, clip, relevance=later_is_better)
     blocks, views = list(session.blocks(tail=True)), session.views
@@ -102,18 +103,38 @@ def test_the_head_judges_the_middle_of_each_view_by_its_own_reading(
     torch.manual_seed(4)
     aligner = HeadAligner(HeadNetwork(HeadShape(model.spec.hidden_size)), threshold=0.0)
     session = retrieving(model, clip, relevance=aligner.relevance)
-    intervals = [step.interval for step in session.steps]
     judged = []
     views = session.overlapping_views
     assert views == [*(range(first, first + 4) for first in range(0, 12, 2)), range(12, 15)]
     edges = [0, 3, 5, 7, 9, 11, 13, 15]
     for view, own in zip(views, pairwise(edges), strict=True):
         query = session.focus(view.start, view.stop).read(locate_prompt("a seal")).query
-        scores = step_scores(aligner.network, session.features, query, intervals)
+        scores = step_scores(aligner.network, session.features, query, session.durations)
         judged.append(scores.inside[slice(*own)])
     whole = aligner._swept_steps(session, locate_prompt("a seal"))
     assert np.allclose(whole.inside, np.concatenate(judged))
     assert len(whole.inside) == len(whole.end_at) == 15
+
+
+def test_a_part_of_the_steps_is_judged_as_among_all() -> None:
+    torch.manual_seed(2)
+    network = HeadNetwork(HeadShape(16)).eval()
+    with torch.no_grad():
+        for mixer in network.mixers:
+            mixer.weight.normal_()
+    steps, query, durations = torch.randn(40, 16), torch.randn(3, 16), torch.rand(40) + 0.5
+    whole = step_scores(network, steps, query, durations)
+    for own in (range(40), range(5), range(12, 13), range(17, 31), range(36, 40), range(8, 8)):
+        part = step_scores(network, steps, query, durations, own)
+        for each in fields(whole):
+            wanted = getattr(whole, each.name)[own.start : own.stop]
+            np.testing.assert_allclose(getattr(part, each.name), wanted, atol=1e-5)
+    reach, moved = network.shape.reach, steps.clone()
+    moved[20 - reach] += 1.0  # the furthest that the step can see
+    assert abs(step_scores(network, moved, query, durations).inside[20] - whole.inside[20]) > 1e-4
+    moved[20 - reach] = steps[20 - reach]
+    moved[20 - reach - 1] += 1.0
+    assert step_scores(network, moved, query, durations).inside[20] == pytest.approx(whole.inside[20])
 
 
 def test_middles_hold_each_step_once() -> None:

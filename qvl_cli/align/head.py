@@ -55,13 +55,16 @@ def save_network(network: HeadNetwork, threshold: float, file: Path) -> None:
 
 @torch.inference_mode()
 def step_scores(
-    network: HeadNetwork, steps: Tensor, query: Tensor, intervals: Sequence[TimeSpan]
+    network: HeadNetwork, steps: Tensor, query: Tensor, durations: Tensor, own: range | None = None
 ) -> StepScores:
-    """steps [n, hidden], query [l, hidden], the intervals of the n steps -> the head's figures."""
-    durations = torch.tensor([[float(i.duration) for i in intervals]], device=steps.device)
+    """steps [n, hidden], query [l, hidden], durations [n] seconds of each step's interval -> the head's
+    figures of the steps `own`, or of all. Only what is within reach of them is looked at."""
+    own, reach = range(len(steps)) if own is None else own, network.shape.reach
+    first = max(own.start - reach, 0)
+    around = slice(first, own.stop + reach)
     present = torch.ones(1, 1, len(query), dtype=torch.bool, device=steps.device)
-    scores = network(steps[None], query[None, None], present, durations)[0, 0]
-    return StepScores(*scores.double().cpu().numpy().T)
+    scores = network(steps[None, around], query[None, None], present, durations[None, around])[0, 0]
+    return StepScores(*scores[own.start - first : own.stop - first].double().cpu().numpy().T)
 
 
 def score_runs(network: HeadNetwork, scores: StepScores, intervals: Sequence[TimeSpan]) -> list[ScoredSpan]:
@@ -119,12 +122,12 @@ class HeadAligner:
         """Where the session chooses what to show, the words are read beside one view after the other, and
         judge the steps in the middle of that view: words that look at what they name cannot judge what they
         do not see, nor what they see half of."""
-        found: list[tuple[range, StepScores]] = []
+        found: list[StepScores] = []
         views = session.overlapping_views
         for view, own in zip(views, middles(views), strict=True):
             focus = session.focus(view.start, view.stop)
             try:
-                found.append((own, self._scores(session, focus.read(prompt).query)))
+                found.append(self._scores(session, focus.read(prompt).query, own))
             finally:
                 focus.release()
         return StepScores.joined(found)
@@ -135,12 +138,12 @@ class HeadAligner:
         states = session.answer_states
         return [self._aligned(states[slice(*sentence.tokens)], session) for sentence in sentences]
 
-    def relevance(self, features: Tensor, query: Tensor, intervals: Sequence[TimeSpan]) -> Tensor:
-        """Logits [steps] that each step has to do with `query`: what `retrieve` chooses blocks by."""
-        return torch.from_numpy(step_scores(self.network, features, query, intervals).inside)
+    def relevance(self, features: Tensor, query: Tensor, durations: Tensor, own: range) -> Tensor:
+        """Logits that each of the steps `own` has to do with `query`: what `retrieve` chooses blocks by."""
+        return torch.from_numpy(step_scores(self.network, features, query, durations, own).inside)
 
-    def _scores(self, session: StreamSession, query: Tensor) -> StepScores:
-        return step_scores(self.network, session.features, query, [s.interval for s in session.steps])
+    def _scores(self, session: StreamSession, query: Tensor, own: range | None = None) -> StepScores:
+        return step_scores(self.network, session.features, query, session.durations, own)
 
     def _aligned(self, query: Tensor, session: StreamSession) -> Aligned:
         if not len(query) or not session.steps:

@@ -19,6 +19,11 @@ class HeadShape:
     kernel: int = 5
     mixers: int = 2
 
+    @property
+    def reach(self) -> int:
+        """How many steps away what a step is judged by can be."""
+        return self.mixers * (self.kernel // 2)
+
     def to_strings(self) -> dict[str, str]:
         return {key: str(value) for key, value in asdict(self).items()}
 

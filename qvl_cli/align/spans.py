@@ -31,13 +31,10 @@ class StepScores:
     end_at: Floats
 
     @staticmethod
-    def joined(parts: Sequence[tuple[range, StepScores]]) -> StepScores:
-        """Ranges that follow one another, each with scores of all steps -> the scores of each range's own."""
+    def joined(parts: Sequence[StepScores]) -> StepScores:
+        """Of steps that follow one another."""
         return StepScores(
-            *(
-                np.concatenate([getattr(scores, each.name)[own.start : own.stop] for own, scores in parts])
-                for each in fields(StepScores)
-            )
+            *(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(StepScores))
         )
 
 

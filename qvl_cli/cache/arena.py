@@ -8,7 +8,7 @@ gives its tail back.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakSet
 
@@ -214,8 +214,8 @@ class ArenaCache(Cache):  # type: ignore[misc]
         values = torch.stack([layer.values[0, :, first:last] for layer in self.layers])
         return keys, values
 
-    def extend(self, keys: Tensor, values: Tensor) -> None:
-        """Append to every layer what `states` gave."""
+    def extend(self, keys: Iterable[Tensor], values: Iterable[Tensor]) -> None:
+        """Append to every layer what `states` gave, or the same layer by layer."""
         for layer, own_keys, own_values in zip(self.layers, keys, values, strict=True):
             layer.append(own_keys[None], own_values[None])
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from qvl_cli.budget import turn_tokens
@@ -171,7 +172,7 @@ class Memory:
         """As if the steps of `blocks` had just been watched; nothing else has been yet."""
         for block in blocks:
             self.append(block)
-            self._remember(block)
+        self._remember(blocks)
 
     def settle(self, blocks: Sequence[Block]) -> None:
         """Put `blocks`, the last ones in the cache, into their places again: bit for bit what `restore` would
@@ -188,13 +189,20 @@ class Memory:
     def append(self, block: Block) -> None:
         """Put a block behind everything in the cache, wherever it was before."""
         keys = block.keys.to(self.rotary.axes.device)
-        self.cache.extend(self.rotary.rotate(keys, block.positions + self.position), block.values)
+        turned = self.rotary.rotated_layers(keys, block.positions + self.position)
+        self.cache.extend(turned, block.values)
         self.position += block.advance
 
-    def _remember(self, block: Block) -> None:
+    def _remember(self, blocks: Sequence[Block]) -> None:
+        """All at once: each write to a file costs as much as the vectors of many steps."""
+        if not blocks:
+            return
         device = self.rotary.axes.device
-        vectors = (block.features.to(device), block.vision_means.to(device))
-        self.trail.add(block.watched(), *vectors)
+        features, means = (
+            torch.cat([getattr(block, name) for block in blocks]).to(device)
+            for name in ("features", "vision_means")
+        )
+        self.trail.add(chain.from_iterable(block.watched() for block in blocks), features, means)
 
     def fork(self) -> Self:
         """A memory with the same past, sharing its tensors, and a future of its own."""

@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+from xxhash import xxh3_128
+
 from qvl_cli import __version__
 from qvl_cli.cache import exact
 from qvl_cli.cache.place import write_whole
@@ -22,7 +24,7 @@ from qvl_cli.errors import IndexUnusable
 from qvl_cli.sampling import SamplePlan
 from qvl_cli.timeline import TimeSpan
 
-FORMAT = 1  # of the folder and its files; raised whenever an older qvl would misread them
+FORMAT = 2  # of the folder and its files; raised whenever an older qvl would misread them
 MANIFEST, PLAN = "manifest.json", "plan.json"
 
 
@@ -65,12 +67,21 @@ def settings_text(settings: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StoredBlock:
-    """One block file: its size and checksum, and the steps in it."""
+    """One block file: its size and checksum, and the steps in it.
+
+    xxh128: XXH3 of the file, 128 bits, hex. It tells damage as surely as sha256, at nine times the speed; a
+    checksum beside what it is of is no defence against somebody who changes both.
+    """
 
     file: str
     bytes: int
-    sha256: str
+    xxh128: str
     steps: int
+
+
+def stored_block(file: str, data: bytes, steps: int) -> StoredBlock:
+    """data: what is written to the file."""
+    return StoredBlock(file, len(data), xxh3_128(data).hexdigest(), steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +124,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The folder's manifest; None where it has none. Raises IndexUnusable where it is damaged or newer."""
+    """The folder's manifest; None where it has none. Raises IndexUnusable where it is damaged or of another
+    format."""
     path = folder / MANIFEST
     try:
         data = path.read_bytes()
@@ -126,6 +138,10 @@ def read_manifest(folder: Path) -> Manifest | None:
         if isinstance(stated, int) and stated > FORMAT:
             raise IndexUnusable(
                 f"{folder} was written by a newer qvl (format {stated}, this one knows {FORMAT})", newer=True
+            )
+        if isinstance(stated, int) and stated < FORMAT:
+            raise IndexUnusable(
+                f"{folder} was written by an older qvl (format {stated}, this one knows {FORMAT})"
             )
         sealed = exact.load(_Sealed, data)
         if hashlib.sha256(exact.dump(sealed.manifest)).hexdigest() != sealed.sha256:
@@ -173,10 +189,10 @@ def check_block(folder: Path, stored: StoredBlock) -> None:
         if size != stored.bytes:
             raise IndexUnusable(f"{path} is damaged: {size:,} bytes instead of {stored.bytes:,}")
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.file_digest(file, xxh3_128).hexdigest()
     except OSError as error:
         raise IndexUnusable(f"{path} cannot be read: {error.strerror}") from error
-    if digest != stored.sha256:
+    if digest != stored.xxh128:
         raise IndexUnusable(f"{path} is damaged: its checksum is wrong")
 
 

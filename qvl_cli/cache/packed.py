@@ -163,7 +163,7 @@ class PackedMemory(Memory):
     def restore(self, blocks: Sequence[Block]) -> None:
         for block in blocks:
             self.append(block)
-            self._remember(block)
+            self._remember([block])
             if len(block.steps) == self._block_steps:
                 self._pack()
 

@@ -21,11 +21,11 @@ from qvl_cli.cache.trail import Watched
 from qvl_cli.cache.window import WindowMemory
 from qvl_cli.memory import MemorySettings
 from qvl_cli.model.load import LoadedModel
-from qvl_cli.timeline import TimeSpan
 
 _T = TypeVar("_T")
-# (features [steps, hidden], query states [tokens, hidden], intervals of the steps) -> [steps], more is better
-Relevance = Callable[[Tensor, Tensor, Sequence[TimeSpan]], Tensor]
+# (features [steps, hidden], query states [tokens, hidden], durations [steps], the steps to judge) -> of each
+# of these, more is better
+Relevance = Callable[[Tensor, Tensor, Tensor, range], Tensor]
 # Takes a finished block off the device; what it returns reads its keys and values where they are kept.
 Keep = Callable[[Kept], Read]
 
@@ -122,11 +122,11 @@ class RetrieveMemory(WindowMemory):
     def _relevances(self, questions: Sequence[Question]) -> Tensor:
         """[blocks]: the score of each block's best step."""
         assert self._relevance is not None
-        intervals, features = [step.interval for step in self.trail.steps], self.trail.features.view()
-        scores = torch.empty(len(intervals))
+        features, durations = self.trail.features.view(), self.trail.durations()
+        scores = torch.empty(len(self.trail))
         for each in questions:
             judged = slice(each.steps.start, each.steps.stop)
-            scores[judged] = self._relevance(features, each.states, intervals).float().cpu()[judged]
+            scores[judged] = self._relevance(features, each.states, durations, each.steps).float().cpu()
         size = self._block_steps
         return torch.stack([scores[first : first + size].max() for first in range(0, len(scores), size)])
 

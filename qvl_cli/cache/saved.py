@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from safetensors.torch import save
 
 from qvl_cli.cache import exact
 from qvl_cli.cache.blocks import Block
-from qvl_cli.cache.manifest import Manifest, StoredBlock
+from qvl_cli.cache.manifest import Manifest, StoredBlock, stored_block
 from qvl_cli.cache.place import write_whole
 from qvl_cli.errors import IndexUnusable
 from qvl_cli.sampling import Step
@@ -38,7 +37,7 @@ def write_block(folder: Path, number: int, block: Block) -> StoredBlock:
     data = save(tensors, {_ABOUT: about})
     name = f"{number:06d}.safetensors"
     write_whole(folder / name, data)
-    return StoredBlock(name, len(data), hashlib.sha256(data).hexdigest(), len(block.steps))
+    return stored_block(name, data, len(block.steps))
 
 
 def read_blocks(folder: Path, manifest: Manifest) -> list[Block]:

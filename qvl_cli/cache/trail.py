@@ -128,6 +128,7 @@ class Trail:
         self.features, self.vision_means = (
             FiledRows(hidden) if filed else Rows(hidden, device) for _ in range(2)
         )
+        self._device, self._seconds = device, list[float]()
         self._tokens_before = [0]
         self._positions_before = [0]
 
@@ -141,6 +142,7 @@ class Trail:
                 each = replace(each, positions=self.watched[-1].positions)
             self.watched.append(each)
             self.steps.append(each.step)
+            self._seconds.append(float(each.step.interval.duration))
             self._tokens_before.append(self._tokens_before[-1] + each.tokens)
             self._positions_before.append(self._positions_before[-1] + each.advance)
         self.features.extend(features)
@@ -151,7 +153,7 @@ class Trail:
         tokens, advance = self.tokens(first, last), self.advance(first, last)
         self._tokens_before[first:] = [before - tokens for before in self._tokens_before[last:]]
         self._positions_before[first:] = [before - advance for before in self._positions_before[last:]]
-        del self.watched[first:last], self.steps[first:last]
+        del self.watched[first:last], self.steps[first:last], self._seconds[first:last]
         self.features.cut(first, last)
         self.vision_means.cut(first, last)
 
@@ -159,9 +161,14 @@ class Trail:
         twin = copy.copy(self)
         twin.watched, twin.steps = list(self.watched), list(self.steps)
         twin.features, twin.vision_means = self.features.copy(), self.vision_means.copy()
+        twin._seconds = list(self._seconds)
         twin._tokens_before = list(self._tokens_before)
         twin._positions_before = list(self._positions_before)
         return twin
+
+    def durations(self) -> Tensor:
+        """float32 [steps], where the features are: seconds of each step's interval."""
+        return torch.tensor(self._seconds, dtype=torch.float32, device=self._device)
 
     def tokens(self, first: int, last: int) -> int:
         """Tokens of steps [first, last)."""

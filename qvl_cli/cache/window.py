@@ -48,10 +48,9 @@ class WindowMemory(Memory):
         return self._block_steps - filled
 
     def restore(self, blocks: Sequence[Block]) -> None:
-        for block in blocks:
-            self._remember(block)
         if not blocks:
             return
+        self._remember(blocks)
         sinks, size = self._settings.sinks, self._block_steps
         first = self._kept_from(blocks[-1].steps[0].interval.start)
         if first > sinks:

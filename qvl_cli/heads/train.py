@@ -170,8 +170,9 @@ def _loss(network: HeadNetwork, video: VideoFeatures, device: torch.device) -> T
 def _judged(network: HeadNetwork, videos: Sequence[VideoFeatures]) -> Iterator[Judged]:
     device = network.score_bias.device
     for video in videos:
+        durations = torch.tensor([float(each.duration) for each in video.intervals], device=device)
         for query, spans in zip(video.queries, video.spans, strict=True):
-            scores = step_scores(network, video.steps.to(device), query.to(device), video.intervals)
+            scores = step_scores(network, video.steps.to(device), query.to(device), durations)
             yield Judged(video.intervals, scores, [_span(start, end) for start, end in spans])
 
 

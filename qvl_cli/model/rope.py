@@ -8,7 +8,7 @@ of the sequence are refused where a checkpoint is read (`registry.LENGTH_DEPENDE
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -77,6 +77,11 @@ class Rotary:
         for into, layer in zip(turned, keys, strict=True):  # float32 of one layer at a time
             into.copy_(turn(layer, cos, sin))
         return turned
+
+    def rotated_layers(self, keys: Tensor, positions: Tensor) -> Iterator[Tensor]:
+        """The same layer by layer: keys [layers, kv_heads, n, key_dim] -> [kv_heads, n, key_dim] of each."""
+        cos, sin = self.turns(positions)
+        return (turn(layer, cos, sin) for layer in keys)
 
     def shift(self, keys: Tensor, by: int) -> Tensor:
         """Rotated keys [..., n, key_dim], all moved by `by` positions: one angle for each frequency."""

@@ -46,7 +46,7 @@ def _judged(network: Any, stage: TimeStage) -> Iterator[Judged]:
         clip = make_clip(FIRST_SEED + i, LENGTHS[i % len(LENGTHS)])
         hidden = run_language(network, stage, [clip])[0]
         steps = hidden[list(clip.ends)]
-        intervals = clip_intervals(clip)
+        intervals, durations = clip_intervals(clip), torch.from_numpy(clip.durations)
         for target in clip.targets:
-            scores = step_scores(stage.head, steps, hidden[list(target.tokens)], intervals)
+            scores = step_scores(stage.head, steps, hidden[list(target.tokens)], durations)
             yield Judged(intervals, scores, true_spans(target))
