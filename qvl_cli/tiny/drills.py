@@ -7,7 +7,7 @@ import numpy as np
 from qvl_cli.prompts import ask_prompt
 from qvl_cli.tiny.phrases import MORE_QUESTIONS, QUESTIONS, pick
 from qvl_cli.tiny.pieces import Kind, Piece, Query
-from qvl_cli.tiny.questions import APART, earlier
+from qvl_cli.tiny.questions import APART, earlier, in_order
 from qvl_cli.tiny.world import COLOUR_NAMES, SHAPES, Script, known_kind
 
 SOON, LATE, VERY_LATE = 15.0, 130.0, 1000.0  # seconds
@@ -35,10 +35,7 @@ def order_drill(script: Script, rng: np.random.Generator, ranked: bool = True) -
         *_given(", the", other, other_at),
         Piece(":", given=True),
         *(earlier(1 if one == first else 2) if ranked else (Piece(" first the"),)),
-        Piece(f" {first}", told=True),
-        Piece(", then the"),
-        Piece(f" {second}", told=True),
-        Piece("."),
+        *in_order(Piece(f" {first}", told=True), Piece(f" {second}", told=True)),
     )
     return Query("drill", ask_prompt(pick(bank, rng).format(it=one, other=other)), said, ())
 

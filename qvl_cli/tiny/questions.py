@@ -284,10 +284,9 @@ def _order(ask: Asking) -> Query | None:
     said = [*_appears(ask.actor), *_appears(other, ", the"), Piece(":")] if ask.style.dated else []
     if ask.style.dated and ask.style.ranked:
         said += earlier(1 if first is ask.actor else 2)
-        said.append(Piece(f" {name(first)}", looks[0]))
     else:
-        said += [Piece(" first the" if said else "First the", looks[0]), Piece(f" {name(first)}", looks[0])]
-    said += [Piece(", then the"), Piece(f" {name(second)}", looks[1]), Piece(".")]
+        said.append(Piece(" first the" if said else "First the", looks[0]))
+    said += in_order(*(Piece(f" {name(a)}", look) for a, look in zip((first, second), looks, strict=True)))
     words = ask.wording("order", it=name(ask.actor), other=name(other))
     return _query(ask, "order", words, said, (first, second))
 
@@ -301,6 +300,11 @@ def earlier(which: int) -> tuple[Piece, ...]:
     """Says which of two times told before, the first or the second, comes first."""
     rank = ("first", "second")[which - 1]
     return Piece(" the"), Piece(f" {rank}", told=True, ranks=True), Piece(" comes first: the")
+
+
+def in_order(first: Piece, second: Piece) -> tuple[Piece, ...]:
+    """How an order ends."""
+    return first, Piece(", then the"), second, Piece(".")
 
 
 def _opening(actor: Actor) -> Span:
