@@ -38,6 +38,9 @@ def test_going_on_from_a_checkpoint_equals_going_on(tmp_path: Path) -> None:
     export_checkpoint(network, tmp_path / "stored")
     export_head(parts.head, 0.5, tmp_path / "stored")
     stored, head = load_trained(tmp_path / "stored")
+    export_checkpoint(stored, tmp_path / "again")
+    for file in (tmp_path / "stored").glob("[!a]*"):  # all but the head
+        assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes(), file.name
     before = {name: weight.detach().clone() for name, weight in stored.named_parameters()}
     moved = max(float((w.detach() - before[n]).abs().max()) for n, w in network.named_parameters())
     assert moved > 0  # float16 rounds

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_model
 from torch import Tensor
 
 from qvl_cli.align.head import load_network
@@ -102,9 +103,8 @@ def train_on(run: Path, network: Any, head: HeadNetwork, device: torch.device) -
 
 def load_trained(checkpoint: Path) -> tuple[Any, HeadNetwork]:
     """The network and the head that a checkpoint stores."""
-    from transformers import Qwen3VLForConditionalGeneration
-
-    network = Qwen3VLForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32).train()
+    network = new_network()
+    load_model(network, checkpoint / "model.safetensors")
     head, _ = load_network(checkpoint / HEAD_FILE)
     return network, head
 
