@@ -130,10 +130,10 @@ def test_a_part_of_the_steps_is_judged_as_among_all() -> None:
             wanted = getattr(whole, each.name)[own.start : own.stop]
             np.testing.assert_allclose(getattr(part, each.name), wanted, atol=1e-5)
     reach, moved = network.shape.reach, steps.clone()
-    moved[20 - reach] += 1.0  # the furthest that the step can see
+    moved[20 - reach] = -steps[20 - reach]  # the furthest that the step can see
     assert abs(step_scores(network, moved, query, durations).inside[20] - whole.inside[20]) > 1e-4
     moved[20 - reach] = steps[20 - reach]
-    moved[20 - reach - 1] += 1.0
+    moved[20 - reach - 1] = -steps[20 - reach - 1]
     assert step_scores(network, moved, query, durations).inside[20] == pytest.approx(whole.inside[20])
 
 

@@ -1,7 +1,7 @@
 """`python -m qvl_cli.tiny.train RUN`: the whole recipe, stage by stage, resumable at any moment.
 
-Perception, time, telling, edges, then the gate and the calibration of the head; the result lands in
-`checkpoint/`.
+Perception, the stages of `recipe.LESSONS` one after the other, then the gate and the calibration of the head;
+the result lands in `checkpoint/`.
 """
 
 from __future__ import annotations
