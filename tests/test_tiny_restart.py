@@ -74,6 +74,9 @@ def test_readers_learn_while_the_network_stands_still(
     parts = train_on(tmp_path, network, fresh.head, CPU)
     for name, weight in network.named_parameters():
         assert torch.equal(weight, before[name]), name
+    assert all(weight.requires_grad for weight in parts.language.parameters())
+    fitted = {name for name, weight in parts.head.named_parameters() if not weight.requires_grad}
+    assert fitted == {"score_weight", "score_bias"}  # after training, by the calibration
     for name, module in recipe_readers(parts).items():
         anew = dict(recipe_readers(fresh)[name].named_parameters())
         assert any(not torch.equal(weight, anew[n]) for n, weight in module.named_parameters()), name

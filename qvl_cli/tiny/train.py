@@ -80,10 +80,13 @@ def train_time(run: Path, network: Any, device: torch.device) -> TimeStage:
 
 def train_stage(stage: recipe.Stage, run: Path, network: Any, parts: TimeStage) -> None:
     lessons = recipe.LESSONS[stage]
-    for module in (parts.language, parts.head):
-        module.requires_grad_(not lessons.still)
+    trainable = [p for p in (*parts.language.parameters(), *parts.head.parameters()) if p.requires_grad]
+    for weight in trainable:
+        weight.requires_grad_(not lessons.still)
     loss_of = partial(time_loss, network, parts, lessons=lessons)
     run_stage(stage, run, parts.modules_by_name(lessons), partial(clip_batch, stage), loss_of)
+    for weight in trainable:
+        weight.requires_grad_(True)
 
 
 def train_on(run: Path, network: Any, head: HeadNetwork, device: torch.device) -> TimeStage:
