@@ -70,16 +70,16 @@ class Rotary:
 
         `rotate(keys, -positions)` takes the rotation off again.
         """
-        cos, sin = self.turns(positions)
         turned = keys if in_place else keys.new_empty(keys.shape)
         if keys.dim() < 4:
-            return turned.copy_(turn(keys, cos, sin))
-        for into, layer in zip(turned, keys, strict=True):  # float32 of one layer at a time
-            into.copy_(turn(layer, cos, sin))
+            return turned.copy_(turn(keys, *self.turns(positions)))
+        for into, layer in zip(turned, self.rotated_layers(keys, positions), strict=True):
+            into.copy_(layer)
         return turned
 
     def rotated_layers(self, keys: Tensor, positions: Tensor) -> Iterator[Tensor]:
-        """The same layer by layer: keys [layers, kv_heads, n, key_dim] -> [kv_heads, n, key_dim] of each."""
+        """The same layer by layer, so that float32 is held of one at a time: keys [layers, kv_heads, n,
+        key_dim] -> [kv_heads, n, key_dim] of each."""
         cos, sin = self.turns(positions)
         return (turn(layer, cos, sin) for layer in keys)
 
