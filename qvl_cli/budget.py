@@ -11,7 +11,7 @@ from pathlib import Path
 
 from qvl_cli.errors import OverBudget
 from qvl_cli.memory import KV_BYTES, MemorySettings, most_held
-from qvl_cli.registry import ALIASES, STEP_TEXT_TOKENS, ModelSpec
+from qvl_cli.registry import ALIASES, STEP_TEXT_TOKENS, ModelSpec, vector_bytes
 from qvl_cli.sampling import MIN_STEP_TOKENS, SamplePlan
 
 _PROMPT_TOKENS = 1_024  # the template's own text and the question
@@ -75,8 +75,9 @@ def estimate(
         spec, dtype_bytes, chunk, len(plan.steps), plan.tokens, longest, each, sum(texts), chunk_text
     )
     share = (KV_BYTES[memory.kv] or dtype_bytes) / dtype_bytes
+    vectors = vector_bytes(spec, plan.width, plan.height)
     if memory.policy in ("auto", "full"):
-        return replace(full, cache=math.ceil(full.cache * share))
+        return replace(full, cache=math.ceil(full.cache * share) + len(plan.steps) * vectors)
     seen = steps = most_held(plan.steps, memory, spec.block_steps)
     kept = 0
     if memory.policy == "retrieve":  # a question's blocks lie beside the window
@@ -84,7 +85,7 @@ def estimate(
         shown = memory.picked(blocks) * spec.block_steps + memory.sinks
         seen, steps = max(seen, min(shown, len(plan.steps))), steps + shown
         kept = held_tokens(plan, len(plan.steps)) * spec.kv_bytes_per_token(dtype_bytes)
-        kept = math.ceil(kept * share)
+        kept = math.ceil(kept * share) + len(plan.steps) * vectors
     text = _most_text(plan, steps)
     held = _need(spec, dtype_bytes, chunk, steps, steps * each, longest, each, text, min(text, chunk_text))
     bounded = memory.positions == "shrink" or memory.policy == "retrieve"

@@ -19,6 +19,7 @@ from qvl_cli.model.language import advance, last_logits
 from qvl_cli.model.load import LoadedModel
 from qvl_cli.model.memory import memory_errors
 from qvl_cli.model.preprocess import ChunkTokens, merged_grid, step_text, step_tokens, text_positions
+from qvl_cli.model.regions import step_features
 from qvl_cli.model.vision import encode_steps
 from qvl_cli.prompts import Prompt
 from qvl_cli.sampling import Step
@@ -100,7 +101,8 @@ class StreamSession:
 
     @property
     def features(self) -> Tensor:
-        """float32 [steps, hidden]: final-norm hidden state at each step's `<|vision_end|>`."""
+        """float32 [steps, regions + 1, hidden]: final-norm hidden states of each step, as `step_features`
+        gathers them: of the regions of its picture, and last at its `<|vision_end|>`."""
         return self._memory.trail.features.view()
 
     @property
@@ -169,10 +171,9 @@ class StreamSession:
                 self._check_positions(prompt.next_position)
                 vision = encode_steps(model, chunk.frames)
                 hidden = advance(model, memory.cache, prompt.ids, prompt.positions, vision.rows(kept))
-                features, means = (
-                    hidden[prompt.ends.to(hidden.device)].float(),
-                    vision.tokens.float().mean(dim=1),
-                )
+                before = memory.trail.features.view()[-1] if len(memory.trail) else None
+                features = step_features(hidden, prompt, rows, columns, kept, before)
+                means = vision.tokens.float().mean(dim=1)
         except BaseException:  # Ctrl-C in the middle of a forward too
             memory.cache.shorten(held)
             raise

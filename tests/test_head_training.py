@@ -191,4 +191,4 @@ def test_train_and_eval_through_the_commands(
     assert code == 0 and document["n"]["r1@0.5"] == 8 and len(document["head"]) == 64
     (tmp_path / "broken").write_bytes(b"no head")
     code, _, err = head(capsys, "eval", *given, "--head", tmp_path / "broken")
-    assert code == 4 and "not a whole alignment head" in err
+    assert code == 4 and "no alignment head that can be used" in err

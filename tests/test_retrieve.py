@@ -122,7 +122,7 @@ def test_a_part_of_the_steps_is_judged_as_among_all() -> None:
     with torch.no_grad():
         for mixer in network.mixers:
             mixer.weight.normal_()
-    steps, query, durations = torch.randn(40, 16), torch.randn(3, 16), torch.rand(40) + 0.5
+    steps, query, durations = torch.randn(40, 3, 16), torch.randn(3, 16), torch.rand(40) + 0.5
     whole = step_scores(network, steps, query, durations)
     for own in (range(40), range(5), range(12, 13), range(17, 31), range(36, 40), range(8, 8)):
         part = step_scores(network, steps, query, durations, own)

@@ -37,7 +37,7 @@ def clip() -> FrameChunk:
 
 def test_filed_rows_are_rows() -> None:
     chance = torch.Generator().manual_seed(0)
-    one, other = Rows(5, torch.device("cpu")), FiledRows(5)
+    one, other = Rows((5,), torch.device("cpu")), FiledRows((5,))
     assert other.view().shape == (0, 5)
     before = []
     for count in (1, 3, 700, 2):
@@ -51,7 +51,7 @@ def test_filed_rows_are_rows() -> None:
 
 def test_copies_of_filed_rows_grow_apart() -> None:
     rows = torch.arange(12.0).view(6, 2)
-    one = FiledRows(2)
+    one = FiledRows((2,))
     one.extend(rows[:2])
     twin = one.copy()
     twin.extend(rows[2:3])
@@ -123,7 +123,7 @@ def test_what_is_written_is_on_disk_and_nowhere_else() -> None:
 
 
 def test_rows_on_a_full_disk_are_over_budget() -> None:
-    rows = FiledRows(4)
+    rows = FiledRows((4,))
     file, rows._file._file = rows._file._file, os.open("/dev/full", os.O_RDWR)
     with pytest.raises(OverBudget, match="No space left"):
         rows.extend(torch.ones(2, 4))

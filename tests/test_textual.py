@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from qvl_cli.align import Aligned, ScoredSpan, Sentence, load_aligner
-from qvl_cli.align.textual import TextualAligner, TimeChoice, probability, to_steps
+from qvl_cli.align.textual import TextualAligner, TimeChoice, asked_at_once, probability, to_steps
 from qvl_cli.align.written import WrittenSpan, read_spans
 from qvl_cli.chunks import FrameChunk
 from qvl_cli.errors import UsageError
@@ -164,7 +165,11 @@ class Scripted(StreamSession):
 
     @property
     def features(self) -> torch.Tensor:
-        return torch.ones(6, 4)
+        return torch.ones(6, 1, 4)
+
+    @property
+    def views(self) -> list[range]:
+        return [range(6)]
 
     def fork(self) -> "Scripted":
         return Scripted(self.model, self._says, self._choice)
@@ -213,6 +218,35 @@ def test_what_went_wrong_with_the_times_is_told(
     assert aligner.evidence(session, "x?", sentences) == [Aligned(spans, warnings)] * 2
     found = locate(session, aligner, "x")
     assert (found.found, found.warnings) == (bool(spans), warnings)
+
+
+@pytest.mark.parametrize(
+    ("most", "views"),
+    [
+        (None, [(0, 6)]),
+        (6, [(0, 6)]),
+        (5, [(0, 5), (2, 6)]),
+        (4, [(0, 4), (2, 6)]),
+        (2, [(0, 2), (1, 3), (2, 4), (3, 5), (4, 6)]),
+        (1, [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 6)]),
+    ],
+)
+def test_a_checkpoint_is_asked_about_as_many_steps_as_it_says(
+    model: LoadedModel, most: int | None, views: list[tuple[int, int]]
+) -> None:
+    model = replace(model, spec=replace(model.spec, text_steps=most))
+    asked: list[tuple[int, int]] = []
+
+    class Asked(Scripted):
+        def focus(self, first: int, last: int) -> Scripted:
+            asked.append((first, last))
+            return Scripted(model, [f"{last - 1}.2", " - ", f"{last - 1}.2"])
+
+    stepped = Asked(model, ["0.2", " - ", "0.2"])
+    assert [(view.start, view.stop) for view in asked_at_once(stepped)] == views
+    found = TextualAligner().locate(stepped, "x")
+    assert asked == (views if len(views) > 1 else [])
+    assert found.spans[0].span.start == (0 if len(views) == 1 else views[0][1] - 1)
 
 
 def test_an_answer_stands_without_evidence_and_troubles_are_told_once(model: LoadedModel) -> None:

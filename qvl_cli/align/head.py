@@ -29,18 +29,24 @@ if TYPE_CHECKING:
     from qvl_cli.timeline import TimeSpan
 
 
+_AT_ONCE = 512  # steps
+FORM = "regions"  # what a head judges a step by; those of before had one vector for a whole step
+
+
 def load_network(file: Path) -> tuple[HeadNetwork, float]:
     """The network and its not-found threshold. Raises ModelMissing where the file is not a whole head."""
     try:
         with safe_open(file, "pt") as stored:
             described = dict(stored.metadata() or {})
             weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-        threshold = float(described.pop("threshold"))
+        threshold, form = float(described.pop("threshold")), described.pop("form", "steps")
+        if form != FORM:
+            raise ValueError(f"it judges by {form}, this qvl by {FORM}")
         network = HeadNetwork(HeadShape(**{key: int(value) for key, value in described.items()}))
         network.load_state_dict(weights)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelMissing(
-            f"{file} is not a whole alignment head ({error})", "restore it or use --aligner text"
+            f"{file} is no alignment head that can be used ({error})", "train it again or use --aligner text"
         ) from error
     return network.eval(), threshold
 
@@ -50,21 +56,26 @@ def save_network(network: HeadNetwork, threshold: float, file: Path) -> None:
     weights = {
         name: value.detach().float().cpu().contiguous() for name, value in network.state_dict().items()
     }
-    save_file(weights, file, {**network.shape.to_strings(), "threshold": repr(threshold)})
+    save_file(weights, file, {**network.shape.to_strings(), "form": FORM, "threshold": repr(threshold)})
 
 
 @torch.inference_mode()
 def step_scores(
     network: HeadNetwork, steps: Tensor, query: Tensor, durations: Tensor, own: range | None = None
 ) -> StepScores:
-    """steps [n, hidden], query [l, hidden], durations [n] seconds of each step's interval -> the head's
-    figures of the steps `own`, or of all. Only what is within reach of them is looked at."""
-    own, reach = range(len(steps)) if own is None else own, network.shape.reach
-    first = max(own.start - reach, 0)
-    around = slice(first, own.stop + reach)
+    """steps [n, regions + 1, hidden], query [l, hidden], durations [n] seconds of each step's interval -> the
+    head's figures of the steps `own`, or of all. Only what is within reach of them is looked at, and so much
+    at once that hours take no more memory than minutes."""
+    own = range(len(steps)) if own is None else own
     present = torch.ones(1, 1, len(query), dtype=torch.bool, device=steps.device)
-    scores = network(steps[None, around], query[None, None], present, durations[None, around])[0, 0]
-    return StepScores(*scores[own.start - first : own.stop - first].double().cpu().numpy().T)
+    found = []
+    for piece in (own[at : at + _AT_ONCE] for at in range(0, max(len(own), 1), _AT_ONCE)):
+        first = max(piece.start - network.shape.reach, 0)
+        around = slice(first, piece.stop + network.shape.reach)
+        scores = network(steps[None, around], query[None, None], present, durations[None, around])[0, 0]
+        figures = scores[piece.start - first : piece.stop - first]
+        found.append(StepScores(*figures.double().cpu().numpy().T))
+    return StepScores.joined(found)
 
 
 def score_runs(network: HeadNetwork, scores: StepScores, intervals: Sequence[TimeSpan]) -> list[ScoredSpan]:

@@ -31,9 +31,12 @@ class HeadShape:
 class HeadNetwork(nn.Module):
     """Relevance by matching, boundaries by looking along time.
 
-    A step and a query meet as an elementwise product in a shared space; a small convolution over steps turns
-    the products into inside, first and last logits and the two sub-step offsets. The design follows moment
-    retrieval heads such as Moment-DETR's saliency and ActionFormer's boundary branches, cut to one scale.
+    Every region of a step meets the query in a shared space, and the step is what its best matching regions
+    say (late interaction, as in ColBERT, arXiv 2004.12832, with a softmax for the maximum): one vector for a
+    whole step does not tell which of two things on screen does what. The elementwise product of that and the
+    query goes through a small convolution over steps, which turns it into inside, first and last logits and
+    the two sub-step offsets. The design follows moment retrieval heads such as Moment-DETR's saliency and
+    ActionFormer's boundary branches, cut to one scale.
     """
 
     def __init__(self, shape: HeadShape) -> None:
@@ -55,15 +58,19 @@ class HeadNetwork(nn.Module):
         self.score_bias = nn.Parameter(torch.zeros(()), requires_grad=False)
 
     def forward(self, steps: Tensor, query: Tensor, query_mask: Tensor, durations: Tensor) -> Tensor:
-        """steps [b, n, hidden], query [b, m, l, hidden] with query_mask [b, m, l] (True = a token), durations
-        [b, n] seconds of each step's interval -> [b, m, n, 5]: inside, first, last logits, start_at, end_at.
+        """steps [b, n, regions, hidden], query [b, m, l, hidden] with query_mask [b, m, l] (True = a token),
+        durations [b, n] seconds of each step's interval -> [b, m, n, 5]: inside, first and last logits,
+        start_at, end_at.
         """
         keys = self.step_key(self.step_norm(steps))
         states = self.query_norm(query)
         weight = self.query_weight(states).squeeze(-1).masked_fill(~query_mask, -1e4).softmax(-1)
         wanted = torch.einsum("bml,bmlw->bmw", weight, self.query_value(states))
-        product = keys[:, None] * wanted[:, :, None]
-        match = product.mean(-1, keepdim=True) * product.shape[-1] ** 0.5
+        scale = keys.shape[-1] ** -0.5
+        fits = torch.einsum("bnrw,bmw->bmnr", keys, wanted) * scale
+        chosen = torch.einsum("bmnr,bnrw->bmnw", fits.softmax(-1), keys)
+        product = chosen * wanted[:, :, None]
+        match = product.sum(-1, keepdim=True) * scale
         spacing = durations.clamp_min(1e-3).log()[:, None, :, None].expand_as(match)
         mixed = self.enter(torch.cat([product, match, spacing], -1))
         batch, queries, count, _ = mixed.shape

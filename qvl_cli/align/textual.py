@@ -36,26 +36,26 @@ class TextualAligner:
     name = "text"
 
     def locate(self, session: StreamSession, event: str) -> Aligned:
-        """Where the session cannot show every step at once, the model is asked about one view after the
-        other."""
+        """Where the session cannot show every step at once, or the checkpoint says of itself that it finds
+        times among so many steps and no more, the model is asked about one view after the other."""
         found = self._find(session, event)
         return replace(found, again=lambda other: self._find(other, event))
 
     def _find(self, session: StreamSession, event: str) -> Aligned:
         if not session.steps:
             return Aligned()
-        if session.sees_all:
+        views, steps = asked_at_once(session), len(session.steps)
+        if views == [range(steps)]:
             return self._locate(session.fork(), session.steps, event)
         found: list[ScoredSpan] = []
         troubles: Counter[str] = Counter()
-        for view in session.views:
+        for view in views:
             focus = session.focus(view.start, view.stop)
             part = self._locate(focus, session.steps[view.start : view.stop], event)
             found += part.spans
             troubles.update(part.warnings)
-        views, steps = len(session.views), len(session.steps)
-        warnings = [f"{trouble} (in {count} of {views} views)" for trouble, count in troubles.items()]
-        if unseen := steps - sum(map(len, session.views)):
+        warnings = [f"{trouble} (in {count} of {len(views)} views)" for trouble, count in troubles.items()]
+        if unseen := steps - len(set().union(*views)):
             warnings.append(f"{unseen} of {steps} steps have left the memory: no time was looked for in them")
         return Aligned(tuple(_joined(found)), tuple(warnings))
 
@@ -93,6 +93,18 @@ class TextualAligner:
 
     def evidence(self, session: StreamSession, question: str, sentences: Sequence[Sentence]) -> list[Aligned]:
         return [self.locate(session, sentence.text) for sentence in sentences]
+
+
+def asked_at_once(session: StreamSession) -> list[range]:
+    """The steps that the model is asked about at once: what the session can show, or no more than the
+    checkpoint's own `text_steps`, each but the outermost twice, so that what one view cuts the next one has
+    whole."""
+    most, shown = session.model.spec.text_steps, session.views
+    if most is None or all(len(view) <= most for view in shown):
+        return shown
+    first, last, stride = shown[0].start, shown[-1].stop, max(most // 2, 1)
+    starts = range(first, last - most + stride, stride)
+    return [range(start, min(start + most, last)) for start in starts]
 
 
 def _dropped(why: str, spans: Sequence[WrittenSpan]) -> list[str]:

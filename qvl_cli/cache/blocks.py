@@ -27,7 +27,8 @@ class Block:
     rotation.
     positions: int32 [3, tokens] (T, H, W), from the block's base. advance: positions the block takes; the
     base of what follows is so much further. advances: the same for each step, `advance` is their sum.
-    features, vision_means: float32 [steps, hidden], as `StreamSession` has them.
+    features: float32 [steps, regions + 1, hidden], vision_means: float32 [steps, hidden], as `StreamSession`
+    has them.
     """
 
     first: int

@@ -24,7 +24,7 @@ from qvl_cli.errors import IndexUnusable
 from qvl_cli.sampling import SamplePlan
 from qvl_cli.timeline import TimeSpan
 
-FORMAT = 2  # of the folder and its files; raised whenever an older qvl would misread them
+FORMAT = 3  # of the folder and its files; raised whenever an older qvl would misread them
 MANIFEST, PLAN = "manifest.json", "plan.json"
 
 

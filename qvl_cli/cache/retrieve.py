@@ -23,8 +23,8 @@ from qvl_cli.memory import MemorySettings
 from qvl_cli.model.load import LoadedModel
 
 _T = TypeVar("_T")
-# (features [steps, hidden], query states [tokens, hidden], durations [steps], the steps to judge) -> of each
-# of these, more is better
+# (features [steps, regions + 1, hidden], query states [tokens, hidden], durations [steps], the steps to
+# judge) -> of each of these, more is better
 Relevance = Callable[[Tensor, Tensor, Tensor, range], Tensor]
 # Takes a finished block off the device; what it returns reads its keys and values where they are kept.
 Keep = Callable[[Kept], Read]

@@ -1,8 +1,9 @@
-"""What is kept of every watched step, whatever the policy lets go: times, places and two vectors."""
+"""What is kept of every watched step, whatever the policy lets go: times, places and its vectors."""
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -31,20 +32,23 @@ class Watched:
 
 
 class Rows:
-    """Vectors [n, width] that grow at the end without copying all of them each time."""
+    """Equal tensors [n, *shape] that grow at the end without copying all of them each time; the first ones
+    say which shape."""
 
     __slots__ = ("_buffer", "_length", "_owner")
 
-    def __init__(self, width: int, device: torch.device) -> None:
-        self._buffer = torch.empty((0, width), device=device)
+    def __init__(self, shape: tuple[int, ...], device: torch.device) -> None:
+        """shape: until there are any."""
+        self._buffer = torch.empty((0, *shape), device=device)
         self._length = 0
         self._owner = True  # only one of the copies may write behind the common part
 
     def extend(self, rows: Tensor) -> None:
         end = self._length + len(rows)
         if not self._owner or end > len(self._buffer):
-            fresh = self._buffer.new_empty((end + max(end // 4, 64), self._buffer.shape[1]))
-            fresh[: self._length] = self.view()
+            fresh = self._buffer.new_empty((end + max(end // 4, 64), *rows.shape[1:]))
+            if self._length:
+                fresh[: self._length] = self.view()
             self._buffer, self._owner = fresh, True
         self._buffer[self._length : end] = rows
         self._length = end
@@ -72,11 +76,11 @@ class FiledRows:
     on in memory.
     """
 
-    __slots__ = ("_file", "_length", "_more", "_shared", "_width")
+    __slots__ = ("_file", "_length", "_more", "_shape", "_shared")
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, shape: tuple[int, ...]) -> None:
         self._file = Scratch()
-        self._width, self._length = width, 0
+        self._shape, self._length = shape, 0
         self._shared = False  # the file belongs to another, which may write behind the common part
         self._more: Rows | None = None  # all rows, where they are no longer those of the file
 
@@ -84,6 +88,7 @@ class FiledRows:
         if self._shared or self._more is not None:
             self._in_memory().extend(rows)
             return
+        self._shape = tuple(rows.shape[1:])
         self._file.write(rows.float(), aligned=False)
         self._length += len(rows)
 
@@ -91,9 +96,9 @@ class FiledRows:
         if self._more is not None:
             return self._more.view()
         if not self._length:
-            return torch.empty((0, self._width))
-        mapped = self._file.read(0, self._length * self._width * 4)
-        return torch.frombuffer(mapped, dtype=torch.float32).view(self._length, self._width)
+            return torch.empty((0, *self._shape))
+        mapped = self._file.read(0, self._length * math.prod(self._shape) * 4)
+        return torch.frombuffer(mapped, dtype=torch.float32).view(self._length, *self._shape)
 
     def cut(self, first: int, last: int) -> None:
         """Take rows [first, last) out: what may be forgotten need not be on disk."""
@@ -101,7 +106,7 @@ class FiledRows:
 
     def _in_memory(self) -> Rows:
         if self._more is None:
-            more = Rows(self._width, torch.device("cpu"))
+            more = Rows(self._shape, torch.device("cpu"))
             more.extend(self.view())
             self._more = more
         return self._more
@@ -117,7 +122,8 @@ class FiledRows:
 class Trail:
     """The watched steps in order, and how many tokens and positions come before each (one more than steps).
 
-    features, vision_means: float32 [steps, hidden], as `StreamSession` gives them out.
+    features: float32 [steps, regions + 1, hidden]; vision_means: float32 [steps, hidden]; as `StreamSession`
+    gives them out.
     """
 
     def __init__(self, hidden: int, device: torch.device, filed: bool = False) -> None:
@@ -126,7 +132,7 @@ class Trail:
         self.steps: list[Step] = []
         filed = filed and device.type == "cpu"
         self.features, self.vision_means = (
-            FiledRows(hidden) if filed else Rows(hidden, device) for _ in range(2)
+            FiledRows(shape) if filed else Rows(shape, device) for shape in ((1, hidden), (hidden,))
         )
         self._device, self._seconds = device, list[float]()
         self._tokens_before = [0]

@@ -37,7 +37,9 @@ class Options:
 
     fps: Annotated[str | None, typer.Option(metavar="N", help="Frames watched per second. [2]")] = None
     max_frames: Annotated[str | None, typer.Option(metavar="N", help="Most frames to watch.")] = None
-    max_tokens: Annotated[str | None, typer.Option(metavar="N", help="Most video tokens. [12288]")] = None
+    max_tokens: Annotated[
+        str | None, typer.Option(metavar="N", help="Most video tokens. [the model's own: 12288]")
+    ] = None
     max_pixels: Annotated[str | None, typer.Option(metavar="N", help="Most pixels per frame.")] = None
     sampling: Annotated[
         str | None,

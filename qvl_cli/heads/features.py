@@ -30,8 +30,9 @@ LIST = "features.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class VideoFeatures:
-    """One watched video. steps: float32 [n, hidden]; intervals: of the n steps; queries: float32 [l, hidden]
-    each, as read after the video; spans: the true seconds of each query, none for what never happens."""
+    """One watched video. steps: float32 [n, regions + 1, hidden], as `StreamSession.features`, mapped from
+    its file; intervals: of the n steps; queries: float32 [l, hidden] each, as read after the video; spans:
+    the true seconds of each query, none for what never happens."""
 
     video: str
     steps: Tensor

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from qvl_cli import pipeline, registry
 from qvl_cli.align.calibrate import Judged, fit_score
-from qvl_cli.align.head import save_network, step_scores
+from qvl_cli.align.head import FORM, save_network, step_scores
 from qvl_cli.align.network import HeadNetwork, HeadShape
 from qvl_cli.align.training import head_loss, step_targets
 from qvl_cli.errors import UsageError
@@ -70,6 +70,7 @@ def run(
     settings = {
         "features": sha256(sources.annotations.read_bytes()).hexdigest(),
         "weights": registry.weights_digest(watcher.spec.folder),
+        "form": FORM,
         **of_steps,
     }
     asked = with_absent(known.queries)

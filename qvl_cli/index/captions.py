@@ -133,7 +133,7 @@ def _empty(steps: tuple[Step, ...], spec: ModelSpec) -> Block:
     from qvl_cli.cache import Block
 
     keys, values = (torch.empty((spec.layers, spec.kv_heads, 0, n)) for n in (spec.key_dim, spec.head_dim))
-    vectors = torch.zeros((len(steps), spec.hidden_size))
+    means = torch.zeros((len(steps), spec.hidden_size))
     zeros = (0,) * len(steps)
     positions = torch.empty((3, 0), dtype=torch.int32)
-    return Block(0, steps, zeros, zeros, keys, values, positions, vectors, vectors)
+    return Block(0, steps, zeros, zeros, keys, values, positions, means[:, None], means)

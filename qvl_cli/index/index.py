@@ -20,6 +20,7 @@ from qvl_cli.index.opening import Note, open_locked
 from qvl_cli.index.settings import IndexSettings
 from qvl_cli.index.writer import Writer
 from qvl_cli.media.known import InfoRecord
+from qvl_cli.registry import vector_bytes
 from qvl_cli.registry.spec import DTYPES
 from qvl_cli.timeline import TimeSpan, merge
 
@@ -258,7 +259,7 @@ class Index(Closes):
 def index_bytes(plan: SamplePlan, spec: ModelSpec, dtype_bytes: int) -> int:
     """What an index of `plan` takes on disk, rounded up."""
     steps = len(plan.steps)
-    each = steps * (2 * 4 * spec.hidden_size + _STEP_BYTES)
+    each = steps * (vector_bytes(spec, plan.width, plan.height) + _STEP_BYTES)
     # Subtitles are written twice, in the plan and in their block; their tokens have int32 positions.
     said = 2 * sum(len(exact.dump(step.cues)) for step in plan.steps if step.cues)
     said += 3 * 4 * sum(plan.text_tokens)

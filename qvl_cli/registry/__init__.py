@@ -3,6 +3,7 @@
 A model is a row of a table or a folder; nothing here or below branches on a name.
 
     table    alias -> hub id or the embedded folder
+    regions  into how many parts a picture is cut for an alignment head
     rope     what a run may change of a checkpoint's rotary positions
     spec     folder -> ModelSpec, complete or refused; fingerprint
     digest   folder -> one name for every byte that decides what it computes
@@ -13,6 +14,7 @@ A model is a row of a table or a folder; nothing here or below branches on a nam
 from qvl_cli.registry.digest import weights_digest
 from qvl_cli.registry.download import DownloadProgress, SpecCheck
 from qvl_cli.registry.hub import cached_models, choose_model, resolve
+from qvl_cli.registry.regions import vector_bytes
 from qvl_cli.registry.rope import RopeSettings
 from qvl_cli.registry.spec import (
     GATE_FILE,
@@ -48,6 +50,7 @@ __all__ = [
     "read_spec",
     "resolve",
     "rope_notes",
+    "vector_bytes",
     "weight_files",
     "weights_digest",
     "with_rope",

@@ -46,6 +46,7 @@ class ModelSpec:
     numbers. max_positions: MRoPE positions it can tell apart. vision_hidden: width of the vision tower.
     clip_pixels: bounds on frames * height * width of a whole clip, as upstream's video processor has them.
     frame_pixels: bounds on height * width of one frame (`qvl.json`), or None where the checkpoint sets none.
+    text_steps: among how many steps it finds times in words (`qvl.json`), or None for as many as it sees.
     block_steps: steps per cache block. thinking: the template opens the assistant's turn with `<think>`.
     decoding: greedy, and of models that think as they say themselves: without chance thoughts go in circles.
     step_text: most tokens of a step beside its picture, enough for every vocabulary until they are counted.
@@ -76,6 +77,7 @@ class ModelSpec:
     has_alignment_head: bool
     has_world_gate: bool
     block_steps: int = 8
+    text_steps: int | None = None
     step_text: int = STEP_TEXT_TOKENS
     rope_type: str = "default"
     rope: RopeSettings = PLAIN_ROPE
@@ -85,6 +87,11 @@ class ModelSpec:
     def key_dim(self) -> int:
         """Width of a cached key: two channels for each rotary pair that is kept."""
         return 2 * len(self.rope.kept(self.head_dim // 2))
+
+    @property
+    def clip_tokens(self) -> int:
+        """The most vision tokens of a whole clip, as the checkpoint's own video processor has it."""
+        return self.clip_pixels[1] // (self.temporal_patch_size * (self.patch_size * self.merge_size) ** 2)
 
     def kv_bytes_per_token(self, dtype_bytes: int) -> int:
         """Bytes of keys and values one token takes in all layers."""
@@ -167,6 +174,7 @@ def read_spec(
             has_alignment_head=(folder / HEAD_FILE).is_file() or HEAD_FILE in (promised or ()),
             has_world_gate=(folder / GATE_FILE).is_file() or GATE_FILE in (promised or ()),
             block_steps=int(own.get("block_steps", 8)),
+            text_steps=int(own["text_steps"]) if "text_steps" in own else None,
             rope_type=rope_type,
             decoding=_decoding(folder) if thinking else GREEDY,
         )

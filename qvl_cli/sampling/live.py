@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling.plan import SamplePlan, SamplingSettings, Step
 from qvl_cli.sampling.planner import check_least
-from qvl_cli.sampling.size import Shown, affordable_steps, fitted_size, step_tokens
+from qvl_cli.sampling.size import Shown, affordable_steps, fitted_size, step_tokens, token_budget
 from qvl_cli.timeline import TimeSpan, prompt_seconds
 
 
@@ -41,17 +41,18 @@ def plan_view(
     than a step takes.
     """
     check_least(info, settings, spec)
+    budget = token_budget(settings, spec)
     wanted = math.ceil(window * settings.fps / 2) + sinks
     count = min(wanted, max(settings.max_frames // 2, 1)) if settings.max_frames else wanted
     full = fitted_size(info, settings, spec, steps=count, max_tokens=None)
     count = affordable_steps(info, settings, spec, count)
-    height, width = size = fitted_size(info, settings, spec, steps=count, max_tokens=settings.max_tokens)
+    height, width = size = fitted_size(info, settings, spec, steps=count, max_tokens=budget)
     notes = []
     if count < wanted:
         notes.append(f"{count} of {wanted} steps are in view at once, to fit the budget")
     if size != full:
         notes.append(
-            f"frames of {full[1]}x{full[0]} -> {width}x{height} pixels: {settings.max_tokens} tokens are "
+            f"frames of {full[1]}x{full[0]} -> {width}x{height} pixels: {budget} tokens are "
             f"for what is in view at once"
         )
     share = Fraction(count, wanted)

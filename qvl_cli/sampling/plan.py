@@ -28,13 +28,15 @@ class Step:
 class SamplingSettings:
     """What the user asks of the sampler. Pixels are per frame; tokens are video tokens of the whole plan.
 
+    max_tokens: None is `share` of what the checkpoint's own video processor takes at most.
     mode: one of MODES. max_gap: seconds between two steps of the modes that look where something happens;
     None is DEFAULT_MAX_GAP. drop_static: patches that do not change leave before the language model.
     """
 
     fps: Fraction = Fraction(2)
     max_frames: int | None = None
-    max_tokens: int = 12_288
+    max_tokens: int | None = None
+    share: Fraction = Fraction(1)
     max_pixels: int | None = None
     start: Fraction | None = None
     end: Fraction | None = None
@@ -55,13 +57,13 @@ DEFAULT_MAX_GAP = Fraction(10)
 
 # `--detail` in one place; single flags override single fields.
 #   low      a quarter of the tokens at half the rate: a first look
-#   default  upstream's own rate and budget
+#   default  upstream's own rate, and the budget of the checkpoint: 12,288 tokens for released ones
 #   high     four times the tokens, so that minutes keep their full rate and size
 #   max      the released checkpoints' official long-video setting: 2,048 frames and 224K tokens
 DETAIL: dict[str, SamplingSettings] = {
-    "low": SamplingSettings(fps=Fraction(1), max_tokens=3_072),
+    "low": SamplingSettings(fps=Fraction(1), share=Fraction(1, 4)),
     "default": SamplingSettings(),
-    "high": SamplingSettings(max_tokens=49_152),
+    "high": SamplingSettings(share=Fraction(4)),
     "max": SamplingSettings(max_tokens=229_376, max_frames=2_048),
 }
 

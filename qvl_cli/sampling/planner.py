@@ -17,7 +17,14 @@ from qvl_cli.sampling.plan import (
     SamplingSettings,
     Step,
 )
-from qvl_cli.sampling.size import Shown, affordable_steps, fitted_size, least_tokens, step_tokens
+from qvl_cli.sampling.size import (
+    Shown,
+    affordable_steps,
+    fitted_size,
+    least_tokens,
+    step_tokens,
+    token_budget,
+)
 from qvl_cli.scan import Activity
 from qvl_cli.timeline import TimeSpan, format_clock, merge, subtract
 
@@ -38,7 +45,7 @@ def plan_samples(
 
     Raises UsageError where the settings make no sense for this video.
     """
-    span = check_sampling(info, settings, spec)
+    span, budget = check_sampling(info, settings, spec), token_budget(settings, spec)
     pairs = list(even_pairs(info, span, settings.fps))
     considered = len(pairs)
     notes: list[str] = []
@@ -60,9 +67,9 @@ def plan_samples(
     full = fitted_size(info, settings, spec, steps=len(pairs), max_tokens=None)
     size = full
     if (affordable := affordable_steps(info, settings, spec, len(pairs))) < len(pairs):
-        thinned.append(f"{len(pairs)} steps -> {_steps(affordable)} to fit {settings.max_tokens} tokens")
+        thinned.append(f"{len(pairs)} steps -> {_steps(affordable)} to fit {budget} tokens")
         pairs = thin(pairs, affordable)
-    size = fitted_size(info, settings, spec, steps=len(pairs), max_tokens=settings.max_tokens)
+    size = fitted_size(info, settings, spec, steps=len(pairs), max_tokens=budget)
 
     choice = None
     if settings.mode != "uniform" and settings.max_frames != 1:
@@ -72,9 +79,7 @@ def plan_samples(
             thinned.append(f"{choice.wanted} steps wanted -> {_steps(len(pairs))} to fit the budget")
     notes += thinned
     if size != full:
-        notes.append(
-            f"frames of {full[1]}x{full[0]} -> {size[1]}x{size[0]} pixels to fit {settings.max_tokens} tokens"
-        )
+        notes.append(f"frames of {full[1]}x{full[0]} -> {size[1]}x{size[0]} pixels to fit {budget} tokens")
     height, width = size
     coarsened = bool(notes)
     if settings.max_pixels is not None and height * width > settings.max_pixels:
@@ -171,9 +176,10 @@ def check_least(info: Shown, settings: SamplingSettings, spec: ModelSpec) -> Non
             f"--max-pixels {settings.max_pixels} is less than one {factor}x{factor} token",
             f"give at least {factor * factor}",
         )
-    if settings.max_tokens < (least := least_tokens(info, settings, spec)):
+    budget = token_budget(settings, spec)
+    if budget < (least := least_tokens(info, settings, spec)):
         raise UsageError(
-            f"--max-tokens {settings.max_tokens} is less than a single step of this video takes",
+            f"--max-tokens {budget} is less than a single step of this video takes",
             f"give at least {least}",
         )
 
@@ -197,7 +203,7 @@ def sampled_range(info: MediaInfo, settings: SamplingSettings) -> TimeSpan:
         raise UsageError(f"--fps {settings.fps} is not above 0", "try --fps 2")
     if settings.max_frames is not None and settings.max_frames < 1:
         raise UsageError(f"--max-frames {settings.max_frames} is below 1", "try --max-frames 768")
-    if settings.max_tokens < 1:
+    if settings.max_tokens is not None and settings.max_tokens < 1:
         raise UsageError(f"--max-tokens {settings.max_tokens} is below 1", "try --max-tokens 12288")
     start = max(settings.start or Fraction(0), info.begins)
     end = min(settings.end, info.duration) if settings.end is not None else info.duration

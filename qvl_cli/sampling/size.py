@@ -61,6 +61,13 @@ def frame_size(
     return high, wide
 
 
+def token_budget(settings: SamplingSettings, spec: ModelSpec) -> int:
+    """The most video tokens of a whole plan."""
+    if settings.max_tokens is not None:
+        return settings.max_tokens
+    return max(int(settings.share * spec.clip_tokens), 1)
+
+
 def step_tokens(size: tuple[int, int], spec: ModelSpec) -> int:
     return size[0] * size[1] // (spec.patch_size * spec.merge_size) ** 2
 
@@ -115,12 +122,12 @@ def least_tokens(info: Shown, settings: SamplingSettings, spec: ModelSpec) -> in
 
 def affordable_steps(info: Shown, settings: SamplingSettings, spec: ModelSpec, steps: int) -> int:
     """How many of `steps` fit the tokens once frames are as small as they may get; at least one."""
-    count = steps
+    count, budget = steps, token_budget(settings, spec)
     if spec.frame_pixels is None:
-        count = min(count, max(settings.max_tokens // MIN_STEP_TOKENS, 1))
+        count = min(count, max(budget // MIN_STEP_TOKENS, 1))
     while count > 1:
-        tokens = step_tokens(fitted_size(info, settings, spec, count, settings.max_tokens), spec)
-        if tokens * count <= settings.max_tokens:
+        tokens = step_tokens(fitted_size(info, settings, spec, count, budget), spec)
+        if tokens * count <= budget:
             break
-        count = min(settings.max_tokens // tokens, count - 1) if tokens <= settings.max_tokens else 1
+        count = min(budget // tokens, count - 1) if tokens <= budget else 1
     return max(count, 1)

@@ -28,7 +28,7 @@ def summarize(
     steps = session.steps
     if written is None:
         written = Sections(settings)
-        cuts = section_starts(session.features.cpu().double().numpy(), steps)
+        cuts = section_starts(session.features[:, -1].cpu().double().numpy(), steps)
         for number, (first, last) in enumerate(zip(cuts, [*cuts[1:], len(steps)], strict=True)):
             on_progress(number, len(cuts) + 1)
             written.write(session, first, last)

@@ -11,17 +11,18 @@ import torch
 
 from qvl_cli.align.calibrate import Judged, fit_score
 from qvl_cli.align.head import step_scores
+from qvl_cli.align.network import HeadNetwork
 from qvl_cli.timeline import TimeSpan
 from qvl_cli.tiny.clips import Clip, HeadTarget, make_clip
-from qvl_cli.tiny.timing import TimeStage, run_language
+from qvl_cli.tiny.timing import run_language
 
 FIRST_SEED, CLIPS = 800_000, 160
 LENGTHS = (32, 48, 72, 110)
 
 
-def calibrate(network: Any, stage: TimeStage) -> tuple[float, dict[str, float]]:
-    """Fit the score (in place, on stage.head) and choose the not-found threshold; returns it with figures."""
-    return fit_score(stage.head.eval(), _judged(network, stage))
+def calibrate(network: Any, head: HeadNetwork) -> tuple[float, dict[str, float]]:
+    """Fit the score (in place, on head) and choose the not-found threshold; returns it with figures."""
+    return fit_score(head.eval(), _judged(network, head))
 
 
 def clip_intervals(clip: Clip) -> list[TimeSpan]:
@@ -41,12 +42,12 @@ def true_spans(target: HeadTarget) -> list[TimeSpan]:
 
 
 @torch.no_grad()
-def _judged(network: Any, stage: TimeStage) -> Iterator[Judged]:
+def _judged(network: Any, head: HeadNetwork) -> Iterator[Judged]:
     for i in range(CLIPS):
         clip = make_clip(FIRST_SEED + i, LENGTHS[i % len(LENGTHS)])
-        hidden = run_language(network, stage, [clip])[0]
-        steps = hidden[list(clip.ends)]
+        hidden = run_language(network, [clip])[0]
+        steps = hidden[torch.tensor(clip.features)]
         intervals, durations = clip_intervals(clip), torch.from_numpy(clip.durations)
         for target in clip.targets:
-            scores = step_scores(stage.head, steps, hidden[list(target.tokens)], durations)
+            scores = step_scores(head, steps, hidden[list(target.tokens)], durations)
             yield Judged(intervals, scores, true_spans(target))

@@ -85,6 +85,12 @@ class Clip:
     lookups: Lookups
     views: dict[int, tuple[int, int]]
 
+    @property
+    def features(self) -> list[list[int]]:
+        """[steps][cells + 1]: the places whose states are the features of a step, as `step_features` has them
+        where each vision token is a region of its own."""
+        return [list(range(end - self.labels.shape[1], end + 1)) for end in self.ends]
+
 
 def head_target(spans: tuple[Span, ...], tokens: Sequence[int], starts: Floats, ends: Floats) -> HeadTarget:
     """Spans against the steps' intervals [starts, ends)."""
@@ -107,7 +113,10 @@ def present_targets(script: Script, starts: Floats) -> npt.NDArray[np.float32]:
 
 def draw_queries(script: Script, rng: np.random.Generator, timing: Timing, mix: Mix) -> list[Query]:
     """The questions of one clip: locate, then one of each ask family, then a section or the overview."""
-    drawn = (locate_query(script, rng, mix.absent, events=mix.events) for _ in range(mix.locates + 8))
+    drawn = (
+        locate_query(script, rng, mix.absent, events=mix.events, mistaken=mix.mistaken)
+        for _ in range(mix.locates + 8)
+    )
     locates = _fresh(drawn, [])
     queries = locates[: mix.locates]
     for family in mix.asks:

@@ -10,7 +10,7 @@ from typing import Any
 from qvl_cli.align.head import save_network
 from qvl_cli.align.network import HeadNetwork
 from qvl_cli.registry import HEAD_FILE
-from qvl_cli.tiny.recipe import FRAME_PIXELS
+from qvl_cli.tiny.recipe import FRAME_PIXELS, TEXT_STEPS
 from qvl_cli.tiny.vocabulary import world_tokenizer
 
 CHAT_TEMPLATE = (
@@ -51,7 +51,7 @@ def export_checkpoint(network: Any, folder: Path) -> None:
     _write(folder, "video_preprocessor_config.json", video)
     image = {"size": size, **_PIXELS, "image_processor_type": "Qwen2VLImageProcessorFast"}
     _write(folder, "preprocessor_config.json", image)
-    _write(folder, "qvl.json", {"frame_pixels": [FRAME_PIXELS, FRAME_PIXELS]})
+    _write(folder, "qvl.json", {"frame_pixels": [FRAME_PIXELS, FRAME_PIXELS], "text_steps": TEXT_STEPS})
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
     for file in folder.iterdir():
         file.chmod(0o644)

@@ -117,8 +117,10 @@ def locate_query(
     absent: float = 0.15,
     unseen: bool = False,
     events: Sequence[float] = EVENTS,
+    mistaken: float = 0.0,
 ) -> Query | None:
-    """An event and all its spans; with probability `absent` one that never happens. events: as EVENTS."""
+    """An event and all its spans; with probability `absent` one that never happens. events: as EVENTS;
+    mistaken: of the latter, the share in which a thing that is there does what it never does."""
     shown = script.shown
     if not shown or _marginal(script):
         return None
@@ -127,6 +129,8 @@ def locate_query(
     words, actions, things, shapes = events
     if kind < words:
         return _word_event(ask, lacking)
+    if lacking and mistaken and rng.random() < mistaken:
+        return _mistaken_event(ask)
     if lacking:
         return _absent_event(ask)
     if kind < actions and ask.actor.action:
@@ -178,6 +182,15 @@ def _action_event(ask: Asking) -> Query | None:
     if not all(spans):
         return None
     return _event(ask, DOES[kind], name(ask.actor), union([span for span in spans if span]))
+
+
+def _mistaken_event(ask: Asking) -> Query:
+    """Half of the time it does what another thing does."""
+    rng, done = ask.rng, {a.action.kind for a in ask.alike(ask.actor) if a.action}
+    of_others = sorted({a.action.kind for a in ask.shown if a.action} - done)
+    undone = [a for a in ACTIONS if a not in done]
+    action = str(rng.choice(of_others if of_others and rng.random() < 0.5 else undone))
+    return _event(ask, DOES[action], name(ask.actor), ())
 
 
 def _absent_event(ask: Asking) -> Query | None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from transformers import Qwen3VLConfig
 
 FRAME_PIXELS = WIDTH * HEIGHT  # the one frame size the tower learns: 160 x 96, 15 tokens a step
+TEXT_STEPS = 24  # among so many it is asked for times in words: of 24, 40, 56 and all of two minutes the best
 EMBEDDING_RMS = 0.5  # of words, and so of vision tokens; far above what a new layer adds to them
 LOOKS_WEIGHT = 0.7
 UNDATED = Style(dated=False, ranked=False)
@@ -22,7 +23,8 @@ SEED = 20_261  # seeds the weights; script seeds count up from each stage's own 
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One training stage. lr: peak learning rate after `warmup` updates, then a cosine over `horizon` updates
-    down to a tenth, and a straight way to zero over the last `cooldown` of the stage's updates."""
+    down to a tenth, and a straight way to zero over the last `cooldown` of the stage's updates; steps: of
+    all clips of an update together, where one clip has not more."""
 
     name: str
     updates: int
@@ -32,6 +34,7 @@ class Stage:
     horizon: int
     cooldown: int
     warmup: int = 100
+    steps: int = 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,8 @@ class Mix:
     what it has to tell instead of with its length; beyond: whether a span ends with the time of the step
     behind it; follows: whether what comes after a thing has a head of its own that looks for it; events: how
     often each kind of event is drawn, as in `questions.EVENTS`; drills: orders told from times that are
-    given; style: how questions and answers are put."""
+    given; style: how questions and answers are put; mistaken: of events that never happen, the share in which
+    a thing does what it never does."""
 
     locates: int = 6
     absent: float = 0.3
@@ -74,6 +78,7 @@ class Mix:
     events: tuple[float, float, float, float] = EVENTS
     drills: int = 0
     style: Style = UNDATED
+    mistaken: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,8 @@ RANK = Stage("rank", 2600, batch=8, lr=6e-4, first_seed=634_000, horizon=4200, c
 COMPARE = Stage("compare", 750, batch=8, lr=6e-4, first_seed=660_000, horizon=1200, cooldown=350)
 READ = Stage("read", 300, batch=8, lr=4e-3, first_seed=668_000, horizon=300, cooldown=50, warmup=20)
 NEAR = Stage("near", 1200, batch=8, lr=6e-4, first_seed=672_000, horizon=1800, cooldown=500)
+MATCH = Stage("match", 2000, batch=8, lr=3e-3, first_seed=690_000, horizon=2000, cooldown=300, steps=256)
+MATCH_BATCHES = 500  # different ones
 GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, cooldown=50, warmup=20)
 
 TIME_MIX = Mix()
@@ -201,6 +208,17 @@ NEAR_MIX = replace(
         *["when"] * 2,
     ),
 )
+MATCH_MIX = replace(
+    NEAR_MIX,
+    locates=24,
+    absent=0.45,
+    mistaken=0.6,
+    written=0.0,
+    drills=0,
+    section=0.0,
+    overview=0.0,
+    events=(0.1, 0.6, 0.9, 0.95),
+)
 EDGE_LESSONS = Lessons(focal=True, edges=True)
 LINK_LESSONS = replace(EDGE_LESSONS, links=True)
 DRILL_LESSONS = replace(LINK_LESSONS, captions=True, only_known=True, summary=1.0)
@@ -218,13 +236,21 @@ LESSONS = {  # of the stages on clips, in their order
     READ: replace(NEAR_LESSONS, still=True),
     NEAR: NEAR_LESSONS,
 }
-RESTARTED = READ  # begins with what a checkpoint stores: the readers of the stages before are thrown away
+READ_AGAIN = READ  # begins with weights in float16 and readers that know nothing yet
 CLOCKS_FROM, BALANCED_FROM, UNEVEN_FROM = 600, 1600, 2600  # updates of TIME from which parts of the mix hold
-STEPS_AN_UPDATE = 36
 SHORT_LENGTHS, SHORT_FOR = (12, 16), 800  # steps a clip, in turn, for the first updates
 LENGTHS = (16, 24, 32, 48, 64)
 LONG_LENGTHS = (32, 64, 96, 128)  # at last also what two minutes take
-LONG_FROM = {TIME: 3700, EDGE: 3400, DATE: 2000, DRILL: 2800, RANK: 1900, COMPARE: 550, NEAR: 900}  # update
+LONG_FROM = {
+    TIME: 3700,
+    EDGE: 3400,
+    DATE: 2000,
+    DRILL: 2800,
+    RANK: 1900,
+    COMPARE: 550,
+    NEAR: 900,
+    MATCH: 0,
+}  # update
 
 
 MIXES = {
@@ -236,16 +262,17 @@ MIXES = {
     COMPARE: COMPARE_MIX,
     READ: NEAR_MIX,
     NEAR: NEAR_MIX,
+    MATCH: MATCH_MIX,
 }
 
 
 def clips_of(stage: Stage, update: int) -> tuple[int, int]:
-    """(steps a clip, clips) of an update: one clip, or as many as make STEPS_AN_UPDATE."""
+    """(steps a clip, clips) of an update: one clip, or as many as make stage.steps."""
     lengths: tuple[int, ...] = LENGTHS if update < LONG_FROM.get(stage, stage.updates) else LONG_LENGTHS
     if stage is TIME and update < SHORT_FOR:
         lengths = SHORT_LENGTHS
     steps = lengths[update % len(lengths)]
-    return steps, max(1, min(stage.batch, STEPS_AN_UPDATE // steps))
+    return steps, max(1, min(stage.batch, stage.steps // steps))
 
 
 def mix_of(stage: Stage, update: int) -> Mix:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -101,9 +102,10 @@ def layer_output(layer: nn.Module) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def run_language(network: Any, stage: TimeStage, clips: list[Clip]) -> Tensor:
+def run_language(network: Any, clips: list[Clip]) -> Tensor:
     """Final-norm hidden states of a batch of clips with equally many steps: [clips, longest, hidden]."""
-    device = next(stage.parameters()).device
+    language = network.model.language_model
+    device = next(language.parameters()).device
     ids = _padded([c.sequence.ids for c in clips], network.config.text_config.pad_token_id, device)
     blocks = _padded([c.sequence.block for c in clips], -1, device)
     of_step = _padded([c.sequence.step for c in clips], -1, device)
@@ -113,8 +115,8 @@ def run_language(network: Any, stage: TimeStage, clips: list[Clip]) -> Tensor:
     with torch.no_grad():
         tokens, taps = encode_steps(network.model.visual, frames)
     visual = ids == network.config.video_token_id
-    embedded = stage.language.embed_tokens(ids)
-    hidden: Tensor = stage.language(
+    embedded = language.embed_tokens(ids)
+    hidden: Tensor = language(
         inputs_embeds=embedded.masked_scatter(visual[..., None], tokens.flatten(0, 1)),
         attention_mask=block_mask(blocks, of_step, [c.views for c in clips]),
         position_ids=positions,
@@ -142,7 +144,7 @@ def time_loss(
         layer_output(layers[CellReader.LAYER]) as middle,
         layer_output(layers[ClockReader.LATE]) as late,
     ):
-        hidden = run_language(network, stage, clips)
+        hidden = run_language(network, clips)
     device = hidden.device
     targets = _padded([c.sequence.targets for c in clips], IGNORE, device)
     learn = targets != IGNORE
@@ -159,7 +161,7 @@ def time_loss(
     present = torch.from_numpy(np.concatenate([c.present for c in clips])).to(device)
     of_steps, only_known = steps.flatten(0, 1), lessons.only_known
     summary_loss, summary_figures = stage.summary.loss(of_steps, present, only_known)
-    aligned, head_figures = _head_loss(stage.head, hidden, steps, clips)
+    aligned, head_figures = _judging(hidden, ends[..., None], clips).loss(stage.head)
     loss = answer_loss + lessons.head * aligned + lessons.summary * summary_loss
     printed = torch.from_numpy(np.concatenate([c.times.mean(1) for c in clips])).to(device)
     clock_loss, figures["clock"] = stage.clock.loss(_states_at(early[0], ends).flatten(0, 1), printed)
@@ -238,10 +240,35 @@ def things_before(clips: list[Clip]) -> list[Fact]:
     return [(i, each.row, each.wanted[:2]) for i, clip in enumerate(clips) for each in clip.lookups["chain"]]
 
 
-def _head_loss(
-    head: HeadNetwork, hidden: Tensor, steps: Tensor, clips: list[Clip]
-) -> tuple[Tensor, dict[str, float]]:
-    device, count = hidden.device, steps.shape[1]
+@dataclass(frozen=True, slots=True, eq=False)
+class Judging:
+    """What a head has to judge. steps [clips, n, regions, hidden], query [clips, m, l, hidden] with given
+    [clips, m, l] (True = a token), durations [clips, n], as `HeadNetwork` takes them; truth [clips, m, n, 5]
+    as `step_targets` has it; asked [clips, m]: of a clip with fewer queries than others, those there are."""
+
+    steps: Tensor
+    query: Tensor
+    given: Tensor
+    durations: Tensor
+    truth: Tensor
+    asked: Tensor
+
+    def loss(self, head: HeadNetwork) -> tuple[Tensor, dict[str, float]]:
+        scores = head(self.steps.float(), self.query.float(), self.given, self.durations)
+        return head_loss(scores[self.asked], self.truth[self.asked])
+
+
+@torch.no_grad()
+def judging(network: Any, clips: list[Clip]) -> Judging:
+    """What a head gets from the engine, in float16: many of these are kept."""
+    hidden = run_language(network, clips)
+    all_of = _judging(hidden, torch.tensor([c.features for c in clips]), clips)
+    return replace(all_of, steps=all_of.steps.half(), query=all_of.query.half())
+
+
+def _judging(hidden: Tensor, judged: Tensor, clips: list[Clip]) -> Judging:
+    """judged [clips, n, regions]: the places of the states that say what a step shows."""
+    device, count = hidden.device, judged.shape[1]
     most = max(len(c.targets) for c in clips)
     longest = max(len(t.tokens) for c in clips for t in c.targets)
     places = torch.zeros(len(clips), most, longest, dtype=torch.long)
@@ -254,11 +281,15 @@ def _head_loss(
             columns = (target.inside, target.first, target.last, target.start_at, target.end_at)
             truth[i, j] = torch.from_numpy(np.stack(columns, 1))
     places, given, truth = places.to(device), given.to(device), truth.to(device)
-    query = hidden[torch.arange(len(clips), device=device)[:, None, None], places]
-    durations = torch.from_numpy(np.stack([c.durations for c in clips])).to(device)
     asked = given.any(-1)
-    given = given | ~asked[..., None]
-    return head_loss(head(steps, query, given, durations)[asked], truth[asked])
+    return Judging(
+        steps=_states_at(hidden, judged.flatten(1)).view(*judged.shape, -1),
+        query=hidden[torch.arange(len(clips), device=device)[:, None, None], places],
+        given=given | ~asked[..., None],
+        durations=torch.from_numpy(np.stack([c.durations for c in clips])).to(device),
+        truth=truth,
+        asked=asked,
+    )
 
 
 def scale_vision(network: Any, frames: Tensor) -> None:

@@ -1,7 +1,7 @@
 """`python -m qvl_cli.tiny.train RUN`: the whole recipe, stage by stage, resumable at any moment.
 
-Perception, the stages of `recipe.LESSONS` one after the other, then the gate and the calibration of the head;
-the result lands in `checkpoint/`.
+Perception, the stages of `recipe.LESSONS` one after the other, then the alignment head, the gate and the
+calibration of the head; the result lands in `checkpoint/`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 from functools import partial
-from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,15 @@ import torch
 from safetensors.torch import load_model
 from torch import Tensor
 
-from qvl_cli.align.head import load_network
-from qvl_cli.align.network import HeadNetwork
-from qvl_cli.registry import HEAD_FILE
+from qvl_cli.align.network import HeadNetwork, HeadShape
 from qvl_cli.tiny import recipe
 from qvl_cli.tiny.calibrate import calibrate
-from qvl_cli.tiny.clips import clip_batch
+from qvl_cli.tiny.clips import Clip, clip_batch
 from qvl_cli.tiny.export import export_checkpoint, export_head
 from qvl_cli.tiny.gate import train_gate
 from qvl_cli.tiny.network import encode_steps
 from qvl_cli.tiny.perception import AXES, PerceptionBatch, WordReader, perception_batch
-from qvl_cli.tiny.timing import TimeStage, scale_vision, time_loss
+from qvl_cli.tiny.timing import Judging, TimeStage, judging, scale_vision, time_loss
 from qvl_cli.tiny.trainer import run_stage
 
 CHECKPOINT = Path(__file__).parent / "checkpoint"
@@ -67,15 +64,20 @@ def train_perception(run: Path, network: Any, device: torch.device) -> None:
     run_stage(stage, run, parts, lambda u: perception_batch(u, stage.batch), loss_of)
 
 
-def train_time(run: Path, network: Any, device: torch.device) -> TimeStage:
-    """The language model and the head, on a tower that perception has taught: first when, then in words."""
+def train_time(run: Path, network: Any, device: torch.device) -> None:
+    """The language model, on a tower that perception has taught: first when, then in words.
+
+    The head that learns beside it judges a step by its last token alone, which so comes to say what happens;
+    it is thrown away.
+    """
     torch.manual_seed(recipe.SEED + 1)
     parts = TimeStage(network).to(device)
     still = perception_batch(0, 32).frames
     scale_vision(network, torch.from_numpy(still).to(device))
-    for stage in takewhile(lambda stage: stage is not recipe.RESTARTED, recipe.LESSONS):
+    for stage in recipe.LESSONS:
+        if stage is recipe.READ_AGAIN:
+            parts = with_new_readers(network, parts).to(device)
         train_stage(stage, run, network, parts)
-    return parts
 
 
 def train_stage(stage: recipe.Stage, run: Path, network: Any, parts: TimeStage) -> None:
@@ -89,27 +91,49 @@ def train_stage(stage: recipe.Stage, run: Path, network: Any, parts: TimeStage) 
         weight.requires_grad_(True)
 
 
-def train_on(run: Path, network: Any, head: HeadNetwork, device: torch.device) -> TimeStage:
-    """The stages from RESTARTED on, which begin with what a checkpoint stores and nothing else: weights in
-    float16, and readers that know nothing yet."""
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.copy_(weight.half())
+def with_new_readers(network: Any, parts: TimeStage) -> TimeStage:
+    """Weights as a checkpoint stores them, the head, and readers that know nothing yet."""
+    store(network)
     torch.manual_seed(recipe.SEED + 2)
-    parts = TimeStage(network)
-    parts.head.load_state_dict(head.state_dict())
-    parts.to(device)
-    for stage in dropwhile(lambda stage: stage is not recipe.RESTARTED, recipe.LESSONS):
-        train_stage(stage, run, network, parts)
-    return parts
+    fresh = TimeStage(network)
+    fresh.head.load_state_dict(parts.head.state_dict())
+    return fresh
 
 
-def load_trained(checkpoint: Path) -> tuple[Any, HeadNetwork]:
-    """The network and the head that a checkpoint stores."""
+@torch.no_grad()
+def store(network: Any) -> None:
+    """Round the weights to float16, in which a checkpoint stores them."""
+    for weight in network.parameters():
+        weight.copy_(weight.half())
+
+
+def train_head(run: Path, network: Any, device: torch.device) -> HeadNetwork:
+    """The alignment head, on features as the engine gives them, of the network as it is stored. They are
+    computed once and learned from several times."""
+    store(network)
+    torch.manual_seed(recipe.SEED + 3)
+    head = HeadNetwork(HeadShape(network.config.text_config.hidden_size)).to(device)
+    stage, known = recipe.MATCH, dict[int, Judging]()
+
+    def batch(update: int) -> tuple[int, list[Clip]]:
+        number = update % recipe.MATCH_BATCHES
+        return number, [] if number in known else clip_batch(stage, number)
+
+    def loss_of(batch: tuple[int, list[Clip]]) -> tuple[Tensor, dict[str, float]]:
+        number, clips = batch
+        if number not in known:
+            known[number] = judging(network, clips)
+        return known[number].loss(head)
+
+    run_stage(stage, run, {"head": head}, batch, loss_of)
+    return head
+
+
+def load_trained(checkpoint: Path) -> Any:
+    """The network that a checkpoint stores."""
     network = new_network()
     load_model(network, checkpoint / "model.safetensors")
-    head, _ = load_network(checkpoint / HEAD_FILE)
-    return network, head
+    return network
 
 
 def main() -> None:
@@ -120,23 +144,22 @@ def main() -> None:
         "--after",
         type=Path,
         metavar="CHECKPOINT",
-        help=f"begin with the stage {recipe.RESTARTED.name}, on what the stages before it stored there",
+        help="train head and gate alone, on the network that is stored there",
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     if arguments.after:
-        network, head = load_trained(arguments.after)
-        network.to(device)
+        network = load_trained(arguments.after).to(device)
     else:
         network = new_network().to(device)
         train_perception(arguments.run, network, device)
-        head = train_time(arguments.run, network, device).head
-    parts = train_on(arguments.run, network, head, device)
+        train_time(arguments.run, network, device)
+    head = train_head(arguments.run, network, device)
     gate, seen = train_gate(network, device)
-    threshold, judged = calibrate(network, parts)
+    threshold, judged = calibrate(network, head)
     export_checkpoint(network, arguments.checkpoint)
-    export_head(parts.head, threshold, arguments.checkpoint)
+    export_head(head, threshold, arguments.checkpoint)
     gate.save(arguments.checkpoint)
     with (arguments.run / "log.jsonl").open("a") as log:
         log.write(json.dumps({"stage": "gate", **seen}) + "\n")
