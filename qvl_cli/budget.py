@@ -28,18 +28,20 @@ _MOST_YARN = 4  # the largest factor the YaRN authors and the released models re
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """positions: of all that is in view at once, the longest answer included. weights, cache, work: bytes
-    where the model runs; kept: bytes of the blocks that retrieve keeps elsewhere."""
+    """positions: of all that is in view at once, the longest answer included. weights, cache, work, vectors:
+    bytes where the model runs, the last of what every step has beside keys and values; kept: bytes of the
+    blocks that retrieve keeps elsewhere, and of these vectors."""
 
     positions: int
     weights: int
     cache: int
     work: int
     kept: int = 0
+    vectors: int = 0
 
     @property
     def bytes(self) -> int:
-        return self.weights + self.cache + self.work
+        return self.weights + self.cache + self.work + self.vectors
 
 
 def answer_tokens(spec: ModelSpec) -> int:
@@ -77,7 +79,7 @@ def estimate(
     share = (KV_BYTES[memory.kv] or dtype_bytes) / dtype_bytes
     vectors = vector_bytes(spec, plan.width, plan.height)
     if memory.policy in ("auto", "full"):
-        return replace(full, cache=math.ceil(full.cache * share) + len(plan.steps) * vectors)
+        return replace(full, cache=math.ceil(full.cache * share), vectors=len(plan.steps) * vectors)
     seen = steps = most_held(plan.steps, memory, spec.block_steps)
     kept = 0
     if memory.policy == "retrieve":  # a question's blocks lie beside the window
@@ -171,7 +173,8 @@ def check_budget(
     chunk = chunk_steps or spec.block_steps
     given = _given(free_bytes, has_bytes)
     raised = _raised(need.bytes, free_bytes, has_bytes) if need.positions <= spec.max_positions else []
-    parts = f"(weights {_size(need.weights)}, cache {_size(need.cache)}, work {_size(need.work)})"
+    cache = need.cache + need.vectors
+    parts = f"(weights {_size(need.weights)}, cache {_size(cache)}, work {_size(need.work)})"
     if memory.policy in ("window", "retrieve"):
         silent = _without_subtitles(plan, spec, free_bytes, dtype_bytes, chunk, memory)
         lower = ["lower --window", "--chunk or --max-pixels", *(raised or [_other_machine(spec)])]

@@ -10,7 +10,7 @@ from typing import Any
 from qvl_cli.align.head import save_network
 from qvl_cli.align.network import HeadNetwork
 from qvl_cli.registry import HEAD_FILE
-from qvl_cli.tiny.recipe import FRAME_PIXELS, TEXT_STEPS
+from qvl_cli.tiny.recipe import CLIP_PIXELS, FRAME_PIXELS, TEXT_STEPS
 from qvl_cli.tiny.vocabulary import world_tokenizer
 
 CHAT_TEMPLATE = (
@@ -46,9 +46,10 @@ def export_checkpoint(network: Any, folder: Path) -> None:
     _write(folder, "tokenizer_config.json", {"eos_token": end, "pad_token": pad, "model_max_length": 65_536})
     ids = {name: world_tokenizer().token_to_id(name) for name in (end, pad)}
     _write(folder, "generation_config.json", {"eos_token_id": [ids[end], ids[pad]], "pad_token_id": ids[pad]})
-    size = {"shortest_edge": 4096, "longest_edge": 25_165_824}
-    video = {"size": size, **_PIXELS, "video_processor_type": "Qwen3VLVideoProcessor"}
+    video_size = {"shortest_edge": 4096, "longest_edge": CLIP_PIXELS}
+    video = {"size": video_size, **_PIXELS, "video_processor_type": "Qwen3VLVideoProcessor"}
     _write(folder, "video_preprocessor_config.json", video)
+    size = {"shortest_edge": 4096, "longest_edge": 25_165_824}
     image = {"size": size, **_PIXELS, "image_processor_type": "Qwen2VLImageProcessorFast"}
     _write(folder, "preprocessor_config.json", image)
     _write(folder, "qvl.json", {"frame_pixels": [FRAME_PIXELS, FRAME_PIXELS], "text_steps": TEXT_STEPS})

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from transformers import Qwen3VLConfig
 
 FRAME_PIXELS = WIDTH * HEIGHT  # the one frame size the tower learns: 160 x 96, 15 tokens a step
-TEXT_STEPS = 24  # among so many it is asked for times in words: of 24, 40, 56 and all of two minutes the best
+CLIP_PIXELS = 50_331_648  # of a whole video: 1,638 steps, an hour's 2.2 s apart, where training has up to 2.5
+TEXT_STEPS = 24  # among so many it is asked for times in words: of 24, 40, 56 and two minutes the best
 EMBEDDING_RMS = 0.5  # of words, and so of vision tokens; far above what a new layer adds to them
 LOOKS_WEIGHT = 0.7
 UNDATED = Style(dated=False, ranked=False)
