@@ -12,6 +12,7 @@ from pathlib import Path
 from qvl_cli.errors import OverBudget
 from qvl_cli.memory import KV_BYTES, MemorySettings, most_held
 from qvl_cli.registry import ALIASES, STEP_TEXT_TOKENS, ModelSpec, vector_bytes
+from qvl_cli.registry.regions import SIDE
 from qvl_cli.sampling import MIN_STEP_TOKENS, SamplePlan
 
 _PROMPT_TOKENS = 1_024  # the template's own text and the question
@@ -313,12 +314,13 @@ def _setting(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: in
     fixed = spec.frame_pixels is not None
     smallest = plan.tokens_per_step if fixed else MIN_STEP_TOKENS
     text = sum(plan.text_tokens)
+    vectors = vector_bytes(spec, SIDE * factor, SIDE * factor)  # no frame has more
 
     def fits(tokens: int) -> bool:
         steps = min(len(plan.steps), max(tokens // smallest, 1))
         each = max(plan.tokens_per_step, smallest)
         need = _need(spec, dtype_bytes, chunk, steps, tokens, longest, each, text, text)
-        return need.positions <= spec.max_positions and need.bytes <= free_bytes
+        return need.positions <= spec.max_positions and need.bytes + steps * vectors <= free_bytes
 
     low, high = 0, plan.tokens
     while low < high:

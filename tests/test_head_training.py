@@ -60,14 +60,16 @@ def test_the_loss_is_least_where_the_scores_are_right() -> None:
 
 
 def planted(count: int, seed: int) -> list[VideoFeatures]:
-    """Each step carries one of six directions under noise; a query names one, its spans are where it is."""
+    """One of the three regions of each step carries one of six directions, all are noisy; a query names one
+    of these, its spans are where it is."""
     rng = np.random.default_rng(seed)
     words = np.linalg.qr(np.random.default_rng(7).normal(size=(HIDDEN, 6)))[0].T * 4
     videos = []
     for number in range(count):
         runs = [(int(rng.integers(6)), int(rng.integers(3, 9))) for _ in range(5)]
         shown = [word for word, long in runs for _ in range(long)]
-        steps = words[shown] + rng.normal(0, 0.3, (len(shown), HIDDEN))
+        steps = rng.normal(0, 0.3, (len(shown), 3, HIDDEN))
+        steps[np.arange(len(shown)), rng.integers(3, size=len(shown))] += words[shown]
         intervals = tuple(TimeSpan(Fraction(i), Fraction(i + 1)) for i in range(len(shown)))
         spans = []
         for word in range(6):
@@ -182,7 +184,7 @@ def test_train_and_eval_through_the_commands(
     with monkeypatch.context() as patch:
         patch.setattr(Watcher, "watch", lambda self, path: watched.append(path.name) or watch(self, path))
         os.utime(data / "second.mp4", ns=(1, 1))
-        assert head(capsys, "train", *given, *stored, "-o", own, "--epochs", 1)[0] == 0
+        assert head(capsys, "train", *given, *stored, "-o", own)[0] == 0
     assert watched == ["second.mp4"]
     code, _, err = head(capsys, "train", *given, *stored, "-o", own, "--fps", "1")
     assert code == 2 and "other settings" in err and "--features DIR" in err

@@ -269,9 +269,9 @@ def test_the_budget_is_the_checkpoints_own() -> None:
     def steps(settings: SamplingSettings, spec: ModelSpec) -> int:
         return len(plan_samples(info, replace(settings, fps=Fraction(2)), spec).steps)
 
-    assert [steps(DETAIL[name], FIXED) for name in ("low", "default", "high")] == [204, 819, 3_276]
-    assert [steps(DETAIL[name], wider) for name in ("low", "default", "high")] == [819, 3_276, 7_200]
-    assert steps(SamplingSettings(max_tokens=3_000), wider) == 200
+    assert [steps(DETAIL[name], FIXED) for name in ("low", "default", "high")] == [128, 512, 2_048]
+    assert [steps(DETAIL[name], wider) for name in ("low", "default", "high")] == [512, 2_048, 7_200]
+    assert steps(SamplingSettings(max_tokens=3_000), wider) == 125
 
 
 def test_detail_rises() -> None:

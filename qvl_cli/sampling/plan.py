@@ -36,13 +36,13 @@ class SamplingSettings:
     fps: Fraction = Fraction(2)
     max_frames: int | None = None
     max_tokens: int | None = None
-    share: Fraction = Fraction(1)
     max_pixels: int | None = None
     start: Fraction | None = None
     end: Fraction | None = None
     mode: str = "uniform"
     max_gap: Fraction | None = None
     drop_static: bool = False
+    share: Fraction = Fraction(1)
 
 
 # `--sampling`
