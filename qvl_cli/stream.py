@@ -61,7 +61,6 @@ class StreamSession:
         self._memory = memory or Memory(model, reserve)
         self._answer: list[Tensor] = []
         self.told_tokens: int | None = None  # vision tokens of steps that are only told of, not held
-        self._text_tokens: tuple[tuple[Step, ...], int] = ((), 0)  # of these steps: times and brackets
 
     @classmethod
     def from_blocks(
@@ -94,10 +93,7 @@ class StreamSession:
         """Vision tokens that the language model has read, those of steps that left the cache included."""
         if self.told_tokens is not None:
             return self.told_tokens
-        if (steps := self.steps) != self._text_tokens[0]:
-            text = (len(self.model.codec.encode_text(step_text(step))) + 2 for step in steps)
-            self._text_tokens = steps, sum(text)
-        return sum(each.tokens for each in self._memory.trail.watched) - self._text_tokens[1]
+        return sum(each.vision for each in self._memory.trail.watched)
 
     @property
     def features(self) -> Tensor:
@@ -321,6 +317,6 @@ def _watched(steps: Sequence[Step], prompt: ChunkTokens) -> list[Watched]:
     bases = [*prompt.positions[0, firsts].tolist(), prompt.next_position]
     positions = prompt.positions.to(torch.int32)
     return [
-        Watched(step, positions[:, first:last] - base, after - base)
+        Watched(step, positions[:, first:last] - base, after - base, int(prompt.vision[first:last].sum()))
         for step, first, last, (base, after) in zip(steps, firsts, lasts, pairwise(bases), strict=True)
     ]

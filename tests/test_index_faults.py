@@ -18,6 +18,7 @@ import pytest
 from qvl_cli import pipeline
 from qvl_cli.answer import Answer
 from qvl_cli.cache.locks import try_lock
+from qvl_cli.cache.manifest import FORMAT
 from qvl_cli.errors import QvlError, UsageError
 from qvl_cli.index.opened import Subject
 from tests.indexing import Heard, ask, index, limited, request, said, stored
@@ -97,7 +98,7 @@ def test_a_newer_format_is_neither_used_nor_touched(root: Path, truth: tuple[Pat
     held, heard = stored(root), Heard()
     answer = ask(root, heard)
     assert (answer.usage.index, answer.text) == ("unsaved", truth[1].text)
-    assert heard.said("written by a newer qvl (format 99, this one knows 2)")
+    assert heard.said(f"written by a newer qvl (format 99, this one knows {FORMAT})")
     assert heard.watched
     assert stored(root) == held
     with pytest.raises(QvlError, match="newer qvl"):

@@ -22,7 +22,7 @@ class Block:
     position. Tensors may be on any device, or views of a memory-mapped file.
 
     first: number of its first step among all watched; a multiple of `spec.block_steps`.
-    steps: with exact Fraction times. lengths: tokens of each step.
+    steps: with exact Fraction times. lengths: tokens of each step; visions: of these, those of its picture.
     keys, values: [layers, kv_heads, tokens, key_dim] and [..., head_dim] in the model's dtype; keys without
     rotation.
     positions: int32 [3, tokens] (T, H, W), from the block's base. advance: positions the block takes; the
@@ -35,6 +35,7 @@ class Block:
     steps: tuple[Step, ...]
     lengths: tuple[int, ...]
     advances: tuple[int, ...]
+    visions: tuple[int, ...]
     keys: Tensor
     values: Tensor
     positions: Tensor
@@ -72,6 +73,7 @@ class Block:
                 step,
                 self.positions[:, places[i] : places[i + 1]].to("cpu", torch.int32) - bases[i],
                 self.advances[i],
+                self.visions[i],
             )
 
     def part(self, first: int, last: int) -> Block:
@@ -84,6 +86,7 @@ class Block:
             steps=self.steps[first:last],
             lengths=self.lengths[first:last],
             advances=self.advances[first:last],
+            visions=self.visions[first:last],
             keys=self.keys[:, :, tokens],
             values=self.values[:, :, tokens],
             positions=self.positions[:, tokens] - bases[first],

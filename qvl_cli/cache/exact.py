@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -111,6 +111,12 @@ def _float(raw: object) -> float:
 def _fraction(raw: object) -> Fraction:
     if not isinstance(raw, str):
         raise ValueError(f"{_shown(raw)} is no fraction")
+    return _parsed(raw)
+
+
+@lru_cache(2**16)
+def _parsed(raw: str) -> Fraction:
+    """Where one step ends the next one begins, and the plan and its blocks say the same times."""
     above, _, below = raw.partition("/")
     try:
         return Fraction(int(above), int(below or 1))

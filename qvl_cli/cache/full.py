@@ -116,6 +116,7 @@ class Memory:
             steps=tuple(trail.steps[first:last]),
             lengths=tuple(each.tokens for each in watched),
             advances=tuple(each.advance for each in watched),
+            visions=tuple(each.vision for each in watched),
             keys=keys,
             values=values,
             positions=trail.positions(first, last),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -22,19 +22,20 @@ _ABOUT = "qvl"
 
 @dataclass(frozen=True, slots=True)
 class _About:
-    """What of a Block is no tensor."""
+    """What of a Block is no tensor, in the order of its fields."""
 
     first: int
     steps: tuple[Step, ...]
     lengths: tuple[int, ...]
     advances: tuple[int, ...]
+    visions: tuple[int, ...]
 
 
 def write_block(folder: Path, number: int, block: Block) -> StoredBlock:
     """Write block `number`. Raises OSError."""
     tensors = {name: getattr(block, name).detach().cpu().contiguous() for name in _TENSORS}
-    about = exact.dump(_About(block.first, block.steps, block.lengths, block.advances)).decode()
-    data = save(tensors, {_ABOUT: about})
+    about = _About(*(getattr(block, each.name) for each in fields(_About)))
+    data = save(tensors, {_ABOUT: exact.dump(about).decode()})
     name = f"{number:06d}.safetensors"
     write_whole(folder / name, data)
     return stored_block(name, data, len(block.steps))
@@ -56,5 +57,6 @@ def read_blocks(folder: Path, manifest: Manifest) -> list[Block]:
             parts = [tensors[name] for name in _TENSORS]
         except (OSError, SafetensorError, ValueError, KeyError) as error:
             raise IndexUnusable(f"{path} is no block file ({error})", "try again") from error
-        blocks.append(Block(about.first, about.steps, about.lengths, about.advances, *parts))
+        told = (getattr(about, each.name) for each in fields(_About))
+        blocks.append(Block(*told, *parts))
     return blocks

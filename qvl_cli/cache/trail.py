@@ -19,12 +19,13 @@ class Watched:
     """One step as the model has read it.
 
     positions: int32 [3, tokens] on the CPU, from the step's own first position; advance: how far the step
-    moves the position of whatever follows.
+    moves the position of whatever follows; vision: how many of the tokens are those of its picture.
     """
 
     step: Step
     positions: Tensor
     advance: int
+    vision: int
 
     @property
     def tokens(self) -> int:

@@ -136,4 +136,4 @@ def _empty(steps: tuple[Step, ...], spec: ModelSpec) -> Block:
     means = torch.zeros((len(steps), spec.hidden_size))
     zeros = (0,) * len(steps)
     positions = torch.empty((3, 0), dtype=torch.int32)
-    return Block(0, steps, zeros, zeros, keys, values, positions, means[:, None], means)
+    return Block(0, steps, zeros, zeros, zeros, keys, values, positions, means[:, None], means)
