@@ -109,3 +109,11 @@ def most_held(steps: Sequence[Step], settings: MemorySettings, block_steps: int)
         held = min(number + block_steps, len(steps)) - first
         most = max(most, min(settings.sinks, first) + held)
     return most
+
+
+def stretches(whole: range, size: int, stride: int) -> list[range]:
+    """`whole` in ranges of `size`, each `stride` behind the one before; the last ends where `whole` does, and
+    may be shorter. Empty for an empty one."""
+    last = max(whole.stop - size, whole.start)  # one that begins at or behind it has the end in it
+    starts = range(whole.start, last + stride if whole else whole.start, stride)
+    return [range(first, min(first + size, whole.stop)) for first in starts]

@@ -261,19 +261,6 @@ def test_too_few_tokens_for_one_step_name_the_least_that_work(spec: ModelSpec, s
         plan_samples(info, SamplingSettings(max_tokens=least - 1), spec)
 
 
-def test_the_budget_is_the_checkpoints_own() -> None:
-    assert RELEASED.clip_tokens == 12_288
-    wider = replace(FIXED, clip_pixels=(4_096, 4 * FIXED.clip_pixels[1]))
-    info = steady(7200, Fraction(2), width=160, height=96)
-
-    def steps(settings: SamplingSettings, spec: ModelSpec) -> int:
-        return len(plan_samples(info, replace(settings, fps=Fraction(2)), spec).steps)
-
-    assert [steps(DETAIL[name], FIXED) for name in ("low", "default", "high")] == [128, 512, 2_048]
-    assert [steps(DETAIL[name], wider) for name in ("low", "default", "high")] == [512, 2_048, 7_200]
-    assert steps(SamplingSettings(max_tokens=3_000), wider) == 125
-
-
 def test_detail_rises() -> None:
     info = steady(120)
     tokens = [plan_samples(info, DETAIL[name], RELEASED).tokens for name in ("low", "default", "high", "max")]

@@ -1,9 +1,11 @@
-"""--sampling and --max-gap from the command line to the Answer."""
+"""--sampling and --max-gap from the command line to the Answer, and the budget of --detail."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,10 @@ import pytest
 from qvl_cli.answer import Answer
 from qvl_cli.bench.still_clips import HEIGHT, RATE, WIDTH, Picture, write_clip
 from qvl_cli.cli.app import main
+from qvl_cli.registry import ModelSpec
+from qvl_cli.sampling import DETAIL, SamplingSettings, plan_samples
 from tests.checkpoints import write_checkpoint
+from tests.test_sampling import FIXED, RELEASED, steady
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +107,16 @@ def test_an_answer_of_an_earlier_version_still_reads() -> None:
     }  # fmt: skip
     answer = Answer.from_dict(document)
     assert (answer.sampling.mode, answer.sampling.kept, answer.coverage.skipped) == ("uniform", {}, ())
+
+
+def test_the_budget_is_the_checkpoints_own() -> None:
+    assert RELEASED.clip_tokens == 12_288
+    wider = replace(FIXED, clip_pixels=(4_096, 4 * FIXED.clip_pixels[1]))
+    info = steady(7200, Fraction(2), width=160, height=96)
+
+    def steps(settings: SamplingSettings, spec: ModelSpec) -> int:
+        return len(plan_samples(info, replace(settings, fps=Fraction(2)), spec).steps)
+
+    assert [steps(DETAIL[name], FIXED) for name in ("low", "default", "high")] == [128, 512, 2_048]
+    assert [steps(DETAIL[name], wider) for name in ("low", "default", "high")] == [512, 2_048, 7_200]
+    assert steps(SamplingSettings(max_tokens=3_000), wider) == 125

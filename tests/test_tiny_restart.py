@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from qvl_cli.tiny import recipe
+from qvl_cli.tiny import recipe, train
 from qvl_cli.tiny.export import export_checkpoint
 from qvl_cli.tiny.timing import TimeStage
 from qvl_cli.tiny.train import load_trained, new_network, store, train_head, train_stage, with_new_readers
@@ -99,3 +99,26 @@ def test_readers_learn_while_the_network_stands_still(
     for reader in readers:
         moved = (not torch.equal(w, fresh[n]) for n, w in parts.named_parameters() if n.startswith(reader))
         assert any(moved), reader
+
+
+@pytest.mark.usefixtures("short_lengths")
+def test_after_the_readers_the_language_model_learns_on_and_the_tower_stands_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, near = shortened(recipe.READ, 2), shortened(recipe.NEAR, 2)
+    lessons = {read: recipe.LESSONS[recipe.READ], near: recipe.LESSONS[recipe.NEAR]}
+    monkeypatch.setattr(recipe, "LESSONS", lessons)
+    monkeypatch.setattr(recipe, "READ_AGAIN", read)
+    monkeypatch.setattr(recipe, "MIXES", {read: recipe.NEAR_MIX, near: recipe.NEAR_MIX})
+    monkeypatch.setattr(train, "scale_vision", lambda network, frames: None)  # before all stages
+    network = new_network()
+    before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
+    train.train_time(tmp_path, network, CPU)
+    log = (tmp_path / "read.pt", tmp_path / "near.pt")
+    still, learned = (torch.load(file, weights_only=True)["modules"] for file in log)
+    assert not {"language", "head"} & set(still)
+    assert set(learned) == set(still) | {"language", "head"}
+    stored = {name: weight.half().float() for name, weight in before.items()}
+    changed = {name for name, weight in network.named_parameters() if not torch.equal(weight, stored[name])}
+    assert any("language_model" in name for name in changed)
+    assert not any("visual" in name for name in changed)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from qvl_cli.align import Aligned, ScoredSpan, Sentence
 from qvl_cli.align.written import WrittenSpan, read_spans
 from qvl_cli.generate import DecodeSettings, TokenStep, answer_settings
+from qvl_cli.memory import stretches
 from qvl_cli.prompts import locate_prompt
 from qvl_cli.sampling import Step
 from qvl_cli.timeline import TimeSpan, merge, prompt_seconds
@@ -55,7 +56,7 @@ class TextualAligner:
             found += part.spans
             troubles.update(part.warnings)
         warnings = [f"{trouble} (in {count} of {len(views)} views)" for trouble, count in troubles.items()]
-        if unseen := steps - len(set().union(*views)):
+        if unseen := steps - (views[-1].stop - views[0].start):
             warnings.append(f"{unseen} of {steps} steps have left the memory: no time was looked for in them")
         return Aligned(tuple(_joined(found)), tuple(warnings))
 
@@ -102,9 +103,7 @@ def asked_at_once(session: StreamSession) -> list[range]:
     most, shown = session.model.spec.text_steps, session.views
     if most is None or all(len(view) <= most for view in shown):
         return shown
-    first, last, stride = shown[0].start, shown[-1].stop, max(most // 2, 1)
-    starts = range(first, last - most + stride, stride)
-    return [range(start, min(start + most, last)) for start in starts]
+    return stretches(range(shown[0].start, shown[-1].stop), most, max(most // 2, 1))
 
 
 def _dropped(why: str, spans: Sequence[WrittenSpan]) -> list[str]:

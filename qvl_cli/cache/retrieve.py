@@ -19,7 +19,7 @@ from qvl_cli.cache.full import Memory, Question
 from qvl_cli.cache.packed import Kept, PackedBlock, Read
 from qvl_cli.cache.trail import Watched
 from qvl_cli.cache.window import WindowMemory
-from qvl_cli.memory import MemorySettings
+from qvl_cli.memory import MemorySettings, stretches
 from qvl_cli.model.load import LoadedModel
 
 _T = TypeVar("_T")
@@ -97,11 +97,9 @@ class RetrieveMemory(WindowMemory):
         return self._alone(_spread(self._cuts(first, last), self._seen_at_once()))
 
     def views(self, overlap: bool = False) -> list[range]:
-        count, size, at_once = len(self.trail), self._block_steps, max(self._seen_at_once(), 1)
+        size, at_once = self._block_steps, max(self._seen_at_once(), 1)
         stride = size * (max(at_once // 2, 1) if overlap else at_once)
-        last = max(count - at_once * size, 0)  # a view that begins at or behind it has the end in it
-        starts = range(0, last + stride if count else 0, stride)
-        return [range(first, min(first + at_once * size, count)) for first in starts]
+        return stretches(range(len(self.trail)), at_once * size, stride)
 
     def forget(self) -> None:
         """Nothing: a question may ask for every block."""
