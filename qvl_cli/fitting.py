@@ -79,11 +79,11 @@ def counted(plan: SamplePlan, spec: ModelSpec) -> ModelSpec:
     """`spec` with the tokens of a printed time counted for this plan, where the safe guess would not fit."""
     if estimate(plan, spec, 4).positions <= spec.max_positions:
         return spec
-    from qvl_cli.model.preprocess import step_text
+    from qvl_cli.model.preprocess import time_text
     from qvl_cli.model.tokens import load_codec
 
     codec = load_codec(spec.folder)
-    longest = max(len(codec.encode_text(step_text(replace(step, cues=())))) for step in plan.steps)
+    longest = max(len(codec.encode_text(time_text(step))) for step in plan.steps)
     return replace(spec, step_text=longest + 2)  # and the brackets around the picture
 
 

@@ -102,7 +102,7 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
         subtitles = choose_subtitles(request, video.info, spec)
         watches = video_digest(video)
         subject = Subject.of(watches, spec, dtype, request.sampling, request.index, subtitles.digest)
-        plan = saved_plan(subject, request.index)
+        plan = saved = saved_plan(subject, request.index)
         if plan is None:
             activity = look(video, spec, request.sampling, listener)
             plan = subtitles.woven(plan_samples(video.info, request.sampling, spec, activity), spec)
@@ -116,9 +116,11 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
             listener.note(note)
         notes = (*request.notes, *notes, *fitted.notes)
         told = _told_key(spec, request) if request.task == "summarize" else None
+        # While the disk gives what is saved; else only once it is sure that there is room to save it.
+        loaded = load(spec, request) if saved else None
         with open_index(subject, plan, fitted.memory, request.index, listener.note, told) as index:
             index.prepare(spec, request.path, video.info)
-            model, aligner = load(spec, request)
+            model, aligner = loaded or load(spec, request)
 
             began = time.monotonic()
             blocks = index.blocks(video.lost)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -23,20 +22,6 @@ from qvl_cli.model.regions import step_features
 from qvl_cli.model.vision import encode_steps
 from qvl_cli.prompts import Prompt
 from qvl_cli.sampling import Step
-
-
-@dataclass(frozen=True, slots=True)
-class PromptStates:
-    """A prompt as the model reads it, before any answer.
-
-    query: float32 [tokens of prompt.query, hidden], final-norm hidden states; query_ids: their ids;
-    place: where in the cache the first of them is; logits: float32 [vocabulary] of the last position.
-    """
-
-    query: Tensor
-    query_ids: tuple[int, ...]
-    place: int
-    logits: Tensor
 
 
 class StreamSession:
@@ -198,7 +183,7 @@ class StreamSession:
         self._answer, self.answer_ids = [], ()
         fork = self._reader(prompt)
         try:
-            logits = fork._prefill(prompt).logits
+            logits = fork._logits(prompt)
 
             def feed(token: int) -> Tensor:
                 hidden = fork._run_text([token])
@@ -210,11 +195,20 @@ class StreamSession:
         finally:
             fork.release()
 
-    def read(self, prompt: Prompt) -> PromptStates:
-        """Prefill `prompt` without answering it."""
+    def read(self, prompt: Prompt) -> Tensor:
+        """float32 [tokens of prompt.query, hidden]: final-norm hidden states of the user's own words."""
         fork = self._reader(prompt)
         try:
-            return fork._prefill(prompt)
+            hidden, query = fork._run_prompt(prompt, whole=False)
+            return hidden[query].float()
+        finally:
+            fork.release()
+
+    def logits(self, prompt: Prompt) -> Tensor:
+        """float32 [vocabulary]: of what the first token of an answer to `prompt` is."""
+        fork = self._reader(prompt)
+        try:
+            return fork._logits(prompt)
         finally:
             fork.release()
 
@@ -257,8 +251,10 @@ class StreamSession:
     def _question(self, prompt: Prompt, steps: range) -> Question:
         """`prompt` as it is read here, to judge `steps` by; this session is let go."""
         try:
-            read = self._prefill(prompt)
-            return Question(steps, read.query, self._memory.text_keys(read.place, len(read.query_ids)))
+            hidden, query = self._run_prompt(prompt, whole=False)
+            place = self._memory.cache.length - (len(hidden) - query.start)
+            keys = self._memory.text_keys(place, query.stop - query.start)
+            return Question(steps, hidden[query].float(), keys)
         finally:
             self.release()
 
@@ -269,17 +265,21 @@ class StreamSession:
         twin._answer, twin.answer_ids = [], ()
         return twin
 
-    def _prefill(self, prompt: Prompt) -> PromptStates:
+    def _logits(self, prompt: Prompt) -> Tensor:
+        return last_logits(self.model, self._run_prompt(prompt, whole=True)[0])
+
+    def _run_prompt(self, prompt: Prompt, whole: bool) -> tuple[Tensor, slice]:
+        """Run `prompt` behind everything so far, the whole of it or as far as the user's own words: hidden
+        states [n, hidden], and which of them are those of these words."""
         codec, template = self.model.codec, self.model.template
         start = self._feed_prefix()
         assert start == self._memory.position
         before = codec.encode_template(template.bridge) + codec.encode_text(prompt.before)
-        query = codec.encode_text(prompt.query)
-        after = codec.encode_text(prompt.after) + codec.encode_template(template.suffix)
-        place = self._memory.cache.length + len(before)
-        hidden = self._run_text(before + query + after)
-        states = hidden[len(before) : len(before) + len(query)].float()
-        return PromptStates(states, tuple(query), place, last_logits(self.model, hidden))
+        until = before + codec.encode_text(prompt.query)
+        ids = list(until)
+        if whole or not until:  # a forward takes at least one token
+            ids += codec.encode_text(prompt.after) + codec.encode_template(template.suffix)
+        return self._run_text(ids), slice(len(before), len(until))
 
     def _feed_prefix(self) -> int:
         """Feed the template's prefix where nothing was fed yet; returns the next position."""

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qvl_cli import digests
-from qvl_cli.cache import exact
+from qvl_cli.cache import exact, manifest
 from qvl_cli.cache.library import Library, verify
 from qvl_cli.cache.manifest import (
     IndexKey,
@@ -128,6 +129,39 @@ def test_a_manifest_comes_back_and_a_changed_one_does_not(library: Library) -> N
     path.write_bytes(path.read_bytes().replace(b'"steps":8', b'"steps":9'))
     with pytest.raises(IndexUnusable, match="checksum"):
         read_manifest(folder)
+
+
+def test_blocks_are_fetched_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: Library
+) -> None:
+    """Of what is saved for this plan, in their order, and no more than may wait in memory."""
+    if not hasattr(os, "posix_fadvise"):
+        pytest.skip("no posix_fadvise on this platform")
+    fetched: list[str] = []
+
+    def fetch(descriptor: int, *_: int) -> None:
+        fetched.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+
+    monkeypatch.setattr(os, "posix_fadvise", fetch)
+    monkeypatch.setattr(manifest, "_READ_AHEAD", 2_500)
+    files = [f"{number:06d}.safetensors" for number in range(4)]
+    blocks = tuple(stored_block(name, b"x" * 1_000, 8) for name in files)
+    plan = SamplePlan((), TimeSpan(Fraction(0), Fraction(1)), 32, 32, 1, Fraction(2), 1, False)
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    for name in files:
+        if name != files[0]:  # one that is gone is nobody's trouble here
+            (folder / name).write_bytes(b"x" * 1_000)
+    write_plan(folder, plan)
+    saved = replace(KEY, video="12" * 32)
+    write_manifest(folder, Manifest(saved, "", Fraction(1), "tiny", plan_digest(plan), blocks))
+    shutil.move(folder, library.folder("d" * 32))
+    assert library.plan_for(replace(KEY, video="34" * 32)) is None
+    assert library.plan_for(saved) == plan
+    for thread in threading.enumerate():
+        if thread.name == "qvl-ahead":
+            thread.join()
+    assert fetched == [files[1]]
 
 
 def test_entries_come_latest_first_and_are_found(library: Library) -> None:

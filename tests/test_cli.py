@@ -74,6 +74,18 @@ def test_help_is_fast_and_starts_nothing_heavy(tmp_path: Path) -> None:
     assert not loaded & {"torch", "transformers", "av", "numpy", "rich", "huggingface_hub", "pysrt"}
 
 
+@pytest.mark.parametrize("wanted", [None, "7"])
+def test_torch_leaves_idle_cores_to_others_unless_told(
+    wanted: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    if wanted is not None:
+        monkeypatch.setenv("GOMP_SPINCOUNT", wanted)
+    assert main(["--version"]) == 0
+    assert os.environ["GOMP_SPINCOUNT"] == (wanted or "100000")
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+
+
 @pytest.mark.parametrize("command", [["ask", "", "what?"], ["probe", ""], ["index", ""]])
 def test_no_name_is_not_the_folder_one_stands_in(tmp_path: Path, command: list[str]) -> None:
     ended = qvl(*command, cwd=tmp_path)

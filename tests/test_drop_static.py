@@ -114,11 +114,11 @@ def test_streaming_equals_one_forward_over_the_kept_tokens(
     ends, wanted, tokens = KeptAlone(model, clip).answer(16)
     session = watched(model, clip, size, None)
     assert distance(session.features[:, -1], ends) <= CLOSE
-    assert distance(session.read(PROMPT).logits, wanted) <= CLOSE
+    assert distance(session.logits(PROMPT), wanted) <= CLOSE
     assert [step.token for step in session.ask(PROMPT, DecodeSettings(max_new_tokens=16))] == tokens
     assert clip.kept is not None and session.vision_tokens == clip.kept.sum()
     everything = watched(model, replace(clip, kept=None), size, None)
-    assert distance(everything.read(PROMPT).logits, wanted) > 100 * CLOSE
+    assert distance(everything.logits(PROMPT), wanted) > 100 * CLOSE
     # What comes after stands where it always stood.
     assert [b.advance for b in session.blocks(tail=True)] == [b.advance for b in everything.blocks(tail=True)]
 
@@ -129,7 +129,7 @@ def test_a_window_equals_one_forward_under_its_mask(model: LoadedModel, clip: Fr
     mask = banded.mask(banded.steps_of(torch.tensor(banded.one_shot.ids(clip, PROMPT))))
     _, wanted, tokens = KeptAlone(model, clip).answer(32, mask)
     session = watched(model, clip, size, settings())
-    assert distance(session.read(PROMPT).logits, wanted) <= CLOSE
+    assert distance(session.logits(PROMPT), wanted) <= CLOSE
     assert [step.token for step in session.ask(PROMPT, GREEDY)] == tokens
 
 
@@ -141,10 +141,10 @@ def test_retrieved_and_restored_blocks_hold_the_kept_tokens(model: LoadedModel, 
     blocks = list(session.blocks(tail=True))
     assert clip.kept is not None and session.vision_tokens == clip.kept.sum()
     wanted = StreamSession.from_blocks(model, [blocks[0].part(0, 1), blocks[2], blocks[5]])
-    assert distance(session.read(PROMPT).logits, wanted.read(PROMPT).logits) <= CLOSE
+    assert distance(session.logits(PROMPT), wanted.logits(PROMPT)) <= CLOSE
     whole = watched(model, clip, 4, None)
     again = StreamSession.from_blocks(model, list(whole.blocks(tail=True)))
-    assert distance(again.read(PROMPT).logits, whole.read(PROMPT).logits) <= CLOSE
+    assert distance(again.logits(PROMPT), whole.logits(PROMPT)) <= CLOSE
     assert again.vision_tokens == whole.vision_tokens
 
 

@@ -60,7 +60,7 @@ def test_reading_what_was_not_compressed_is_the_full_policy(
     for size in (1, 3, 9):
         session = compressed(model, clip, "int8", size)
         assert session.tokens == wanted.tokens
-        assert distance(session.read(PROMPT).logits, wanted.read(PROMPT).logits) <= CLOSE
+        assert distance(session.logits(PROMPT), wanted.logits(PROMPT)) <= CLOSE
         assert distance(session.features, wanted.features) <= CLOSE
     assert tokens(session) == tokens(wanted)
     for one, other in zip(session.blocks(tail=True), wanted.blocks(tail=True), strict=True):
@@ -74,15 +74,15 @@ def test_reading_what_was_not_compressed_is_the_full_policy(
 def test_codes_lose_little_and_take_less(
     model: LoadedModel, clip: FrameChunk, kind: str, share: float, error: float
 ) -> None:
-    session, wanted = compressed(model, clip, kind), watched(model, clip, 3).read(PROMPT).logits
+    session, wanted = compressed(model, clip, kind), watched(model, clip, 3).logits(PROMPT)
     memory = session._memory
     assert isinstance(memory, PackedMemory)
     full = sum(2 * 4 * block.keys.numel() for block in session.blocks())
     assert memory.nbytes <= share * full  # of float32
-    lost = distance(session.read(PROMPT).logits, wanted)
+    lost = distance(session.logits(PROMPT), wanted)
     assert CLOSE < lost <= error * float(wanted.std())
     other = compressed(model, clip, kind, 9)
-    assert distance(other.read(PROMPT).logits, session.read(PROMPT).logits) <= 0.1 * lost
+    assert distance(other.logits(PROMPT), session.logits(PROMPT)) <= 0.1 * lost
 
 
 def test_a_code_is_the_nearest_of_its_levels() -> None:
@@ -115,14 +115,14 @@ def test_coding_what_was_decoded_changes_nothing(model: LoadedModel, clip: Frame
     memory = make_memory(model, MemorySettings("full", kv="int8"))
     again = StreamSession.from_blocks(model, blocks, memory=memory)
     assert again.tokens == session.tokens
-    assert distance(again.read(PROMPT).logits, session.read(PROMPT).logits) <= CLOSE
+    assert distance(again.logits(PROMPT), session.logits(PROMPT)) <= CLOSE
 
 
 def test_a_fork_of_a_compressed_session_has_a_future_of_its_own(model: LoadedModel, clip: FrameChunk) -> None:
     session = compressed(model, FrameChunk(clip.steps[:5], clip.frames[:5]), "int8")
-    fork, before = session.fork(), session.read(PROMPT).logits
+    fork, before = session.fork(), session.logits(PROMPT)
     session.watch(FrameChunk(clip.steps[5:], clip.frames[5:]))
-    assert torch.equal(fork.read(PROMPT).logits, before)
+    assert torch.equal(fork.logits(PROMPT), before)
     assert tokens(session) == tokens(compressed(model, clip, "int8", 9))
 
 
@@ -140,7 +140,7 @@ def test_retrieved_blocks_are_read_as_they_were_coded(
     for keep in ({}, {"keep": Spill(tmp_path)}):
         session = StreamSession(model, memory=make_memory(model, settings, relevance=favour, **keep))
         session.watch(clip)
-        logits.append(session.read(PROMPT).logits)
+        logits.append(session.logits(PROMPT))
     assert torch.equal(*logits)
     shown = [next(session.blocks(number)) for number in (0, 1)]
     if kind != "none":
@@ -150,7 +150,7 @@ def test_retrieved_blocks_are_read_as_they_were_coded(
         for one, other in zip(shown, raw, strict=True):
             assert torch.equal(one.keys, PackedBlock.of(other, kind).unpack().keys)
     wanted = StreamSession.from_blocks(model, shown)
-    assert distance(logits[0], wanted.read(PROMPT).logits) <= CLOSE
+    assert distance(logits[0], wanted.logits(PROMPT)) <= CLOSE
     assert list(tmp_path.iterdir()) == []  # the file has no name
 
 

@@ -69,11 +69,11 @@ def test_a_question_sees_the_sinks_and_the_blocks_it_needs(model: LoadedModel, c
     blocks = list(session.blocks(tail=True))
     shown = [blocks[0].part(0, 1), blocks[2], blocks[5]]
     wanted = StreamSession.from_blocks(model, shown)
-    assert distance(session.read(PROMPT).logits, wanted.read(PROMPT).logits) <= CLOSE
+    assert distance(session.logits(PROMPT), wanted.logits(PROMPT)) <= CLOSE
     answer = [step.token for step in session.ask(PROMPT, GREEDY)]
     assert answer == [step.token for step in wanted.ask(PROMPT, GREEDY)]
     others = retrieving(model, clip, relevance=favouring(6, 8))
-    assert distance(others.read(PROMPT).logits, wanted.read(PROMPT).logits) > 10 * CLOSE
+    assert distance(others.logits(PROMPT), wanted.logits(PROMPT)) > 10 * CLOSE
     assert len(session.features) == len(session.steps) == 15  # every step stays to be located
 
 
@@ -90,11 +90,11 @@ def test_a_question_is_read_beside_every_view(model: LoadedModel, clip: FrameChu
     session = retrieving(model, clip, relevance=later_is_better)
     blocks, views = list(session.blocks(tail=True)), session.views
     assert [(view.start, view.stop) for view in views] == [(0, 4), (4, 8), (8, 12), (12, 15)]
-    logits = session.read(PROMPT).logits
+    logits = session.logits(PROMPT)
     for view, query in zip(views, readings, strict=True):
-        assert distance(query, session.focus(view.start, view.stop).read(PROMPT).query) <= CLOSE
+        assert distance(query, session.focus(view.start, view.stop).read(PROMPT)) <= CLOSE
     wanted = StreamSession.from_blocks(model, [blocks[0].part(0, 1), blocks[4], blocks[5]])
-    assert distance(logits, wanted.read(PROMPT).logits) <= CLOSE
+    assert distance(logits, wanted.logits(PROMPT)) <= CLOSE
 
 
 def test_the_head_judges_the_middle_of_each_view_by_its_own_reading(
@@ -108,7 +108,7 @@ def test_the_head_judges_the_middle_of_each_view_by_its_own_reading(
     assert views == [*(range(first, first + 4) for first in range(0, 12, 2)), range(12, 15)]
     edges = [0, 3, 5, 7, 9, 11, 13, 15]
     for view, own in zip(views, pairwise(edges), strict=True):
-        query = session.focus(view.start, view.stop).read(locate_prompt("a seal")).query
+        query = session.focus(view.start, view.stop).read(locate_prompt("a seal"))
         scores = step_scores(aligner.network, session.features, query, session.durations)
         judged.append(scores.inside[slice(*own)])
     whole = aligner._swept_steps(session, locate_prompt("a seal"))
@@ -148,24 +148,35 @@ def test_the_first_and_the_unfinished_block_can_be_called_back(model: LoadedMode
     blocks = list(session.blocks(tail=True))
     assert [len(block.steps) for block in blocks] == [2] * 7 + [1]
     wanted = StreamSession.from_blocks(model, [blocks[0], blocks[7]])
-    assert distance(session.read(PROMPT).logits, wanted.read(PROMPT).logits) <= CLOSE
+    assert distance(session.logits(PROMPT), wanted.logits(PROMPT)) <= CLOSE
 
 
 def test_chunks_change_nothing(model: LoadedModel, clip: FrameChunk) -> None:
     for relevance in (None, favouring(3, 12)):
-        one = retrieving(model, clip, 1, relevance=relevance).read(PROMPT).logits
+        one = retrieving(model, clip, 1, relevance=relevance).logits(PROMPT)
         for size in (3, 15):
             other = retrieving(model, clip, size, relevance=relevance)
-            assert distance(other.read(PROMPT).logits, one) <= CLOSE
+            assert distance(other.logits(PROMPT), one) <= CLOSE
 
 
 def test_where_nothing_is_forgotten_it_is_the_full_policy(model: LoadedModel, clip: FrameChunk) -> None:
     settings = MemorySettings("retrieve", window=Fraction(1_000), fewest=8)
     wanted = watched(model, clip, 4)
     session = retrieving(model, clip, settings=settings)
-    assert distance(session.read(PROMPT).logits, wanted.read(PROMPT).logits) <= CLOSE
+    assert distance(session.logits(PROMPT), wanted.logits(PROMPT)) <= CLOSE
     tokens = [[step.token for step in one.ask(PROMPT, GREEDY)] for one in (session, wanted)]
     assert tokens[0] == tokens[1]
+
+
+def test_a_prompt_without_words_of_the_users_sees_blocks_evenly_spread(
+    model: LoadedModel, clip: FrameChunk
+) -> None:
+    session = retrieving(model, clip, relevance=favouring(5))
+    blocks = list(session.blocks(tail=True))
+    wanted = StreamSession.from_blocks(model, [blocks[0].part(0, 1), blocks[2], blocks[6]])
+    for prompt in (Prompt("", "", "Say something."), Prompt("Look: ", "")):
+        assert session.read(prompt).shape == (0, model.spec.hidden_size)
+        assert distance(session.logits(prompt), wanted.logits(prompt)) <= CLOSE
 
 
 def test_the_likeness_of_keys_finds_the_block_that_says_it(model: LoadedModel, clip: FrameChunk) -> None:
@@ -173,14 +184,12 @@ def test_the_likeness_of_keys_finds_the_block_that_says_it(model: LoadedModel, c
     settings = MemorySettings("retrieve", sinks=0, window=Fraction(8), fewest=1, share=Fraction(1, 100))
     session = retrieving(model, clip, settings=settings)
     memory = session._memory
-    probe = session.fork()
-    read = probe._prefill(PROMPT)
-    keys = probe._memory.text_keys(read.place, len(read.query_ids))
+    keys = session.fork()._question(PROMPT, range(0)).keys
     block = memory.block(3)
     repeats = -(-block.tokens // keys.shape[2])
     block.keys.copy_(keys.repeat(1, 1, repeats, 1)[:, :, : block.tokens])  # where it is kept
     wanted = StreamSession.from_blocks(model, [block])
-    assert distance(session.read(PROMPT).logits, wanted.read(PROMPT).logits) <= CLOSE
+    assert distance(session.logits(PROMPT), wanted.logits(PROMPT)) <= CLOSE
 
 
 def test_a_saved_index_becomes_a_session(model: LoadedModel, clip: FrameChunk) -> None:
@@ -188,7 +197,7 @@ def test_a_saved_index_becomes_a_session(model: LoadedModel, clip: FrameChunk) -
     blocks = list(session.blocks(tail=True))
     memory = make_memory(model, SETTINGS, relevance=favouring(5, 11))
     again = StreamSession.from_blocks(model, blocks, memory=memory)
-    assert distance(again.read(PROMPT).logits, session.read(PROMPT).logits) <= CLOSE
+    assert distance(again.logits(PROMPT), session.logits(PROMPT)) <= CLOSE
     assert torch.equal(again.features, session.features)
 
 
@@ -216,17 +225,17 @@ def test_a_part_of_the_video_can_be_looked_at_alone(model: LoadedModel, clip: Fr
     for (first, last), parts in shown.items():
         wanted = StreamSession.from_blocks(model, parts)
         focus = session.focus(first, last)
-        assert distance(focus.read(PROMPT).logits, wanted.read(PROMPT).logits) <= CLOSE
+        assert distance(focus.logits(PROMPT), wanted.logits(PROMPT)) <= CLOSE
         assert focus.steps == clip.steps
     full = watched(model, clip, 5)
     wanted = StreamSession.from_blocks(model, [list(full.blocks())[1].part(0, 1)])
-    assert distance(full.focus(2, 3).read(PROMPT).logits, wanted.read(PROMPT).logits) <= CLOSE
-    assert torch.equal(full.focus(0, len(clip.steps)).read(PROMPT).logits, full.read(PROMPT).logits)
+    assert distance(full.focus(2, 3).logits(PROMPT), wanted.logits(PROMPT)) <= CLOSE
+    assert torch.equal(full.focus(0, len(clip.steps)).logits(PROMPT), full.logits(PROMPT))
 
 
 def test_asking_without_a_video(model: LoadedModel) -> None:
     session = StreamSession(model, memory=make_memory(model, SETTINGS))
-    assert distance(session.read(PROMPT).logits, StreamSession(model).read(PROMPT).logits) <= CLOSE
+    assert distance(session.logits(PROMPT), StreamSession(model).logits(PROMPT)) <= CLOSE
 
 
 def test_how_many_blocks_a_question_sees() -> None:

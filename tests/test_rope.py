@@ -101,7 +101,7 @@ def test_streaming_equals_one_forward(model: LoadedModel, noise: FrameChunk) -> 
     for size in (1, 5, 13):
         session = watched(model, noise, size)
         assert distance(session.features[:, -1], hidden[ends]) <= CLOSE
-        assert distance(session.read(PROMPT).logits, wanted) <= CLOSE
+        assert distance(session.logits(PROMPT), wanted) <= CLOSE
     assert [step.token for step in session.ask(PROMPT, GREEDY)] == tokens
     if model.spec.rope_type == "yarn":
         assert session._memory.position > ORIGINAL
@@ -110,8 +110,8 @@ def test_streaming_equals_one_forward(model: LoadedModel, noise: FrameChunk) -> 
 def test_it_does_change_what_is_computed(model: LoadedModel, plain: Path, noise: FrameChunk) -> None:
     """Else nothing here would prove anything."""
     untouched = loaded(plain)
-    wanted = watched(untouched, noise, 13).read(PROMPT).logits
-    assert distance(watched(model, noise, 13).read(PROMPT).logits, wanted) > 100 * CLOSE
+    wanted = watched(untouched, noise, 13).logits(PROMPT)
+    assert distance(watched(model, noise, 13).logits(PROMPT), wanted) > 100 * CLOSE
 
 
 def test_windows_equal_one_forward_under_their_mask(model: LoadedModel, noise: FrameChunk) -> None:
@@ -119,7 +119,7 @@ def test_windows_equal_one_forward_under_their_mask(model: LoadedModel, noise: F
     banded.one_shot = peer(model)
     wanted, tokens = banded.answer(16)
     session = test_window.windowed(model, noise, 5, test_window.settings())
-    assert distance(session.read(PROMPT).logits, wanted) <= CLOSE
+    assert distance(session.logits(PROMPT), wanted) <= CLOSE
     assert [step.token for step in session.ask(PROMPT, GREEDY)] == tokens
 
 
@@ -160,7 +160,7 @@ def test_rotation_is_the_networks_own(stretched: LoadedModel) -> None:
 def test_asking_for_yarn_is_having_it(tmp_path: Path, stretched: LoadedModel, noise: FrameChunk) -> None:
     asked = loaded(folder_with(tmp_path / "plain"), RopeSettings(yarn=Fraction(4)))
     assert asked.spec.max_positions == stretched.spec.max_positions == 4 * ORIGINAL
-    logits = [watched(each, noise, 5).read(PROMPT).logits for each in (asked, stretched)]
+    logits = [watched(each, noise, 5).logits(PROMPT) for each in (asked, stretched)]
     assert torch.equal(*logits)
     assert "512 positions, for which it was not trained" in rope_notes(asked.spec)[0]
     with pytest.raises(UsageError, match="already stretches its positions, by 'yarn': it holds 512"):

@@ -77,7 +77,7 @@ def test_a_session_with_everything_in_files_answers_the_same(
             session.watch(chunk)
     assert torch.equal(held.features, filed.features)
     assert torch.equal(held.vision_means, filed.vision_means)
-    assert torch.equal(held.read(PROMPT).logits, filed.read(PROMPT).logits)
+    assert torch.equal(held.logits(PROMPT), filed.logits(PROMPT))
     assert isinstance(filed._memory.trail.features, FiledRows)
     if policy == "retrieve":
         for one, other in zip(held.blocks(tail=True), filed.blocks(tail=True), strict=True):

@@ -102,10 +102,10 @@ def test_streaming_with_subtitles_equals_one_forward(model: LoadedModel) -> None
     for size in (1, 3, 8, 11):
         session = watched(model, clip, size)
         assert distance(session.features[:, -1], hidden[ends]) <= CLOSE
-        assert distance(session.read(PROMPT).logits, wanted) <= CLOSE
+        assert distance(session.logits(PROMPT), wanted) <= CLOSE
         assert [step.token for step in session.ask(PROMPT, SHORT)] == tokens
         fork = session.fork()
-        fork._prefill(PROMPT)
+        fork._run_prompt(PROMPT, whole=True)
         assert (fork._memory.position, fork.tokens) == (place, len(ids))
 
 
@@ -119,14 +119,14 @@ def test_forks_with_subtitles_watch_on_by_themselves(model: LoadedModel) -> None
     session.watch(second)
     session.watch(third)
     fork.watch(third)
-    alone = watched(model, clip, 11).read(PROMPT).logits
-    assert distance(session.read(PROMPT).logits, alone) <= CLOSE
-    assert distance(fork.read(PROMPT).logits, alone) <= CLOSE
+    alone = watched(model, clip, 11).logits(PROMPT)
+    assert distance(session.logits(PROMPT), alone) <= CLOSE
+    assert distance(fork.logits(PROMPT), alone) <= CLOSE
 
 
 def test_what_is_said_matters(model: LoadedModel) -> None:
     clip = noise_clip(6, 64, 64)
-    one, other = (watched(model, shown, 6).read(PROMPT).logits for shown in (clip, talking(clip)))
+    one, other = (watched(model, shown, 6).logits(PROMPT) for shown in (clip, talking(clip)))
     assert distance(one, other) > 100 * CLOSE
 
 
@@ -141,7 +141,7 @@ def test_special_tokens_in_a_subtitle_are_text(model: LoadedModel) -> None:
     session = StreamSession(model)
     session.watch(FrameChunk((step, clip.steps[1]), clip.frames))
     assert session.features.shape[0] == 2
-    assert torch.isfinite(session.read(Prompt("", "x")).logits).all()
+    assert torch.isfinite(session.logits(Prompt("", "x"))).all()
 
 
 def test_the_budget_counts_subtitles(model: LoadedModel) -> None:
@@ -208,12 +208,12 @@ def test_blocks_carry_their_subtitles(model: LoadedModel, tmp_path: Path) -> Non
     assert again.steps == clip.steps
     assert sum(len(step.cues) for step in again.steps) == 6
     assert torch.equal(again.features, session.features)
-    wanted = session.read(PROMPT).logits
-    assert distance(again.read(PROMPT).logits, wanted) <= CLOSE
+    wanted = session.logits(PROMPT)
+    assert distance(again.logits(PROMPT), wanted) <= CLOSE
     early = StreamSession.from_blocks(model, blocks[:1])
     early.watch(FrameChunk(clip.steps[8:], clip.frames[8:]))
-    assert distance(early.read(PROMPT).logits, wanted) <= CLOSE
+    assert distance(early.logits(PROMPT), wanted) <= CLOSE
     kind = MemorySettings("retrieve", sinks=0, window=F(10_000), share=F(1))
     kept = StreamSession(model, memory=make_memory(model, kind))
     kept.watch(clip)
-    assert distance(kept.read(PROMPT).logits, wanted) <= CLOSE
+    assert distance(kept.logits(PROMPT), wanted) <= CLOSE

@@ -125,10 +125,10 @@ def test_append_equals_one_forward_under_the_mask(
     wanted, tokens = Banded(model, clip, sinks, window).answer(32)
     for size in (1, 3, 13):
         session = windowed(model, clip, size, settings(sinks, window))
-        assert distance(session.read(PROMPT).logits, wanted) <= CLOSE
+        assert distance(session.logits(PROMPT), wanted) <= CLOSE
         assert [step.token for step in session.ask(PROMPT, GREEDY)] == tokens
     everything = watched(model, clip, 3)
-    assert distance(everything.read(PROMPT).logits, wanted) > 100 * CLOSE  # the window does matter
+    assert distance(everything.logits(PROMPT), wanted) > 100 * CLOSE  # the window does matter
     assert session.tokens < everything.tokens
 
 
@@ -138,10 +138,10 @@ def dense(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 
 
 def test_a_window_that_holds_everything_is_the_full_policy(dense: LoadedModel, clip: FrameChunk) -> None:
-    wanted = watched(dense, clip, 13).read(PROMPT).logits
+    wanted = watched(dense, clip, 13).logits(PROMPT)
     for positions in ("append", "shrink"):
         session = windowed(dense, clip, 4, settings(3, 1_000, positions))
-        assert distance(session.read(PROMPT).logits, wanted) <= CLOSE
+        assert distance(session.logits(PROMPT), wanted) <= CLOSE
 
 
 class Rebased:
@@ -172,13 +172,13 @@ def test_shrink_equals_closing_the_gap_each_time(
     monkeypatch.setattr(window_module, "REBASE", rebase)
     how = settings(3, 8, "shrink")
     plain = Rebased(dense, clip, how).session
-    wanted = plain.read(PROMPT).logits
+    wanted = plain.logits(PROMPT)
     for size in (1, 5, 13):
         session = windowed(dense, clip, size, how)
-        assert distance(session.read(PROMPT).logits, wanted) <= CLOSE
+        assert distance(session.logits(PROMPT), wanted) <= CLOSE
     assert session.tokens == plain.tokens
     appended = windowed(dense, clip, 5, settings(3, 8, "append"))
-    assert distance(appended.read(PROMPT).logits, wanted) > 10 * CLOSE
+    assert distance(appended.logits(PROMPT), wanted) > 10 * CLOSE
     if rebase == 20:
         assert session._memory.position < appended._memory.position
 
@@ -201,16 +201,16 @@ def test_a_saved_window_goes_on_as_if_never_stopped(
         one.watch(rest)
     assert again.steps == session.steps == clip.steps
     assert distance(again.features, session.features) <= CLOSE
-    assert distance(again.read(PROMPT).logits, session.read(PROMPT).logits) <= CLOSE
+    assert distance(again.logits(PROMPT), session.logits(PROMPT)) <= CLOSE
 
 
 def test_a_fork_keeps_what_the_session_lets_go(dense: LoadedModel, clip: FrameChunk) -> None:
     session = windowed(dense, FrameChunk(clip.steps[:8], clip.frames[:8]), 8, settings())
     fork = session.fork()
-    before = fork.read(PROMPT).logits
+    before = fork.logits(PROMPT)
     session.watch(FrameChunk(clip.steps[8:], clip.frames[8:]))
-    assert torch.equal(fork.read(PROMPT).logits, before)
-    assert distance(session.read(PROMPT).logits, before) > CLOSE
+    assert torch.equal(fork.logits(PROMPT), before)
+    assert distance(session.logits(PROMPT), before) > CLOSE
 
 
 def test_blocks_that_have_left_cannot_be_taken(dense: LoadedModel, clip: FrameChunk) -> None:
@@ -255,5 +255,5 @@ def test_a_session_that_forgets_sees_the_same_and_stays_short(
         rest = torch.cat([all_rows[:kept], all_rows[view.start :]])
         assert torch.equal(getattr(brief, name), rest)
     assert longest <= kept + len(view) + BLOCK < len(plain.steps)
-    assert torch.equal(brief.read(PROMPT).logits, plain.read(PROMPT).logits)
+    assert torch.equal(brief.logits(PROMPT), plain.logits(PROMPT))
     assert list(brief.ask(PROMPT, GREEDY)) == list(plain.ask(PROMPT, GREEDY))

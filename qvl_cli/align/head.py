@@ -123,9 +123,9 @@ class HeadAligner:
             return Aligned()
         prompt = locate_prompt(event)
         if not session.selects:
-            return self._aligned(session.read(prompt).query, session)
+            return self._aligned(session.read(prompt), session)
         spans = self._spans(session, self._swept_steps(session, prompt))
-        words = cache(lambda: session.read(prompt).query)  # a reading beside every view, for who looks again
+        words = cache(lambda: session.read(prompt))  # a reading beside every view, for who looks again
         again = (lambda other: self._aligned(words(), other)) if spans else None
         return Aligned(tuple(spans), again=again)
 
@@ -138,7 +138,7 @@ class HeadAligner:
         for view, own in zip(views, middles(views), strict=True):
             focus = session.focus(view.start, view.stop)
             try:
-                found.append(self._scores(session, focus.read(prompt).query, own))
+                found.append(self._scores(session, focus.read(prompt), own))
             finally:
                 focus.release()
         return StepScores.joined(found)

@@ -69,7 +69,7 @@ def _stream(session: StreamSession, clip: FrameChunk, size: int) -> tuple[Tensor
     """The last logits, and how many tokens were watched before the question."""
     for chunk in cut(clip, size):
         session.watch(chunk)
-    return session.read(PROMPT).logits, session.tokens
+    return session.logits(PROMPT), session.tokens
 
 
 def _kept(memory: Memory, spec: ModelSpec) -> dict[str, float]:

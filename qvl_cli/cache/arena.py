@@ -8,7 +8,7 @@ gives its tail back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
@@ -214,10 +214,16 @@ class ArenaCache(Cache):  # type: ignore[misc]
         values = torch.stack([layer.values[0, :, first:last] for layer in self.layers])
         return keys, values
 
-    def extend(self, keys: Iterable[Tensor], values: Iterable[Tensor]) -> None:
-        """Append to every layer what `states` gave, or the same layer by layer."""
+    def extend(self, keys: Tensor, values: Tensor) -> None:
+        """Append to every layer what `states` gave."""
         for layer, own_keys, own_values in zip(self.layers, keys, values, strict=True):
             layer.append(own_keys[None], own_values[None])
+
+    def change_last(self, place: int, change: Callable[[Tensor], object]) -> None:
+        """Change the keys from token `place` on in place, layer by layer, [kv_heads, tokens, key_dim]: those
+        that this cache has just appended, and that no fork has yet."""
+        for layer in self.layers:
+            change(layer.keys[0, :, place:])
 
     def drop(self, first: int, last: int) -> None:
         """Forget tokens [first, last) in every layer."""

@@ -66,15 +66,10 @@ class Block:
 
     def watched(self) -> Iterator[Watched]:
         """Its steps as the trail has them."""
-        places = [0, *accumulate(self.lengths)]
-        bases = [0, *accumulate(self.advances)]
-        for i, step in enumerate(self.steps):
-            yield Watched(
-                step,
-                self.positions[:, places[i] : places[i + 1]].to("cpu", torch.int32) - bases[i],
-                self.advances[i],
-                self.visions[i],
-            )
+        bases = torch.tensor([0, *accumulate(self.advances)][:-1], dtype=torch.int32)
+        own = self.positions.to("cpu", torch.int32) - bases.repeat_interleave(torch.tensor(self.lengths))
+        positions = torch.split(own, list(self.lengths), dim=1)
+        yield from map(Watched, self.steps, positions, self.advances, self.visions)
 
     def part(self, first: int, last: int) -> Block:
         """Its steps [first, last) (numbers within the block) as a block of their own."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, pairwise
 from typing import Self
 
@@ -17,7 +18,7 @@ from qvl_cli.cache.blocks import Block
 from qvl_cli.cache.trail import Trail, Watched
 from qvl_cli.model.load import LoadedModel
 from qvl_cli.model.preprocess import text_positions
-from qvl_cli.model.rope import Rotary
+from qvl_cli.model.rope import Rotary, turn
 from qvl_cli.sampling import Step
 
 
@@ -103,9 +104,7 @@ class Memory:
         base = self._base + trail.advance(self._first, first)
         keys, values = self.cache.states(place, place + trail.tokens(first, last))
         positions = trail.positions(first, last)
-        return self._described(
-            first, last, self.rotary.rotate(keys, -(positions + base), in_place=True), values
-        )
+        return self._described(first, last, self.rotary.rotate(keys, -(positions + base)), values)
 
     def _described(self, first: int, last: int, keys: Tensor, values: Tensor) -> Block:
         """The block of steps [first, last), whose keys without rotation and values these are."""
@@ -129,7 +128,7 @@ class Memory:
         [layers, kv_heads, count, key_dim]."""
         keys, _ = self.cache.states(place, place + count)
         first = self.position - (self.cache.length - place)
-        return self.rotary.rotate(keys, -text_positions(count, first), in_place=True)
+        return self.rotary.rotate(keys, -text_positions(count, first))
 
     def recall(self, questions: Sequence[Question]) -> Memory:
         """A memory to read the question with. questions: its readings, which together judge every step."""
@@ -154,12 +153,16 @@ class Memory:
         shown = Memory(self._model, tokens + turn_tokens(self._model.spec))
         shown.cache.extend(*self._prefix)
         shown.position = prefix
-        for first, last in extents:  # read one by one: what is on disk is never mapped all at once
-            block = self.block(first // self._block_steps)
-            shown.append(block.part(first - block.first, last - block.first))
+        shown.extend(self._parts(extents))
         shown.trail = self.trail.copy()
         shown._first = len(self.trail)  # what it holds are not the steps of the trail: no block can be cut
         return shown
+
+    def _parts(self, extents: Sequence[tuple[int, int]]) -> Iterator[Block]:
+        """Read one by one: what is on disk is never mapped all at once."""
+        for first, last in extents:
+            block = self.block(first // self._block_steps)
+            yield block.part(first - block.first, last - block.first)
 
     def views(self, overlap: bool = False) -> list[range]:
         """The steps that `focus` can show, as ranges that can be shown at once. overlap: all but the
@@ -171,8 +174,7 @@ class Memory:
 
     def restore(self, blocks: Sequence[Block]) -> None:
         """As if the steps of `blocks` had just been watched; nothing else has been yet."""
-        for block in blocks:
-            self.append(block)
+        self.extend(blocks)
         self._remember(blocks)
 
     def settle(self, blocks: Sequence[Block]) -> None:
@@ -184,15 +186,18 @@ class Memory:
             first = blocks[0].first
             self.cache.shorten(self._place + self.trail.tokens(self._first, first))
             self.position = self._base + self.trail.advance(self._first, first)
-            for block in blocks:
-                self.append(block)
+            self.extend(blocks)
 
-    def append(self, block: Block) -> None:
-        """Put a block behind everything in the cache, wherever it was before."""
-        keys = block.keys.to(self.rotary.axes.device)
-        turned = self.rotary.rotated_layers(keys, block.positions + self.position)
-        self.cache.extend(turned, block.values)
-        self.position += block.advance
+    def extend(self, blocks: Iterable[Block]) -> None:
+        """Put blocks behind everything in the cache, wherever they were before."""
+        place, turns, device = self.cache.length, [], self.rotary.axes.device
+        for block in blocks:
+            self.cache.extend(block.keys.to(device), block.values.to(device))
+            turns.append(self.rotary.turns(block.positions + self.position))
+            self.position += block.advance
+        if turns:  # all at once: a block alone is too little for more than one core
+            cos, sin = (torch.cat(each) for each in zip(*turns, strict=True))
+            self.cache.change_last(place, partial(turn, cos=cos, sin=sin))
 
     def _remember(self, blocks: Sequence[Block]) -> None:
         """All at once: each write to a file costs as much as the vectors of many steps."""

@@ -9,11 +9,15 @@ A folder per index:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
+from threading import Thread
 
 from xxhash import xxh3_128
 
@@ -26,6 +30,7 @@ from qvl_cli.timeline import TimeSpan
 
 FORMAT = 3  # of the folder and its files; raised whenever an older qvl would misread them
 MANIFEST, PLAN = "manifest.json", "plan.json"
+_READ_AHEAD = 1 << 30  # bytes: more might push out of memory what was fetched first
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +148,17 @@ def read_manifest(folder: Path) -> Manifest | None:
             raise IndexUnusable(
                 f"{folder} was written by an older qvl (format {stated}, this one knows {FORMAT})"
             )
-        sealed = exact.load(_Sealed, data)
-        if hashlib.sha256(exact.dump(sealed.manifest)).hexdigest() != sealed.sha256:
-            raise ValueError("its checksum is wrong")
+        return _unsealed(data)
     except (ValueError, KeyError, TypeError) as error:
         raise IndexUnusable(f"{path} is damaged ({_short(error)})") from error
+
+
+@lru_cache(maxsize=8)  # a run reads one manifest several times, and of hours it is long
+def _unsealed(data: bytes) -> Manifest:
+    """Raises ValueError for what is no whole manifest of this format."""
+    sealed = exact.load(_Sealed, data)
+    if hashlib.sha256(exact.dump(sealed.manifest)).hexdigest() != sealed.sha256:
+        raise ValueError("its checksum is wrong")
     return sealed.manifest
 
 
@@ -179,6 +190,23 @@ def read_plan(folder: Path, manifest: Manifest) -> SamplePlan:
         return exact.load(SamplePlan, check_plan(folder, manifest))
     except ValueError as error:
         raise IndexUnusable(f"{folder / PLAN} is no plan ({_short(error)})") from error
+
+
+def read_ahead(folder: Path, manifest: Manifest) -> None:
+    """Have the kernel fetch the block files while something else is computed: they are about to be read.
+    Returns at once, and does nothing where it cannot."""
+    if hasattr(os, "posix_fadvise"):  # not on macOS
+        Thread(target=_fetch, args=(folder, manifest), name="qvl-ahead", daemon=True).start()
+
+
+def _fetch(folder: Path, manifest: Manifest) -> None:
+    fetched = 0
+    for stored in manifest.blocks:
+        fetched += stored.bytes
+        if fetched > _READ_AHEAD:
+            return
+        with contextlib.suppress(OSError), (folder / stored.file).open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def check_block(folder: Path, stored: StoredBlock) -> None:

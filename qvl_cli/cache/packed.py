@@ -93,7 +93,7 @@ class _Shelf:
             positions = [b.light.positions + base for b, base in zip(self.blocks, self.bases, strict=True)]
             self._turns = self._rotary.turns(torch.cat(positions, dim=1))
         assert self._turns is not None
-        keys[:, :place] = turn(keys[:, :place], *self._turns)
+        turn(keys[:, :place], *self._turns)
         if layer == len(self.blocks[0].keys.codes) - 1:
             self._turns = None
 
@@ -162,7 +162,7 @@ class PackedMemory(Memory):
 
     def restore(self, blocks: Sequence[Block]) -> None:
         for block in blocks:
-            self.append(block)
+            self.extend([block])
             self._remember([block])
             if len(block.steps) == self._block_steps:
                 self._pack()

@@ -46,6 +46,9 @@ class Rows:
 
     def extend(self, rows: Tensor) -> None:
         end = self._length + len(rows)
+        if not self._length:  # adopted
+            self._buffer, self._owner, self._length = rows, True, end
+            return
         if not self._owner or end > len(self._buffer):
             fresh = self._buffer.new_empty((end + max(end // 4, 64), *rows.shape[1:]))
             if self._length:

@@ -54,15 +54,14 @@ class WindowMemory(Memory):
         sinks, size = self._settings.sinks, self._block_steps
         first = self._kept_from(blocks[-1].steps[0].interval.start)
         if first > sinks:
-            for block in blocks[: -(-sinks // size)]:
-                self.append(block.part(0, min(sinks - block.first, len(block.steps))))
+            shown = blocks[: -(-sinks // size)]
+            self.extend(each.part(0, min(sinks - each.first, len(each.steps))) for each in shown)
             if self._shrinks:
                 self._sinks = self.cache.states(0, self.cache.length)[0]
             else:
                 self.position += self.trail.advance(sinks, first)
             self._first, self._place, self._base = first, self.cache.length, self.position
-        for block in blocks[self._first // size :]:
-            self.append(block)
+        self.extend(blocks[self._first // size :])
 
     def views(self, overlap: bool = False) -> list[range]:
         return [range(self._first, len(self.trail))]

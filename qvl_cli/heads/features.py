@@ -108,7 +108,7 @@ def _store(name: str, watched: Watched, queries: Sequence[Query], folder: Path) 
     session = watched.session
     tensors = {"steps": session.features.cpu()}
     for at, query in enumerate(queries):
-        tensors[f"query.{at}"] = session.read(locate_prompt(query.text)).query.cpu()
+        tensors[f"query.{at}"] = session.read(locate_prompt(query.text)).cpu()
     file = f"{sha256(name.encode()).hexdigest()[:24]}.safetensors"
     save_file({key: value.contiguous() for key, value in tensors.items()}, folder / file)
     return {

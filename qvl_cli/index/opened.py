@@ -100,7 +100,8 @@ def known_media(settings: IndexSettings | None) -> Known | None:
 
 
 def saved_plan(subject: Subject | None, settings: IndexSettings | None) -> SamplePlan | None:
-    """The plan by which the same was watched before: the video need not be scanned again for it."""
+    """The plan by which the same was watched before: the video need not be scanned again for it. What else is
+    saved is fetched from the disk meanwhile."""
     if subject is None or settings is None:
         return None
     try:

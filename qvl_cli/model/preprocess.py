@@ -121,8 +121,13 @@ def step_tokens(
 
 
 def step_text(step: Step) -> str:
-    """`<12.5 seconds>`: how a step says its time, behind the subtitles that belong in front of it."""
-    return f"{cue_text(step.cues)}<{prompt_seconds(step.t0, step.t1)} seconds>"
+    """How a step says its time, behind the subtitles that belong in front of it."""
+    return cue_text(step.cues) + time_text(step)
+
+
+def time_text(step: Step) -> str:
+    """`<12.5 seconds>`."""
+    return f"<{prompt_seconds(step.t0, step.t1)} seconds>"
 
 
 def merged_grid(spec: ModelSpec, width: int, height: int) -> tuple[int, int]:

@@ -8,13 +8,15 @@ of the sequence are refused where a checkpoint is read (`registry.LENGTH_DEPENDE
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from qvl_cli.model.load import LoadedModel
+
+_AT_ONCE = 2**20  # numbers
 
 
 def _interleaved(sections: Sequence[int]) -> list[int]:
@@ -64,29 +66,17 @@ class Rotary:
         pairs = slice(kept.start, kept.stop)
         return Rotary(rotary.inv_freq.double()[pairs].to(model.device), axes[pairs].to(model.device))
 
-    def rotate(self, keys: Tensor, positions: Tensor, in_place: bool = False) -> Tensor:
-        """keys [..., n, key_dim] without rotation -> at positions [3, n], of the same dtype; a new tensor, or
-        with `in_place` the same one.
+    def rotate(self, keys: Tensor, positions: Tensor) -> Tensor:
+        """keys [..., n, key_dim] without rotation -> at positions [3, n], in place.
 
         `rotate(keys, -positions)` takes the rotation off again.
         """
-        turned = keys if in_place else keys.new_empty(keys.shape)
-        if keys.dim() < 4:
-            return turned.copy_(turn(keys, *self.turns(positions)))
-        for into, layer in zip(turned, self.rotated_layers(keys, positions), strict=True):
-            into.copy_(layer)
-        return turned
-
-    def rotated_layers(self, keys: Tensor, positions: Tensor) -> Iterator[Tensor]:
-        """The same layer by layer, so that float32 is held of one at a time: keys [layers, kv_heads, n,
-        key_dim] -> [kv_heads, n, key_dim] of each."""
-        cos, sin = self.turns(positions)
-        return (turn(layer, cos, sin) for layer in keys)
+        return turn(keys, *self.turns(positions))
 
     def shift(self, keys: Tensor, by: int) -> Tensor:
-        """Rotated keys [..., n, key_dim], all moved by `by` positions: one angle for each frequency."""
-        angles = self.frequencies * by
-        return turn(keys, angles.cos().float(), angles.sin().float())
+        """Rotated keys [..., n, key_dim] -> all moved by `by` positions: one angle for each frequency."""
+        angles = (self.frequencies * by).expand(keys.shape[-2], -1)
+        return turn(keys.clone(), angles.cos().float(), angles.sin().float())
 
     def turns(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosine and sine of the angles at positions [3, n], float32 [n, key_dim / 2], for `turn`."""
@@ -95,6 +85,13 @@ class Rotary:
 
 
 def turn(keys: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Pairs (i, i + key_dim / 2) of keys [..., n, key_dim] turned, in float32; of the keys' own dtype."""
-    low, high = keys.float().chunk(2, dim=-1)
-    return torch.cat([low * cos - high * sin, high * cos + low * sin], dim=-1).to(keys.dtype)
+    """Pairs (i, i + key_dim / 2) of keys [..., n, key_dim] turned in place, in float32, by angles [n, key_dim
+    / 2]; so much at once that what is held beside the keys stays small."""
+    count, half = keys.shape[-2], keys.shape[-1] // 2
+    stride = max(_AT_ONCE * count // max(keys.numel(), 1), 1)
+    for piece in (slice(first, first + stride) for first in range(0, count, stride)):
+        own = keys[..., piece, :]
+        (low, high), c, s = own.float().chunk(2, dim=-1), cos[piece], sin[piece]
+        lower, upper = (low * c).sub_(high * s), (high * c).add_(low * s)
+        own[..., :half], own[..., half:] = lower, upper
+    return keys
