@@ -56,6 +56,7 @@ def _figures(runs: Round) -> Figures:
         "question_cpu_s": each("question_cpu_s"),
         "question_over_watching": over("question_cpu_s", "watch_cpu_s"),
         "steps": each("steps"),
+        "window_s": each("window_s"),
     }
 
 

@@ -4,7 +4,8 @@
     python -m qvl_cli.bench.scale_run watch CLIP POLICY WINDOW
 
 `watch` does what `qvl ask` does, with the embedded model and nothing saved: file, plan, session, chunks, a
-question. With retrieve all blocks go to disk, whether or not they would fit into memory.
+question. With retrieve all blocks go to disk, whether or not they would fit into memory. `window_s` is the
+window that the model's positions allow.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from qvl_cli import pipeline
 from qvl_cli.align import load_aligner
 from qvl_cli.bench.first_word import FirstWord
 from qvl_cli.bench.process import Memory
-from qvl_cli.budget import check_budget, free_memory
+from qvl_cli.budget import estimate
+from qvl_cli.fitting import fit
 from qvl_cli.media import open_video
 from qvl_cli.memory import MemorySettings
 from qvl_cli.request import Request
 from qvl_cli.sampling import SamplingSettings, plan_samples
 from qvl_cli.sessions import open_session
 
-_RATE = 2  # frames a second: what is watched by default, so that no frame is made in vain
+_RATE = 1  # frames a second: so that two minutes of them are in view of the embedded model at once
 _SIDE = 8  # pixels of a square of one colour
 _EARLY = 300.0  # seconds: the window is full long before
 _LOOK = 30  # blocks that a time is the median of
@@ -77,10 +79,11 @@ def watch(clip: str, policy: str, window: str) -> dict[str, Any]:
 
     with Memory() as used, open_video(clip) as video:
         plan = plan_samples(video.info, sampling, spec, None)
-        need = check_budget(plan, spec, free_memory(), 4, memory=memory)
+        memory = fit(plan, spec, request).memory
+        kept = estimate(plan, spec, 4, memory=memory).kept
         model = load_model(spec, "cpu", "auto")
         aligner = load_aligner(model, "auto")
-        session = open_session(model, aligner, plan, memory, need.kept)
+        session = open_session(model, aligner, plan, memory, kept)
         pipeline.watch(video, plan, session, request, listener, memory, save=tick)
         watching = used.peak
         began = time.process_time()
@@ -90,6 +93,7 @@ def watch(clip: str, policy: str, window: str) -> dict[str, Any]:
     each = spec.block_steps * 2 / _RATE
     return {
         "steps": len(session.steps),
+        "window_s": float(memory.window),
         "peak_bytes": watching,
         "asked_bytes": used.peak,
         "question_cpu_s": asking,

@@ -16,6 +16,7 @@ _HELD_BY_DECODER = 10  # pictures: references, reordering, the one at work; meas
 _HELD_BY_CONTAINER = 48  # bytes a packet: the index of an MP4, which every decoder's container holds anew
 _DECODER_ROOM = 72 << 20  # bytes for all decoders together: two at 1080p up to an hour, one at 4K
 _WAITING_ROOM = 32 << 20  # bytes of decoded pictures that wait for their turn
+_MOST_WAITING = 256  # pictures: small ones gain nothing from waiting by the thousand
 _WORTH_SHARING = 250  # packets in all; below, one plain decoder is done before others have opened the file
 
 
@@ -51,7 +52,7 @@ def plan_route(scan: PacketScan, wanted: Sequence[int], picture_bytes: int, core
     runs = _runs(scan, wanted)
     if runs is None:
         return None
-    waiting = max(_WAITING_ROOM // picture_bytes, 2)
+    waiting = min(max(_WAITING_ROOM // picture_bytes, 2), _MOST_WAITING)
     much = sum(run.stop - run.first for run in runs) >= _WORTH_SHARING
     each = _HELD_BY_DECODER * picture_bytes + _HELD_BY_CONTAINER * len(scan.order)
     fitting = max(_DECODER_ROOM // each, 1)
