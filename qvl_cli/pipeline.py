@@ -27,7 +27,7 @@ from qvl_cli.coverage import (
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
 from qvl_cli.fitting import fit, fit_weights, free_on_device
 from qvl_cli.index.index import Index, NoIndex
-from qvl_cli.index.opened import Subject, known_media, open_index, saved_plan, video_digest
+from qvl_cli.index.opened import Subject, fetch_saved, known_media, open_index, saved_plan, video_digest
 from qvl_cli.media import open_video
 from qvl_cli.memory import AUTO, MemorySettings
 from qvl_cli.registry import ModelSpec
@@ -102,7 +102,7 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
         subtitles = choose_subtitles(request, video.info, spec)
         watches = video_digest(video)
         subject = Subject.of(watches, spec, dtype, request.sampling, request.index, subtitles.digest)
-        plan = saved = saved_plan(subject, request.index)
+        plan = saved_plan(subject, request.index)
         if plan is None:
             activity = look(video, spec, request.sampling, listener)
             plan = subtitles.woven(plan_samples(video.info, request.sampling, spec, activity), spec)
@@ -116,8 +116,8 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
             listener.note(note)
         notes = (*request.notes, *notes, *fitted.notes)
         told = _told_key(spec, request) if request.task == "summarize" else None
-        # While the disk gives what is saved; else only once it is sure that there is room to save it.
-        loaded = load(spec, request) if saved else None
+        # Where there is nothing to wait for and nothing to save, the model is loaded beside the disk's work.
+        loaded = load(spec, request) if fetch_saved(subject, fitted.memory, request.index) else None
         with open_index(subject, plan, fitted.memory, request.index, listener.note, told) as index:
             index.prepare(spec, request.path, video.info)
             model, aligner = loaded or load(spec, request)

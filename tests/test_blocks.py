@@ -10,6 +10,7 @@ import torch
 from qvl_cli.cache import Block
 from qvl_cli.chunks import FrameChunk
 from qvl_cli.generate import DecodeSettings
+from qvl_cli.model import rope
 from qvl_cli.model.load import LoadedModel, load_model
 from qvl_cli.model.rope import LAYOUTS, Rotary
 from qvl_cli.prompts import Prompt
@@ -118,10 +119,14 @@ def test_moving_the_whole_prefix_changes_nothing(model: LoadedModel, clip: Frame
     assert distance(moved._run_text(text), bare._run_text(text)) <= CLOSE
 
 
-def test_rotation_is_the_networks_own(model: LoadedModel) -> None:
+@pytest.mark.parametrize("at_once", [300, 2**20])
+def test_rotation_is_the_networks_own(
+    model: LoadedModel, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Against transformers' rotation, at positions where float32 angles are still good."""
     from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb
 
+    monkeypatch.setattr(rope, "_CPU_AT_ONCE", at_once)
     rotary = Rotary.of(model)
     random = torch.Generator().manual_seed(0)
     keys = torch.randn(2, 2, 50, model.spec.head_dim, generator=random)

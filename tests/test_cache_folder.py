@@ -131,37 +131,27 @@ def test_a_manifest_comes_back_and_a_changed_one_does_not(library: Library) -> N
         read_manifest(folder)
 
 
-def test_blocks_are_fetched_before_they_are_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: Library
+def test_block_files_are_fetched_whole_in_order_and_no_more_than_may_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of what is saved for this plan, in their order, and no more than may wait in memory."""
     if not hasattr(os, "posix_fadvise"):
         pytest.skip("no posix_fadvise on this platform")
-    fetched: list[str] = []
+    fetched: list[tuple[str, int, int]] = []
 
-    def fetch(descriptor: int, *_: int) -> None:
-        fetched.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+    def fetch(descriptor: int, place: int, length: int, _: int) -> None:
+        fetched.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, place, length))
 
     monkeypatch.setattr(os, "posix_fadvise", fetch)
-    monkeypatch.setattr(manifest, "_READ_AHEAD", 2_500)
-    files = [f"{number:06d}.safetensors" for number in range(4)]
-    blocks = tuple(stored_block(name, b"x" * 1_000, 8) for name in files)
-    plan = SamplePlan((), TimeSpan(Fraction(0), Fraction(1)), 32, 32, 1, Fraction(2), 1, False)
-    folder = tmp_path / "saved"
-    folder.mkdir()
-    for name in files:
-        if name != files[0]:  # one that is gone is nobody's trouble here
-            (folder / name).write_bytes(b"x" * 1_000)
-    write_plan(folder, plan)
-    saved = replace(KEY, video="12" * 32)
-    write_manifest(folder, Manifest(saved, "", Fraction(1), "tiny", plan_digest(plan), blocks))
-    shutil.move(folder, library.folder("d" * 32))
-    assert library.plan_for(replace(KEY, video="34" * 32)) is None
-    assert library.plan_for(saved) == plan
+    monkeypatch.setattr(manifest, "_READ_AHEAD", 3_500)
+    monkeypatch.setattr(manifest, "_FETCHED_AT_ONCE", 600)
+    blocks = tuple(stored_block(name, b"x" * 1_000, 8) for name in ("lost", "one", "two", "late"))
+    for name in ("one", "two", "late"):
+        (tmp_path / name).write_bytes(b"x" * 1_000)
+    manifest.read_ahead(tmp_path, Manifest(KEY, "", Fraction(1), "tiny", "12" * 32, blocks))
     for thread in threading.enumerate():
         if thread.name == "qvl-ahead":
             thread.join()
-    assert fetched == [files[1]]
+    assert fetched == [(name, place, 600) for name in ("one", "two") for place in (0, 600)]
 
 
 def test_entries_come_latest_first_and_are_found(library: Library) -> None:

@@ -74,16 +74,20 @@ def test_help_is_fast_and_starts_nothing_heavy(tmp_path: Path) -> None:
     assert not loaded & {"torch", "transformers", "av", "numpy", "rich", "huggingface_hub", "pysrt"}
 
 
-@pytest.mark.parametrize("wanted", [None, "7"])
+@pytest.mark.parametrize(
+    ("name", "given", "left"),
+    [("", "", "100000"), ("GOMP_SPINCOUNT", "7", "7"), ("OMP_WAIT_POLICY", "passive", None)],
+)
 def test_torch_leaves_idle_cores_to_others_unless_told(
-    wanted: str | None, monkeypatch: pytest.MonkeyPatch
+    name: str, given: str, left: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    if wanted is not None:
-        monkeypatch.setenv("GOMP_SPINCOUNT", wanted)
+    for each in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(each, "")  # so that what is set meanwhile is undone
+        monkeypatch.delenv(each)
+    if name:
+        monkeypatch.setenv(name, given)
     assert main(["--version"]) == 0
-    assert os.environ["GOMP_SPINCOUNT"] == (wanted or "100000")
-    monkeypatch.delenv("GOMP_SPINCOUNT")
+    assert os.environ.get("GOMP_SPINCOUNT") == left
 
 
 @pytest.mark.parametrize("command", [["ask", "", "what?"], ["probe", ""], ["index", ""]])

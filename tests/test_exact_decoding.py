@@ -229,6 +229,9 @@ def test_decoders_are_shared_out_by_cores_memory_and_work() -> None:
     assert way is not None and (way.decoders, way.threads) == (1, 2)  # an index of hours is large, too
     assert cost(range(4000), 1440, 4) == (1, 4)  # every frame: no decoder could run ahead
     assert cost(range(50, 52), 256, 16) == (1, 1)  # done before a second one has opened the file
+    small, large = (plan_route(scan, sparse, size, 2) for size in (10_000, 8 << 20))
+    assert small is not None and large is not None
+    assert (small.waiting, large.waiting) == (256, 4)
 
 
 def test_no_way_is_planned_where_packets_cannot_be_told_apart() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -17,13 +18,14 @@ from qvl_cli.answer import SubtitleUse
 from qvl_cli.cache.manifest import IndexKey
 from qvl_cli.config import load_config
 from qvl_cli.errors import OutsideWorld, OverBudget
-from qvl_cli.index import IndexSettings
+from qvl_cli.index import IndexSettings, opened
 from qvl_cli.index.index import Index
 from qvl_cli.media.subtitles.cue import Cue
 from qvl_cli.registry import EMBEDDED
 from qvl_cli.sampling import SamplePlan, Step
 from qvl_cli.stream import StreamSession
 from qvl_cli.timeline import TimeSpan
+from tests import indexing
 from tests.clips import write_clip, x264
 from tests.indexing import CLIP, SAMPLES, Heard, Stop, ask, index, locate, said, stored
 
@@ -66,6 +68,34 @@ def test_an_indexed_answer_is_the_answer(root: Path) -> None:
         assert used.coverage == plain.coverage
         assert used.sampling == plain.sampling
     assert stored(root) == held, "questions changed what is saved"
+
+
+def test_the_model_loads_beside_the_disk_where_all_is_saved_and_only_there(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere what is not saved must first be sure of its room, and its turn."""
+    order: list[str] = []
+
+    def noted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def told(*arguments: Any, **others: Any) -> Any:
+            order.append(name)
+            return call(*arguments, **others)
+
+        return told
+
+    for module, name in ((indexing, "_load"), (pipeline, "open_index"), (opened, "read_ahead")):
+        monkeypatch.setattr(module, name, noted(name, getattr(module, name)))
+    ask(root)
+    assert order == ["read_ahead", "_load", "open_index"]
+    for others in ({"memory": "window"}, {"memory": "retrieve"}, {"kv": "int8"}, {"no_index": True}):
+        order.clear()
+        ask(root, **others)
+        assert order == ["open_index", "_load"], others
+    order.clear()
+    with pytest.raises(Stop):
+        ask(tmp_path / "other", Heard(stop_at=16))
+    ask(tmp_path / "other")  # what is there of it is not all
+    assert order == ["open_index", "_load"] * 2
 
 
 def test_no_index_leaves_nothing(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from qvl_cli.cache.manifest import (
     Manifest,
     check_block,
     check_plan,
-    read_ahead,
     read_manifest,
     read_plan,
 )
@@ -94,14 +93,11 @@ class Library:
         raise UsageError(f"no saved index is called {name!r}", "`qvl cache ls` lists them")
 
     def plan_for(self, key: IndexKey) -> SamplePlan | None:
-        """The plan of any index with the same video, weights and sampling as `key`; behind it its blocks are
-        fetched (`read_ahead`), from which a run goes on."""
+        """The plan of any index with the same video, weights and sampling as `key`."""
         for entry in self.entries():
             if entry.manifest is not None and entry.manifest.key.plans_like(key):
                 with contextlib.suppress(IndexUnusable):  # opening the index will say so
-                    plan = read_plan(entry.folder, entry.manifest)
-                    read_ahead(entry.folder, entry.manifest)
-                    return plan
+                    return read_plan(entry.folder, entry.manifest)
         return None
 
     def media_of(self, video: str) -> InfoRecord | None:

@@ -31,6 +31,9 @@ from qvl_cli.timeline import TimeSpan
 FORMAT = 3  # of the folder and its files; raised whenever an older qvl would misread them
 MANIFEST, PLAN = "manifest.json", "plan.json"
 _READ_AHEAD = 1 << 30  # bytes: more might push out of memory what was fetched first
+_FETCHED_AT_ONCE = (
+    1 << 17
+)  # bytes: of a longer stretch Linux takes as much as the disk reads ahead, and no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +199,8 @@ def read_ahead(folder: Path, manifest: Manifest) -> None:
     """Have the kernel fetch the block files while something else is computed: they are about to be read.
     Returns at once, and does nothing where it cannot."""
     if hasattr(os, "posix_fadvise"):  # not on macOS
-        Thread(target=_fetch, args=(folder, manifest), name="qvl-ahead", daemon=True).start()
+        with contextlib.suppress(RuntimeError):  # no more threads
+            Thread(target=_fetch, args=(folder, manifest), name="qvl-ahead", daemon=True).start()
 
 
 def _fetch(folder: Path, manifest: Manifest) -> None:
@@ -206,7 +210,8 @@ def _fetch(folder: Path, manifest: Manifest) -> None:
         if fetched > _READ_AHEAD:
             return
         with contextlib.suppress(OSError), (folder / stored.file).open("rb") as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+            for place in range(0, stored.bytes, _FETCHED_AT_ONCE):
+                os.posix_fadvise(file.fileno(), place, _FETCHED_AT_ONCE, os.POSIX_FADV_WILLNEED)
 
 
 def check_block(folder: Path, stored: StoredBlock) -> None:

@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
     debug = "--debug" in flags
-    os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read when torch is loaded, which no command has yet
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read when torch is loaded, which it is not yet
     _open_closed_streams()
     if not debug:
         _quieten_libraries()

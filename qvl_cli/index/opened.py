@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from qvl_cli import registry
 from qvl_cli.cache.library import Library
-from qvl_cli.cache.manifest import IndexKey, settings_text
+from qvl_cli.cache.manifest import IndexKey, read_ahead, read_manifest, settings_text
 from qvl_cli.digests import FileDigests
-from qvl_cli.errors import QvlError, UsageError
+from qvl_cli.errors import IndexUnusable, QvlError, UsageError
 from qvl_cli.index.captions import CaptionIndex
 from qvl_cli.index.index import Index, NoIndex
 from qvl_cli.index.opening import Note
@@ -100,14 +100,29 @@ def known_media(settings: IndexSettings | None) -> Known | None:
 
 
 def saved_plan(subject: Subject | None, settings: IndexSettings | None) -> SamplePlan | None:
-    """The plan by which the same was watched before: the video need not be scanned again for it. What else is
-    saved is fetched from the disk meanwhile."""
+    """The plan by which the same was watched before: the video need not be scanned again for it."""
     if subject is None or settings is None:
         return None
     try:
         return Library(settings.root).plan_for(subject.key(MemorySettings()))
     except QvlError:  # no such folder for us: opening the index will say so
         return None
+
+
+def fetch_saved(subject: Subject | None, memory: MemorySettings, settings: IndexSettings | None) -> bool:
+    """Whether all of the video is saved: it is then fetched from the disk while something else is done.
+    Damage is for `open_index` to tell."""
+    if subject is None or settings is None or unsavable(memory):
+        return False
+    folder = Library(settings.root).folder(subject.key(memory).name)
+    try:
+        manifest = read_manifest(folder)
+    except IndexUnusable:
+        return False
+    if manifest is None or not manifest.complete:
+        return False
+    read_ahead(folder, manifest)
+    return True
 
 
 def open_index(

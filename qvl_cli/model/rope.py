@@ -16,7 +16,7 @@ from torch import Tensor
 
 from qvl_cli.model.load import LoadedModel
 
-_AT_ONCE = 2**20  # numbers
+_CPU_AT_ONCE, _GPU_AT_ONCE = 2**20, 2**24  # numbers: as many as a cache holds; as many as are worth a launch
 
 
 def _interleaved(sections: Sequence[int]) -> list[int]:
@@ -88,7 +88,8 @@ def turn(keys: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Pairs (i, i + key_dim / 2) of keys [..., n, key_dim] turned in place, in float32, by angles [n, key_dim
     / 2]; so much at once that what is held beside the keys stays small."""
     count, half = keys.shape[-2], keys.shape[-1] // 2
-    stride = max(_AT_ONCE * count // max(keys.numel(), 1), 1)
+    at_once = _CPU_AT_ONCE if keys.device.type == "cpu" else _GPU_AT_ONCE
+    stride = max(at_once * count // max(keys.numel(), 1), 1)
     for piece in (slice(first, first + stride) for first in range(0, count, stride)):
         own = keys[..., piece, :]
         (low, high), c, s = own.float().chunk(2, dim=-1), cos[piece], sin[piece]
