@@ -121,8 +121,8 @@ RANK = Stage("rank", 2600, batch=8, lr=6e-4, first_seed=634_000, horizon=4200, c
 COMPARE = Stage("compare", 750, batch=8, lr=6e-4, first_seed=660_000, horizon=1200, cooldown=350)
 READ = Stage("read", 300, batch=8, lr=4e-3, first_seed=668_000, horizon=300, cooldown=50, warmup=20)
 NEAR = Stage("near", 1200, batch=8, lr=6e-4, first_seed=672_000, horizon=1800, cooldown=500)
-MATCH = Stage("match", 2000, batch=8, lr=3e-3, first_seed=690_000, horizon=2000, cooldown=300, steps=256)
-MATCH_BATCHES = 500  # different ones
+MATCH = Stage("match", 2400, batch=8, lr=3e-3, first_seed=690_000, horizon=2400, cooldown=400, steps=256)
+MATCH_BATCHES = 600  # different ones
 GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, cooldown=50, warmup=20)
 
 TIME_MIX = Mix()
@@ -218,7 +218,7 @@ MATCH_MIX = replace(
     drills=0,
     section=0.0,
     overview=0.0,
-    events=(0.1, 0.6, 0.9, 0.95),
+    events=(0.1, 0.52, 0.76, 0.88),
 )
 EDGE_LESSONS = Lessons(focal=True, edges=True)
 LINK_LESSONS = replace(EDGE_LESSONS, links=True)
