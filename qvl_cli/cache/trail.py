@@ -45,14 +45,14 @@ class Rows:
         self._owner = True  # only one of the copies may write behind the common part
 
     def extend(self, rows: Tensor) -> None:
+        """The first rows are taken as they are, not copied: nobody may change them afterwards."""
         end = self._length + len(rows)
-        if not self._length:  # adopted
+        if not self._length:
             self._buffer, self._owner, self._length = rows, True, end
             return
         if not self._owner or end > len(self._buffer):
             fresh = self._buffer.new_empty((end + max(end // 4, 64), *rows.shape[1:]))
-            if self._length:
-                fresh[: self._length] = self.view()
+            fresh[: self._length] = self.view()
             self._buffer, self._owner = fresh, True
         self._buffer[self._length : end] = rows
         self._length = end
