@@ -16,7 +16,7 @@ from qvl_cli.answer import Answer
 from qvl_cli.coverage import cover
 from qvl_cli.errors import EncryptedMedia, MediaError, UsageError
 from qvl_cli.index.opened import video_digest
-from qvl_cli.media import InputSettings, open_video
+from qvl_cli.media import InputSettings, info_dict, open_video
 from qvl_cli.registry import read_spec, resolve
 from qvl_cli.render import WRITERS
 from qvl_cli.sampling import SamplingSettings, plan_samples, sampled_range
@@ -162,6 +162,8 @@ def test_pages_are_steps_and_their_numbers_the_times(tmp_path: Path) -> None:
     with open_video(path) as video:
         info = video.info
         assert (info.begins, info.duration, info.unit, info.frame_times) == (1, 5, "page", (1, 2, 3, 4))
+        told = info_dict(info)
+        assert (told["start"], told["duration"]) == (1, 4)  # as an answer says it
         frames = list(video.frames(info.frame_times))
         assert [_read_page(frame.pixels) for frame in frames] == [1, 2, 3, 4]
         assert max(frames[0].pixels.shape) == 1536

@@ -11,9 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qvl_cli.media import MediaInfo
+from qvl_cli.media.live import LiveInfo
+from qvl_cli.memory import MemorySettings, what_is_lost
+from qvl_cli.registry import read_spec, resolve
+from qvl_cli.sampling import SamplingSettings
 from qvl_cli.sampling.grid import distinct, even_pairs, tile
-from qvl_cli.sampling.live import _Lookahead, live_steps
+from qvl_cli.sampling.live import _Lookahead, live_steps, plan_view
 from qvl_cli.timeline import TimeSpan
+
+TINY = read_spec(resolve("tiny"), "tiny")
 
 
 @dataclass(frozen=True)
@@ -78,3 +84,12 @@ def test_a_step_comes_as_soon_as_the_next_has_begun_and_few_pictures_are_held() 
 
 def test_nothing_comes_of_an_empty_stream() -> None:
     assert list(live_steps(iter(()), Fraction(2), lambda: Fraction(0))) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 400), rates, st.integers(1, 40))
+def test_a_stream_always_outgrows_its_window_and_that_is_said(window: int, fps: Fraction, sinks: int) -> None:
+    memory = MemorySettings("window", sinks, Fraction(window, 2))
+    sampling = SamplingSettings(fps=fps)
+    plan, _ = plan_view(LiveInfo("h264", 320, 192), sampling, TINY, memory.window, sinks)
+    assert "memory window" in what_is_lost(plan.steps, memory, TINY.block_steps, head=True)[0]

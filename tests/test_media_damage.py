@@ -28,6 +28,23 @@ def test_bytes_missing_from_a_transport_stream_leave_a_hole(tmp_path: Path) -> N
         assert not any(frame.time in hole for frame in frames)
 
 
+@pytest.mark.parametrize("percent", range(10, 80, 7))
+def test_pictures_missing_among_reordered_ones_are_told_wherever_that_is(
+    tmp_path: Path, percent: int
+) -> None:
+    data = write_clip(tmp_path / "whole.ts", STEADY, options=x264(bframes=3)).read_bytes()
+    first = 188 * (len(data) // 188 * percent // 100)
+    cut = tmp_path / "cut.ts"
+    cut.write_bytes(data[:first] + data[first + 188 * 21 :])
+    with open_video(cut) as video:
+        times, holes = video.info.frame_times, video.info.holes
+    missing = {Fraction(n, 25) for n in range(100)} - {*times}
+    assert len(missing) > 8
+    for time in missing - {time for time in missing if any(time in hole for hole in holes)}:
+        before, after = max(t for t in times if t < time), min(t for t in times if t > time)
+        assert after - before <= Fraction(1, 4)  # what is shorter is no hole
+
+
 def test_a_damaged_run_is_lost_and_what_follows_is_found(tmp_path: Path) -> None:
     path = damage(write_clip(tmp_path / "damaged.mp4", STEADY, options=x264()))
     with open_video(path) as video:

@@ -193,9 +193,7 @@ def test_names_are_only_names(tmp_path: Path, name: bytes, monkeypatch: pytest.M
     path.write_bytes(plain.read_bytes())
     with open_video(path) as video:
         assert [read_number(frame.pixels) for frame in video.frames(video.info.frame_times)] == [0, 1, 2]
-        shown = info_dict(video.info)["path"]
-        assert shown.isprintable()
-        shown.encode()
+        assert info_dict(video.info)["path"] == str(path)
     assert content_hash(path) == content_hash(plain)
 
 

@@ -5,8 +5,10 @@ import stat
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pysubs2
 import pytest
+from PIL import Image
 
 from qvl_cli.answer import Answer, Moment
 from qvl_cli.errors import UsageError
@@ -151,3 +153,28 @@ def test_a_device_is_written_straight() -> None:
 def test_a_hopeless_target_is_refused_beforehand(tmp_path: Path, target: str) -> None:
     with pytest.raises(UsageError):
         check_writable(str(tmp_path / target), "video.mp4")
+
+
+def test_nothing_that_is_read_is_overwritten(tmp_path: Path) -> None:
+    (album := tmp_path / "album").mkdir()
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(album / "1.png")
+    (album / "notes.txt").write_text("mine")
+    (list_of := tmp_path / "list.m3u8").write_text('#EXTM3U\n#EXT-X-MAP:URI="0.mp4"\n#EXTINF:4,\nsub/1.ts\n')
+    (variants := tmp_path / "all.m3u8").write_text("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nlist.m3u8\n")
+    (tmp_path / "sub").mkdir()
+    for name in ("0.mp4", "sub/1.ts", "a.srt"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "link.ts").symlink_to("sub/1.ts")
+    parts = {
+        album: ["album/1.png"],
+        list_of: ["0.mp4", "sub/1.ts", "link.ts"],
+        variants: ["list.m3u8", "0.mp4"],
+    }
+    for source, names in parts.items():
+        for name in names:
+            with pytest.raises(UsageError, match="is a part of"):
+                check_writable(str(tmp_path / name), str(source))
+    with pytest.raises(UsageError, match="it is what is read"):
+        check_writable(str(tmp_path / "a.srt"), "video.mp4", str(tmp_path / "a.srt"))
+    for free in ("album/notes.txt", "album/2.png", "a.srt"):
+        check_writable(str(tmp_path / free), str(album), "auto")

@@ -32,10 +32,11 @@ def command(
     shown_as = plain_format(config)
     check_writable(output, file)
     with open_video(file, settings=InputSettings(config.count("max_spool") or MAX_SPOOL)) as video:
-        document = info_dict(video.info) | {"path": shown(file)}
+        document = info_dict(video.info) | {"path": file}
     if shown_as == "json":
         deliver(json.dumps(document, ensure_ascii=False) + "\n", output)
     else:
+        document["path"] = shown(file)
         deliver("".join(f"{key:<20} {_plain(value)}\n" for key, value in document.items()), output)
     return EXIT_OK
 

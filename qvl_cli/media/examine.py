@@ -113,8 +113,9 @@ def examine(path: Path) -> Examined:
 
 def info_dict(info: MediaInfo) -> dict[str, Any]:
     """MediaInfo for JSON: seconds as floats, ratios also as exact "num/den" texts."""
+    start, duration = info.start + info.begins, info.duration - info.begins
     return {
-        "path": shown(info.path),
+        "path": str(info.path),
         "container": info.container,
         "codec": info.codec,
         "pixel_format": info.pixel_format,
@@ -122,10 +123,10 @@ def info_dict(info: MediaInfo) -> dict[str, Any]:
         "display_size": [info.width, info.height],
         "rotation": info.rotation,
         "sample_aspect_ratio": str(info.sample_aspect_ratio),
-        "start": float(info.start),
-        "start_exact": str(info.start),
-        "duration": float(info.duration),
-        "duration_exact": str(info.duration),
+        "start": float(start),
+        "start_exact": str(start),
+        "duration": float(duration),
+        "duration_exact": str(duration),
         "average_rate": float(info.average_rate),
         "average_rate_exact": str(info.average_rate),
         "variable_rate": info.variable_rate,

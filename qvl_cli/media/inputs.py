@@ -62,6 +62,40 @@ def open_video(typed: str | Path, backend: str = "pyav", settings: InputSettings
         return _open(spool.path, address, spool, backend, settings)
 
 
+def reads(name: str, file: Path) -> bool:
+    """Whether `open_video(name)` reads the existing `file`: it is the video itself, a picture of the folder,
+    or a part of the playlist. Of a URL and of standard input no file is known."""
+    source = Path(name)
+    try:
+        if not (file.is_file() and source.exists()):
+            return False
+        if source.is_dir():
+            return file.parent.samefile(source) and _is_picture(file)
+        return any(file.samefile(part) for part in (source, *_parts(source)) if part.exists())
+    except (OSError, ValueError):  # opening it as a video says why
+        return False
+
+
+def _parts(source: Path) -> Iterator[Path]:
+    """The files that a playlist on disk leads to."""
+    if source.is_file() and _is_playlist(source):
+        from qvl_cli.media.playlist import files_in
+
+        for part in files_in(source):
+            yield part
+            if part.is_file() and part != source and _is_playlist(part):
+                yield from files_in(part)
+
+
+def _is_playlist(path: Path) -> bool:
+    with path.open("rb") as file:
+        return _begins_playlist(file.read(16))
+
+
+def _begins_playlist(head: bytes) -> bool:
+    return head.removeprefix(b"\xef\xbb\xbf").startswith(b"#EXTM3U")
+
+
 def _open(path: Path, address: str, spool: Spool | None, backend: str, settings: InputSettings) -> Source:
     """address: where a playlist's parts are looked for. spool: the copy that `path` is, to be removed with
     the source."""
@@ -72,7 +106,7 @@ def _open(path: Path, address: str, spool: Spool | None, backend: str, settings:
             with path.open("rb") as file:
                 head = file.read(1024)
     source: Source
-    if head.removeprefix(b"\xef\xbb\xbf").startswith(b"#EXTM3U"):
+    if _begins_playlist(head):
         return _open_playlist(address, spool, backend, settings)
     if b"%PDF-" in head:
         from qvl_cli.media.pages import open_pages

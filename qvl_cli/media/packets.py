@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _STATES_DURATION = {"matroska,webm", "flv", "mov,mp4,m4a,3gp,3g2,mj2", "asf"}
 _TRACKS = {"video", "audio", "subtitle"}
 _NOTICEABLE = Fraction(1, 4)  # seconds; shorter gaps are no holes
+_REORDERED = 16  # pictures that H.264 and HEVC may show before one that was decoded earlier
 _RESTART = 1  # seconds; decoding times never run back, but some muxers jitter
 # MPEG clocks count to 2^33 and start over, which libav unwraps. It takes a joined file's step back to a much
 # earlier time for that, too: a gap of half the clock (13 h) is none.
@@ -182,8 +183,9 @@ def scan_packets(container: InputContainer, stream: VideoStream, path: Path) -> 
     gaps = np.diff(times)
     noticeable = max(Fraction(3 * typical), _NOTICEABLE / time_base)
     wide = np.flatnonzero(gaps > int(noticeable)) if broken else ()
-    pairs = [(int(times[n]), int(times[n + 1])) for n in wide]
-    holes = [(a + typical, b) for a, b in pairs if a in broken or b in broken]
+    holes = [
+        (int(times[n]) + typical, int(times[n + 1])) for n in wide if _broken_near(int(n), times, broken)
+    ]
     if promised is not None and (promised - end) * time_base > max(2 * typical * time_base, _NOTICEABLE):
         # Reordered pictures: the tail of a cut-off file may lack some before its last one.
         for at, stated, gap in zip(times[-33:-1], whole.durations[-33:-1], gaps[-32:], strict=True):
@@ -204,6 +206,14 @@ def scan_packets(container: InputContainer, stream: VideoStream, path: Path) -> 
         order if told_apart else (),
         references.spare() if told_apart else b"",
     )
+
+
+def _broken_near(frame: int, times: npt.NDArray[np.int64], broken: set[int]) -> bool:
+    """Whether a packet at the gap behind a frame is broken. Of reordered pictures the first behind a gap in
+    the file is not the first behind it in time."""
+    first = int(times[max(frame - _REORDERED, 0)])
+    last = int(times[min(frame + 1 + _REORDERED, len(times) - 1)])
+    return any(first <= pts <= last for pts in broken)
 
 
 def _joined(

@@ -6,7 +6,9 @@ nobody notices, and everything after this reads an ordinary file.
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 _REMOTE = "http,https,tcp,tls,crypto"
 _LOCAL = f"file,{_REMOTE}"
 _NAME = "name the video itself"
+_COMPLETE = "complete the playlist's files"
+_HEAD = 64  # bytes
+_URI = re.compile(r'URI="([^"]*)"')
 _JUMP = 10  # seconds; segments follow each other, so a longer step of the clock is a new clock
 
 
@@ -79,6 +84,15 @@ def spool_playlist(address: str, spool: Spool, progress: Progress) -> str | None
     return f"the clock of the playlist jumps {jumps} times: its parts are placed one after another"
 
 
+def files_in(playlist: Path) -> Iterator[Path]:
+    """The files that a playlist on disk names: its segments, keys and beginnings, or other playlists."""
+    for line in playlist.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        named = _URI.findall(line) if line.startswith("#") else [line.strip()]
+        for name in named:
+            if name and not is_url(name):
+                yield playlist.parent / name.removeprefix("file:")
+
+
 def _copy(playlist: InputContainer, address: str, spool: Spool, progress: Progress) -> int:
     """Write the video's packets into the spool; how often their clock jumped."""
     if playlist.duration is None:
@@ -96,6 +110,12 @@ def _copy(playlist: InputContainer, address: str, spool: Spool, progress: Progre
             packet.stream = copy
             out.mux(packet)
             progress(f"downloading {spool.name}", spool.size, 0)
+    lacking = Fraction(playlist.duration, 1_000_000) - clock.placed
+    if clock.passed_over and 2 * lacking > min(clock.passed_over):
+        raise MediaError(
+            f"{address} promises {float(lacking):.1f} s more than its parts have: one holds no pictures",
+            _COMPLETE,
+        )
     return clock.jumps
 
 
@@ -105,16 +125,32 @@ def _open(part: str, options: dict[str, str], address: str, remote: bool) -> Any
         raise _encrypted(address)
     if scheme in ("http", "https"):
         first, end = int(options.get("offset", 0)), int(options.get("end_offset", 0))
-        return WholeResponse(part, open_url(part, first, end - 1 if end else None))
+        response = open_url(part, first, end - 1 if end else None)
+        if not response.length:  # else an early end is for reading it to tell
+            _check_part(part, response.peek(_HEAD))
+        elif head := response.peek(_HEAD):
+            _check_part(part, head)
+        return WholeResponse(part, response)
     if scheme in ("", "file") and not remote:
+        name = part.removeprefix("file:")
         try:
-            return Path(part.removeprefix("file:")).open("rb")
+            with Path(name).open("rb") as file:
+                _check_part(name, file.read(_HEAD), os.fstat(file.fileno()).st_size)
+            return Path(name).open("rb")
         except OSError as error:
-            raise MediaError(
-                f"{address} names {part.removeprefix('file:')}: {error.strerror}",
-                "complete the playlist's files",
-            ) from error
+            raise MediaError(f"{address} names {name}: {error.strerror}", _COMPLETE) from error
     raise MediaError(f"{address} leads to {part}, which is not followed", _NAME)
+
+
+def _check_part(name: str, head: bytes, size: int = 0) -> None:
+    """Raises MediaError for what libav would pass over without a word: nothing, the text that a server sends
+    instead, and half a packet of a transport stream. head: its first bytes; size: bytes of a file."""
+    if not head:
+        raise MediaError(f"{name} is empty", _COMPLETE)
+    if head.lstrip()[:1] in (b"<", b"{"):
+        raise MediaError(f"{name} is a text and no part of a video", _COMPLETE)
+    if head.startswith(b"G") and size % 188 and size % 192:
+        raise MediaError(f"{name} is cut off in the middle of a packet", _COMPLETE)
 
 
 def _passed_over(said: list[tuple[int, str, str]], address: str) -> list[MediaError]:
@@ -137,11 +173,18 @@ class _Clock:
     """Puts the parts of a playlist, each with a clock of its own, one after another."""
 
     def __init__(self, stream: VideoStream) -> None:
-        base = stream.time_base or Fraction(1, 90_000)
-        self._second = round(1 / base)
+        self._base = stream.time_base or Fraction(1, 90_000)
+        self._second = round(1 / self._base)
         self._shift, self._end = 0, 0
+        self._first: int | None = None  # as placed
         self._last: int | None = None  # decoding time, as placed
         self.jumps = 0
+        self.passed_over: list[Fraction] = []  # seconds, of jumps forward
+
+    @property
+    def placed(self) -> Fraction:
+        """Seconds from the first picture to the end of the last."""
+        return (self._end - (self._first or 0)) * self._base
 
     def place(self, packet: Packet[VideoStream]) -> None:
         """Move the packet's times. Decoding times come out ascending, as muxers insist."""
@@ -150,6 +193,8 @@ class _Clock:
         if self._last is not None:
             if not -self._second < dts - self._last < _JUMP * self._second:
                 self.jumps += 1
+                if dts > self._last:
+                    self.passed_over.append((dts - self._last) * self._base)
                 self._shift = self._end - packet.pts
                 dts = packet.dts + self._shift
             if dts <= self._last:
@@ -157,4 +202,5 @@ class _Clock:
                 dts = self._last + 1
         self._last = dts
         packet.pts, packet.dts = packet.pts + self._shift, dts
+        self._first = packet.pts if self._first is None else min(self._first, packet.pts)
         self._end = max(self._end, packet.pts + (packet.duration or 0))

@@ -10,11 +10,19 @@ from pathlib import Path
 from qvl_cli.errors import UsageError
 
 
-def check_writable(target: str, source: str) -> None:
-    """Refuse a hopeless `-o`, or one that names the video itself, before it is watched. Raises UsageError."""
+def check_writable(target: str, *sources: str) -> None:
+    """Refuse a hopeless `-o` before anything is watched, and one that would overwrite what is read: one of
+    `sources`, a picture of such a folder, a part of such a playlist. Raises UsageError."""
     path = Path(target)
-    if target != "-" and path.exists() and Path(source).exists() and path.samefile(source):
-        raise UsageError(f"cannot write {target}: it is the video itself", "name another file with -o")
+    for source in sources if target != "-" and path.is_file() else ():
+        from qvl_cli.media.inputs import reads
+
+        if Path(source).exists() and path.samefile(source):
+            raise UsageError(f"cannot write {target}: it is what is read", "name another file with -o")
+        if reads(source, path):
+            raise UsageError(
+                f"cannot write {target}: it is a part of {source}, which is read", "name another file with -o"
+            )
     if target == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
         return
     if path.is_dir():

@@ -57,7 +57,8 @@ def plan_view(
         )
     share = Fraction(count, wanted)
     apart = 2 / settings.fps / share
-    spans = [TimeSpan(at * apart, (at + 1) * apart) for at in range(2 * count)]
+    # More than the shortest window holds in whole blocks: a stream always goes on beyond it.
+    spans = [TimeSpan(at * apart, (at + 1) * apart) for at in range(2 * (count + spec.block_steps))]
     plan = SamplePlan(
         steps=tuple(Step(span.start, span.start + 1 / settings.fps, span) for span in spans),
         range=TimeSpan(Fraction(0), spans[-1].end),
