@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -126,10 +128,15 @@ def _open(part: str, options: dict[str, str], address: str, remote: bool) -> Any
     if scheme in ("http", "https"):
         first, end = int(options.get("offset", 0)), int(options.get("end_offset", 0))
         response = open_url(part, first, end - 1 if end else None)
-        if not response.length:  # else an early end is for reading it to tell
-            _check_part(part, response.peek(_HEAD))
-        elif head := response.peek(_HEAD):
-            _check_part(part, head)
+        head = b""
+        try:
+            with suppress(OSError, HTTPException):
+                head = response.peek(_HEAD)
+            if head or not response.length:  # where more should have come, reading tells of the early end
+                _check_part(part, head)
+        except MediaError:
+            response.close()
+            raise
         return WholeResponse(part, response)
     if scheme in ("", "file") and not remote:
         name = part.removeprefix("file:")
