@@ -142,13 +142,14 @@ class Watcher:
         end = self.request.sampling.end
         steps = live_steps(self.source.pictures(), plan.fps, lambda: self.source.end, end, self._share)
         for each in steps:
+            step = _up_to(each.step, self.source.lost)
             one, other = each.pictures
             if one is other:
                 pair = resize_frames([one.pixels()], plan.width, plan.height)
-                yield each.step, np.concatenate([pair, pair])
+                yield step, np.concatenate([pair, pair])
             else:
                 frames = [one.pixels(), other.pixels()]
-                yield each.step, resize_frames(frames, plan.width, plan.height)
+                yield step, resize_frames(frames, plan.width, plan.height)
 
     def _look(self) -> list[Found]:
         began = time.monotonic()
@@ -199,7 +200,7 @@ class Watcher:
         gaps = [part for each in lost if (part := each.intersection(whole))]
         spec = session.model.spec
         if gaps:
-            self._note(f"parts of the stream could not be decoded: {len(gaps)}")
+            self._note(f"parts of the stream are missing or could not be decoded: {len(gaps)}")
         return Answer(
             task="watch",
             media=Media(self.request.path, float(self.watched), ""),
@@ -273,6 +274,12 @@ def _unread_subtitles(request: Request) -> list[str]:
         return [f"a stream is watched without subtitles: subs {request.subs} has no effect"]
     beside = find_sidecars(Path(request.path)) if request.subs == "auto" else []
     return [f"a stream is watched without subtitles: {beside[0].name} is not read"] if beside else []
+
+
+def _up_to(step: Step, lost: list[TimeSpan]) -> Step:
+    """The step with an interval that ends where something behind its frames is missing."""
+    ends = [span.start for span in lost if step.t1 < span.start < step.interval.end]
+    return replace(step, interval=TimeSpan(step.interval.start, min(ends))) if ends else step
 
 
 def _floats(spans: list[TimeSpan]) -> tuple[tuple[float, float], ...]:

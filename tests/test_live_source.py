@@ -20,6 +20,7 @@ from qvl_cli.errors import BackendMissing, MediaError, UsageError
 from qvl_cli.media.ffmpeg import find_ffmpeg, retries
 from qvl_cli.media.live import LiveSource, open_live
 from qvl_cli.media.source import open_file
+from qvl_cli.timeline import TimeSpan
 from tests.clips import read_number, write_clip, x264
 from tests.web_server import WebServer, serving
 
@@ -180,6 +181,31 @@ def test_a_picture_that_changes_its_size_and_a_clock_that_starts_again(tmp_path:
         ]
 
 
+@pytest.mark.parametrize(("first", "last"), [(10, 95), (40, 60)], ids=["beyond ten seconds", "short"])
+def test_what_never_came_is_missing_and_what_follows_keeps_its_time(
+    first: int, last: int, tmp_path: Path
+) -> None:
+    data = write_clip(tmp_path / "whole.ts", LENGTHY, options=x264(bframes=0)).read_bytes()
+    packets = len(data) // 188
+    path = tmp_path / "cut.ts"
+    path.write_bytes(data[: packets * first // 100 * 188] + data[packets * last // 100 * 188 :])
+    with open_live(str(_age(path)), LONG) as live:
+        pictures = [(picture.time, read_number(picture.pixels())) for picture in live.pictures()]
+    whole = [(time, number) for time, number in pictures if time * 25 == number]
+    assert len(pictures) - len(whole) < 12  # until the next keyframe they are drawn over what is missing
+    (before, _), (after, _) = max(pairwise(pictures), key=lambda pair: pair[1][0] - pair[0][0])
+    assert after - before > Fraction(last - first - 5, 100) * 16
+    assert live.lost and live.lost[0].start <= before + Fraction(1, 25) and live.lost[-1].end >= after
+
+
+def test_a_picture_that_stands_still_is_nothing_missing(tmp_path: Path) -> None:
+    path = write_clip(
+        tmp_path / "jumpy.ts", [90 * tick for tick in JUMPY], Fraction(1, 90_000), options=x264()
+    )
+    with open_live(str(_age(path)), LONG) as live:
+        assert len(list(live.pictures())) == len(JUMPY) and live.lost == []
+
+
 def test_damage_is_passed_over_and_told(tmp_path: Path) -> None:
     options = x264(bframes=0, keyint=10)
     data = bytearray(write_clip(tmp_path / "clip.mkv", LENGTHY, options=options).read_bytes())
@@ -265,6 +291,7 @@ def test_a_part_of_a_playlist_is_waited_for_or_told(late: bool, web: WebServer, 
     elif not late:
         with open_live(web.url + "/live.m3u8", LONG) as live:
             assert _numbers(live) == [*range(20), *range(30, 50)]
+        assert live.lost == [TimeSpan(Fraction(4, 5), Fraction(6, 5))]
         assert any("are missing" in warning for warning in live.warnings), live.warnings
 
 

@@ -22,6 +22,7 @@ from contextlib import suppress
 import ffmpeg
 
 from qvl_cli.errors import BackendMissing
+from qvl_cli.media.info import HALF_CLOCK
 
 _GLOBAL = ("-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info")
 _TICK = 0.2  # seconds between two looks at whether to stop
@@ -54,12 +55,19 @@ def retries(program: str) -> dict[str, str]:
     return {"seg_max_retry": "5"} if "seg_max_retry" in known.stdout else {}
 
 
-def remux_command(program: str, source: str, options: Mapping[str, str]) -> list[str]:
+def remux_command(
+    program: str, source: str, options: Mapping[str, str], closes_up: bool = False
+) -> list[str]:
     """`program` reading `source` with input `options`: its best video stream goes to stdout as NUT, as it
-    is."""
+    is.
+
+    closes_up: a step of the clock of ten seconds or more is a new clock, as between parts of a playlist; else
+    only one of half the range of a transport stream's clock is, and what is shorter is missing.
+    """
     node = ffmpeg.input(source, **options)
     node = ffmpeg.output(node, "pipe:1", format="nut", c="copy", an=None, sn=None, dn=None, flush_packets=1)
-    return [program, *_GLOBAL, *ffmpeg.get_args(node)]
+    clock = [] if closes_up else ["-dts_delta_threshold", str(HALF_CLOCK // 90_000)]
+    return [program, *_GLOBAL, *clock, *ffmpeg.get_args(node)]
 
 
 class Remux:
@@ -74,6 +82,7 @@ class Remux:
         self._stop = threading.Event()
         self._lines: deque[str] = deque(maxlen=_KEPT)
         self.skipped: deque[str] = deque(maxlen=_KEPT)  # what it says of parts of a playlist it passed over
+        self.broken = 0  # packets that it called corrupt: something is missing in front of them
         self._opened = threading.Event()  # it has told what it reads
         self.stalled = False
         self.rotation = 0.0
@@ -163,6 +172,7 @@ class Remux:
                 self._lines.append(_bare(line))
             elif "[warning]" in line and _SKIPPED.search(line):
                 self.skipped.append(_bare(line))
+            self.broken += "corrupt input packet" in line
         self._opened.set()
 
 

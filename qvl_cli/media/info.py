@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 from qvl_cli.timeline import TimeSpan
 
+NOTICEABLE = Fraction(1, 4)  # seconds; shorter gaps are no holes
+# MPEG clocks count to 2^33 and start over, which libav unwraps. It takes a joined file's step back to a much
+# earlier time for that, too: a gap of half the clock (13 h) is none.
+HALF_CLOCK = 2**32
+
 
 @dataclass(frozen=True, slots=True)
 class FrameTimes(Sequence[Fraction]):

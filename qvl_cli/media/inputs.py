@@ -78,16 +78,19 @@ def reads(name: str, file: Path) -> bool:
 
 def _parts(source: Path) -> Iterator[Path]:
     """The files that a playlist on disk leads to."""
-    if source.is_file() and _is_playlist(source):
+    if is_playlist(source):
         from qvl_cli.media.playlist import files_in
 
         for part in files_in(source):
             yield part
-            if part.is_file() and part != source and _is_playlist(part):
+            if part != source and is_playlist(part):
                 yield from files_in(part)
 
 
-def _is_playlist(path: Path) -> bool:
+def is_playlist(path: Path) -> bool:
+    """Whether it is a file that begins as HLS playlists do. Raises OSError."""
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
         return _begins_playlist(file.read(16))
 

@@ -12,6 +12,8 @@ import os
 import re
 import stat
 import subprocess
+import time
+from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -19,6 +21,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -34,6 +37,8 @@ from qvl_cli.media import boxes
 from qvl_cli.media.container import Orientation, sample_aspect, shown, turned_by, url
 from qvl_cli.media.ffmpeg import Remux, find_ffmpeg, remux_command, retries
 from qvl_cli.media.follow import Follower, is_old
+from qvl_cli.media.info import NOTICEABLE
+from qvl_cli.media.inputs import is_playlist
 from qvl_cli.timeline import TimeSpan, merge
 
 if TYPE_CHECKING:
@@ -60,6 +65,8 @@ _FILES = f"file,{_WEB}"
 _READING = re.compile(
     "prematurely|Error during demuxing|Error when loading|Failed to|timed out|Connection|Input/output error"
 )
+_TOLD = 0.02  # seconds in which what ffmpeg says of a picture arrives beside it
+_STEADY = 9  # gaps between pictures, by which a longer one is known
 _FORGIVEN = 3  # packets that fail before what follows is drawn over too much that is missing
 
 
@@ -103,6 +110,7 @@ class LiveSource(Closes):
         self.warnings: list[str] = []
         self.ended: str | None = None
         self.end = Fraction(0)
+        self._missing = 0
         self._container: InputContainer | None = None
         self._first: tuple[Fraction, VideoFrame, bool] | None = None
         try:
@@ -142,12 +150,17 @@ class LiveSource(Closes):
         first, self._first = self._first, None
         origin, size = first[0], (first[1].width, first[1].height)
         last: Fraction | None = None
+        apart: deque[Fraction] = deque(maxlen=_STEADY)
         convert = VideoReformatter()
         with closing(self._decoded) as decoded:
-            for time, frame, whole in chain((first,), decoded):
-                now = time - origin
+            for moment, frame, whole in chain((first,), decoded):
+                now = moment - origin
                 if last is not None and now <= last:  # a clock that went back a little
                     continue
+                if last is not None:
+                    if apart and now - last > max(3 * median(apart), NOTICEABLE):
+                        whole &= not self._is_missing()
+                    apart.append(now - last)
                 if not whole:
                     self.lost[:] = merge([*self.lost, TimeSpan(min(self.end, now), now)])
                 if (frame.width, frame.height) != size:
@@ -161,6 +174,16 @@ class LiveSource(Closes):
                 last = now
                 yield Picture(now, frame, self._turn, convert)
         self._settle()
+
+    def _is_missing(self) -> bool:
+        """Whether a gap between two pictures is a part that never came, and not a picture that stood still:
+        ffmpeg has then called a packet corrupt, and each time it does stands for one gap."""
+        if self._remux.broken == self._missing:
+            time.sleep(_TOLD)
+        if self._remux.broken == self._missing:
+            return False
+        self._missing += 1
+        return True
 
     def _begin(self) -> tuple[Fraction, VideoFrame, bool]:
         """The first picture, as `_decode` gives it."""
@@ -267,14 +290,15 @@ def open_live(address: str, patience: float) -> LiveSource:
             raise UsageError(
                 f"{shown(address)}: {scheme} is not followed", f"choose from {', '.join(PROTOCOLS)}"
             )
-        options = {"protocol_whitelist": PROTOCOLS[scheme]}
+        options, listed = {"protocol_whitelist": PROTOCOLS[scheme]}, False
         if scheme in ("http", "https"):
             options["user_agent"] = f"qvl/{__version__}"
-            if urlsplit(address).path.endswith(".m3u8"):
+            if listed := urlsplit(address).path.endswith(".m3u8"):
                 options |= retries(program)
         if scheme in ("rtsp", "rtsps"):
             options["rtsp_flags"] = "prefer_tcp"
-        return LiveSource(address, Remux(remux_command(program, address, options), None, patience), None)
+        command = remux_command(program, address, options, listed)
+        return LiveSource(address, Remux(command, None, patience), None)
     if address == "-":
         if os.isatty(0):
             raise MediaError(
@@ -286,7 +310,7 @@ def open_live(address: str, patience: float) -> LiveSource:
     options = {"protocol_whitelist": _FILES}
     if not _grows(path, patience):
         waits = None if path.is_file() else patience  # a file cannot stall, a named pipe can
-        command = remux_command(program, url(path), options)
+        command = remux_command(program, url(path), options, is_playlist(path))
         return LiveSource(address, Remux(command, None, waits), None)
     command = remux_command(program, "pipe:0", {"protocol_whitelist": "pipe"})
     remux = Remux(command, subprocess.PIPE, None)  # the follower knows when it is over
@@ -308,9 +332,8 @@ def _grows(path: Path, patience: float) -> bool:
             raise MediaError(f"{shown(path)} may not be read", "check its permissions")
         if not stat.S_ISREG(kind) or is_old(path, patience):
             return False
-        with path.open("rb") as file:
-            if file.read(16).removeprefix(b"\xef\xbb\xbf").startswith(b"#EXTM3U"):
-                return False  # ffmpeg reads a playlist again by itself
+        if is_playlist(path):
+            return False  # ffmpeg reads it again by itself
         found = boxes.kinds(path)
     except FileNotFoundError:
         raise MediaError(f"{shown(path)} does not exist", "check the path") from None

@@ -16,6 +16,7 @@ from av.error import FFmpegError
 from qvl_cli.errors import EncryptedMedia, MediaError
 from qvl_cli.media.bitstream import References, is_shown
 from qvl_cli.media.container import CONVERT, mapped, shown
+from qvl_cli.media.info import HALF_CLOCK, NOTICEABLE
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,12 +27,8 @@ if TYPE_CHECKING:
 # The other containers' durations are measured or guessed by libav, not promised by a header.
 _STATES_DURATION = {"matroska,webm", "flv", "mov,mp4,m4a,3gp,3g2,mj2", "asf"}
 _TRACKS = {"video", "audio", "subtitle"}
-_NOTICEABLE = Fraction(1, 4)  # seconds; shorter gaps are no holes
 _REORDERED = 16  # pictures that H.264 and HEVC may show before one that was decoded earlier
 _RESTART = 1  # seconds; decoding times never run back, but some muxers jitter
-# MPEG clocks count to 2^33 and start over, which libav unwraps. It takes a joined file's step back to a much
-# earlier time for that, too: a gap of half the clock (13 h) is none.
-_HALF_CLOCK = 2**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +88,7 @@ class _Part:
             return False
         if dts < last:  # the second case finds parts shorter than a second
             return (last - dts) * time_base > _RESTART or (packet.is_keyframe and dts <= first)
-        return mpeg and dts - last > _HALF_CLOCK
+        return mpeg and dts - last > HALF_CLOCK
 
     def shown(self) -> _Shown:
         return _Shown.of(np.array(self.pts, np.int64), np.array(self.durations, np.int64))
@@ -181,12 +178,12 @@ def scan_packets(container: InputContainer, stream: VideoStream, path: Path) -> 
         None if restarts else _promised_end(container, stream, time_base, int(times[0]), end, others_end)
     )
     gaps = np.diff(times)
-    noticeable = max(Fraction(3 * typical), _NOTICEABLE / time_base)
+    noticeable = max(Fraction(3 * typical), NOTICEABLE / time_base)
     wide = np.flatnonzero(gaps > int(noticeable)) if broken else ()
     holes = [
         (int(times[n]) + typical, int(times[n + 1])) for n in wide if _broken_near(int(n), times, broken)
     ]
-    if promised is not None and (promised - end) * time_base > max(2 * typical * time_base, _NOTICEABLE):
+    if promised is not None and (promised - end) * time_base > max(2 * typical * time_base, NOTICEABLE):
         # Reordered pictures: the tail of a cut-off file may lack some before its last one.
         for at, stated, gap in zip(times[-33:-1], whole.durations[-33:-1], gaps[-32:], strict=True):
             if gap >= 2 * stated > 0:
