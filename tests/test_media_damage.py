@@ -38,6 +38,12 @@ def test_pictures_missing_among_reordered_ones_are_told_wherever_that_is(
     cut.write_bytes(data[:first] + data[first + 188 * 21 :])
     with open_video(cut) as video:
         times, holes = video.info.frame_times, video.info.holes
+        frames = list(video.frames(times))
+        assert all(read_number(frame.pixels) == frame.time * 25 for frame in frames)  # nothing drawn over
+        assert {*times} - {frame.time for frame in frames} == {
+            time for time in times if any(time in span for span in video.lost)
+        }
+        assert len(frames) > 50
     missing = {Fraction(n, 25) for n in range(100)} - {*times}
     assert len(missing) > 8
     for time in missing - {time for time in missing if any(time in hole for hole in holes)}:

@@ -175,8 +175,13 @@ class Decoder:
             self._failed = [failed for failed in self._failed if failed > pts]
         if frame.is_corrupt:  # concealed: parts of it are invented
             self._fail(pts)
-        elif sum(failed < pts for failed in self._failed) < _BURST:
+        elif sum(failed < pts for failed in self._failed) < _BURST and not self._behind_a_hole(pts):
             self._ready.append((pts, frame))
+
+    def _behind_a_hole(self, pts: int) -> bool:
+        """Whether pictures are missing between this one and the keyframe it depends on: more than a burst."""
+        key = self._scan.keyframe_before(pts) if self._scan.holes else None
+        return key is not None and any(key[0] < end <= pts for _, end in self._scan.holes)
 
     def _counted(self, frame: VideoFrame) -> int | None:
         """The pts of a frame without one. It comes out with the packet that is as many packets later as the

@@ -67,6 +67,7 @@ _READING = re.compile(
 )
 _TOLD = 0.02  # seconds in which what ffmpeg says of a picture arrives beside it
 _STEADY = 9  # gaps between pictures, by which a longer one is known
+_LONG = 10  # seconds in which a keyframe comes, if ever
 _FORGIVEN = 3  # packets that fail before what follows is drawn over too much that is missing
 
 
@@ -151,15 +152,21 @@ class LiveSource(Closes):
         origin, size = first[0], (first[1].width, first[1].height)
         last: Fraction | None = None
         apart: deque[Fraction] = deque(maxlen=_STEADY)
+        behind: Fraction | None = None  # since when a keyframe is waited for
         convert = VideoReformatter()
         with closing(self._decoded) as decoded:
             for moment, frame, whole in chain((first,), decoded):
                 now = moment - origin
                 if last is not None and now <= last:  # a clock that went back a little
                     continue
+                longest = max(3 * median(apart), NOTICEABLE) if apart else None
+                if last is not None and longest and now - last > longest and behind is None:
+                    behind = now if self._is_missing() else None
+                if behind is not None:  # up to the next keyframe pictures are drawn over what is missing
+                    if not frame.key_frame and now - behind < _LONG:
+                        continue
+                    behind, whole = None, False
                 if last is not None:
-                    if apart and now - last > max(3 * median(apart), NOTICEABLE):
-                        whole &= not self._is_missing()
                     apart.append(now - last)
                 if not whole:
                     self.lost[:] = merge([*self.lost, TimeSpan(min(self.end, now), now)])
