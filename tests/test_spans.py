@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -85,6 +86,9 @@ def test_no_span_reaches_over_a_hole() -> None:
     # Offsets move the ends of the whole, and no end that a hole makes.
     assert seen(Run(0, 5)) == [(0.5, 2), (8, 10), (12, 12.5)]
     assert seen(Run(0, 2)) == [(0.5, 1.5)] and seen(Run(2, 3)) == [(8, 9)]
+    late = replace(scores, start_at=np.full(5, 0.999), end_at=np.full(5, 0.001))
+    assert [(float(a.start), float(a.end)) for a in seen_spans(Run(1, 5), late, intervals)] == [(8, 10)]
+    assert len(seen_spans(Run(1, 2), late, intervals)) == 1  # where there is nothing else it stays
 
 
 def test_crossed_offsets_never_turn_a_span_around() -> None:

@@ -13,6 +13,7 @@ from qvl_cli.timeline import TimeSpan, merge
 
 Floats = npt.NDArray[np.float64]
 OPEN_COST = 1.0  # nats a new span must earn: keeps a single noisy step from becoming an event
+SLIVER = Fraction(1, 20)  # of a step: less of one at a hole is an offset that could not go further
 BOUNDARY_WEIGHT = 0.5  # boundary logits place the ends of a run; they must not outvote the inside logits
 
 
@@ -89,9 +90,11 @@ def run_span(run: Run, scores: StepScores, intervals: Sequence[TimeSpan]) -> Tim
 
 def seen_spans(run: Run, scores: StepScores, intervals: Sequence[TimeSpan]) -> list[TimeSpan]:
     """The run's exact span without what lies between steps whose intervals do not touch: nothing was seen
-    there."""
-    whole = run_span(run, scores, intervals)
-    return [p for each in merge(intervals[run.begin : run.stop]) if (p := each.intersection(whole))]
+    there. Nor of what begins or ends within a sliver of a step before it, or behind."""
+    own = intervals[run.begin : run.stop]
+    whole, shortest = run_span(run, scores, intervals), min(each.duration for each in own) * SLIVER
+    pieces = [piece for each in merge(own) if (piece := each.intersection(whole))]
+    return [piece for piece in pieces if piece.duration > shortest] or pieces
 
 
 def _share(value: float) -> Fraction:
