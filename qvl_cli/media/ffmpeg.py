@@ -27,6 +27,7 @@ from qvl_cli.media.info import HALF_CLOCK
 _GLOBAL = ("-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info")
 _TICK = 0.2  # seconds between two looks at whether to stop
 _GRACE = 5.0  # seconds a closed ffmpeg has to end by itself
+_HEARD, _LINE = 0.5, 0.001  # seconds: to hear all of it at most; for the line that is being heard
 _KEPT = 200  # lines of its stderr
 _SKIPPED = re.compile(r"Failed to open segment|segments? ahead|too many times, skipping")
 _TURN = re.compile(r"display ?matrix: rotation of (-?\d+(?:\.\d+)?) degrees", re.IGNORECASE)
@@ -141,6 +142,15 @@ class Remux:
         status = self._process.poll()
         self.close()
         return status, self.errors
+
+    def listen(self) -> None:
+        """Wait until all that it has said so far is known here: it says what it met before it hands it on."""
+        assert self._process.stderr is not None
+        end = time.monotonic() + _HEARD
+        while self._listener.is_alive() and time.monotonic() < end:
+            time.sleep(_LINE)
+            if not select.select([self._process.stderr], [], [], 0)[0]:
+                return
 
     @property
     def errors(self) -> list[str]:

@@ -12,7 +12,6 @@ import os
 import re
 import stat
 import subprocess
-import time
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -65,7 +64,6 @@ _FILES = f"file,{_WEB}"
 _READING = re.compile(
     "prematurely|Error during demuxing|Error when loading|Failed to|timed out|Connection|Input/output error"
 )
-_TOLD = 0.02  # seconds in which what ffmpeg says of a picture arrives beside it
 _STEADY = 9  # gaps between pictures, by which a longer one is known
 _LONG = 10  # seconds in which a keyframe comes, if ever
 _FORGIVEN = 3  # packets that fail before what follows is drawn over too much that is missing
@@ -185,8 +183,7 @@ class LiveSource(Closes):
     def _is_missing(self) -> bool:
         """Whether a gap between two pictures is a part that never came, and not a picture that stood still:
         ffmpeg has then called a packet corrupt, and each time it does stands for one gap."""
-        if self._remux.broken == self._missing:
-            time.sleep(_TOLD)
+        self._remux.listen()
         if self._remux.broken == self._missing:
             return False
         self._missing += 1
