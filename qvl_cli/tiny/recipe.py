@@ -121,6 +121,7 @@ RANK = Stage("rank", 2600, batch=8, lr=6e-4, first_seed=634_000, horizon=4200, c
 COMPARE = Stage("compare", 750, batch=8, lr=6e-4, first_seed=660_000, horizon=1200, cooldown=350)
 READ = Stage("read", 300, batch=8, lr=4e-3, first_seed=668_000, horizon=300, cooldown=50, warmup=20)
 NEAR = Stage("near", 1200, batch=8, lr=6e-4, first_seed=672_000, horizon=1800, cooldown=500)
+FOLLOW = Stage("follow", 1000, batch=8, lr=5e-4, first_seed=682_000, horizon=1500, cooldown=450)
 MATCH = Stage("match", 2400, batch=8, lr=3e-3, first_seed=690_000, horizon=2400, cooldown=400, steps=256)
 MATCH_BATCHES = 600  # different ones
 GATE = Stage("gate", 400, batch=64, lr=2e-3, first_seed=900_000, horizon=400, cooldown=50, warmup=20)
@@ -209,6 +210,20 @@ NEAR_MIX = replace(
         *["when"] * 2,
     ),
 )
+FOLLOW_MIX = replace(
+    NEAR_MIX,
+    asks=(
+        "what",
+        "colour",
+        *["which"] * 3,
+        *["where"] * 2,
+        *["count"] * 3,
+        *["order"] * 2,
+        "written",
+        *["after"] * 14,
+        *["when"] * 2,
+    ),
+)
 MATCH_MIX = replace(
     NEAR_MIX,
     locates=24,
@@ -219,6 +234,7 @@ MATCH_MIX = replace(
     section=0.0,
     overview=0.0,
     events=(0.1, 0.52, 0.76, 0.88),
+    uneven=0.5,
 )
 EDGE_LESSONS = Lessons(focal=True, edges=True)
 LINK_LESSONS = replace(EDGE_LESSONS, links=True)
@@ -236,6 +252,7 @@ LESSONS = {  # of the stages on clips, in their order
     COMPARE: replace(RANK_LESSONS, compares=1.0),
     READ: replace(NEAR_LESSONS, still=True),
     NEAR: NEAR_LESSONS,
+    FOLLOW: NEAR_LESSONS,
 }
 READ_AGAIN = READ  # begins with weights in float16 and readers that know nothing yet
 CLOCKS_FROM, BALANCED_FROM, UNEVEN_FROM = 600, 1600, 2600  # updates of TIME from which parts of the mix hold
@@ -250,6 +267,7 @@ LONG_FROM = {
     RANK: 1900,
     COMPARE: 550,
     NEAR: 900,
+    FOLLOW: 0,
     MATCH: 0,
 }  # update
 
@@ -263,6 +281,7 @@ MIXES = {
     COMPARE: COMPARE_MIX,
     READ: NEAR_MIX,
     NEAR: NEAR_MIX,
+    FOLLOW: FOLLOW_MIX,
     MATCH: MATCH_MIX,
 }
 
