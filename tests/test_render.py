@@ -177,4 +177,4 @@ def test_nothing_that_is_read_is_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="it is what is read"):
         check_writable(str(tmp_path / "a.srt"), "video.mp4", str(tmp_path / "a.srt"))
     for free in ("album/notes.txt", "album/2.png", "a.srt"):
-        check_writable(str(tmp_path / free), str(album), "auto")
+        check_writable(str(tmp_path / free), str(album))

@@ -17,7 +17,8 @@ def answer(task: str, file: str, query: str, options: Options) -> int:
     config = options.config()
     name = config.text("format", "txt")
     writer = writer_for(name)
-    check_writable(options.output, file, config.text("subs", "auto"))
+    subs = config.text("subs", "auto")
+    check_writable(options.output, file, *([] if subs in ("auto", "none") else [subs]))
 
     from qvl_cli.media.subtitles.sidecar import is_sidecar
     from qvl_cli.pipeline import run
