@@ -18,6 +18,7 @@ from qvl_cli.errors import EXIT_INTERRUPTED, EXIT_PARTIAL, Terminated, UsageErro
 from qvl_cli.fitting import fit
 from qvl_cli.render.records import done_record, moment_record
 from qvl_cli.request import Request
+from qvl_cli.sampling.grid import up_to_a_hole
 from qvl_cli.sampling.live import live_steps, plan_view
 from qvl_cli.sampling.plan import SamplePlan, Step
 from qvl_cli.sessions import open_session
@@ -142,7 +143,7 @@ class Watcher:
         end = self.request.sampling.end
         steps = live_steps(self.source.pictures(), plan.fps, lambda: self.source.end, end, self._share)
         for each in steps:
-            step = _up_to(each.step, self.source.lost)
+            step = up_to_a_hole(each.step, self.source.lost)
             one, other = each.pictures
             if one is other:
                 pair = resize_frames([one.pixels()], plan.width, plan.height)
@@ -274,12 +275,6 @@ def _unread_subtitles(request: Request) -> list[str]:
         return [f"a stream is watched without subtitles: subs {request.subs} has no effect"]
     beside = find_sidecars(Path(request.path)) if request.subs == "auto" else []
     return [f"a stream is watched without subtitles: {beside[0].name} is not read"] if beside else []
-
-
-def _up_to(step: Step, lost: list[TimeSpan]) -> Step:
-    """The step with an interval that ends where something behind its frames is missing."""
-    ends = [span.start for span in lost if step.t1 < span.start < step.interval.end]
-    return replace(step, interval=TimeSpan(step.interval.start, min(ends))) if ends else step
 
 
 def _floats(spans: list[TimeSpan]) -> tuple[tuple[float, float], ...]:

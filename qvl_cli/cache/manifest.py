@@ -31,9 +31,7 @@ from qvl_cli.timeline import TimeSpan
 FORMAT = 3  # of the folder and its files; raised whenever an older qvl would misread them
 MANIFEST, PLAN = "manifest.json", "plan.json"
 _READ_AHEAD = 1 << 30  # bytes: more might push out of memory what was fetched first
-_FETCHED_AT_ONCE = (
-    1 << 17
-)  # bytes: of a longer stretch Linux takes as much as the disk reads ahead, and no more
+_FETCHED_AT_ONCE = 1 << 17  # bytes: of a longer stretch Linux takes no more than the disk reads ahead
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,16 +62,16 @@ def open_video(typed: str | Path, backend: str = "pyav", settings: InputSettings
         return _open(spool.path, address, spool, backend, settings)
 
 
-def reads(name: str, file: Path) -> bool:
-    """Whether `open_video(name)` reads the existing `file`: it is the video itself, a picture of the folder,
-    or a part of the playlist. Of a URL and of standard input no file is known."""
+def is_part(name: str, file: Path) -> bool:
+    """Whether the existing `file` is a picture of the folder `name` or a part of the playlist, and so read by
+    `open_video(name)`. Of a URL and of standard input no file is known."""
     source = Path(name)
     try:
         if not (file.is_file() and source.exists()):
             return False
         if source.is_dir():
             return file.parent.samefile(source) and _is_picture(file)
-        return any(file.samefile(part) for part in (source, *_parts(source)) if part.exists())
+        return any(file.samefile(part) for part in _parts(source) if part.exists())
     except (OSError, ValueError):  # opening it as a video says why
         return False
 

@@ -13,7 +13,7 @@ import re
 import stat
 import subprocess
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -157,9 +157,8 @@ class LiveSource(Closes):
                 now = moment - origin
                 if last is not None and now <= last:  # a clock that went back a little
                     continue
-                longest = max(3 * median(apart), NOTICEABLE) if apart else None
-                if last is not None and longest and now - last > longest and behind is None:
-                    behind = now if self._is_missing() else None
+                if behind is None and last is not None and self._is_hole(now - last, apart):
+                    behind = now
                 if behind is not None:  # up to the next keyframe pictures are drawn over what is missing
                     if not frame.key_frame and now - behind < _LONG:
                         continue
@@ -180,9 +179,12 @@ class LiveSource(Closes):
                 yield Picture(now, frame, self._turn, convert)
         self._settle()
 
-    def _is_missing(self) -> bool:
+    def _is_hole(self, gap: Fraction, apart: Sequence[Fraction]) -> bool:
         """Whether a gap between two pictures is a part that never came, and not a picture that stood still:
-        ffmpeg has then called a packet corrupt, and each time it does stands for one gap."""
+        ffmpeg has then called a packet corrupt, and each time it does stands for one gap. apart: the gaps
+        before."""
+        if gap <= NOTICEABLE or not apart or gap <= 3 * median(apart):
+            return False
         self._remux.listen()
         if self._remux.broken == self._missing:
             return False

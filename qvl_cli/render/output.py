@@ -15,11 +15,11 @@ def check_writable(target: str, *sources: str) -> None:
     `sources`, a picture of such a folder, a part of such a playlist. Raises UsageError."""
     path = Path(target)
     for source in sources if target != "-" and path.is_file() else ():
-        from qvl_cli.media.inputs import reads
+        from qvl_cli.media.inputs import is_part
 
         if Path(source).exists() and path.samefile(source):
             raise UsageError(f"cannot write {target}: it is what is read", "name another file with -o")
-        if reads(source, path):
+        if is_part(source, path):
             raise UsageError(
                 f"cannot write {target}: it is a part of {source}, which is read", "name another file with -o"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import TypeVar
 
@@ -76,7 +77,13 @@ def tile(pairs: list[Pair], span: TimeSpan, holes: Sequence[TimeSpan] = ()) -> I
     """Each step stands for the time from its first frame to the next step's, or to a hole before that."""
     starts = [span.start, *(t0 for t0, _ in pairs[1:]), span.end]
     for (t0, t1), start, end in zip(pairs, starts, starts[1:], strict=False):
-        yield Step(t0, t1, TimeSpan(start, min((h.start for h in holes if t1 < h.start < end), default=end)))
+        yield up_to_a_hole(Step(t0, t1, TimeSpan(start, end)), holes)
+
+
+def up_to_a_hole(step: Step, holes: Sequence[TimeSpan]) -> Step:
+    """The step with an interval that ends where something behind its frames is missing."""
+    ends = [hole.start for hole in holes if step.t1 < hole.start < step.interval.end]
+    return replace(step, interval=TimeSpan(step.interval.start, min(ends))) if ends else step
 
 
 def own_steps(pairs: list[Pair], info: MediaInfo, span: TimeSpan) -> Iterator[Step]:
