@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import wave
@@ -15,7 +16,7 @@ import pytest
 from qvl_cli.cli.app import main
 from tests.clips import write_clip, x264
 
-QVL = [sys.executable, "-c", "import sys; from qvl_cli.cli.app import main; sys.exit(main())"]
+QVL = [sys.executable, "-c", "import sys; from qvl_cli.cli.entry import main; sys.exit(main())"]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -336,3 +337,20 @@ def _assert_one_line(result: subprocess.CompletedProcess[str], code: int) -> Non
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1, result.stderr
     assert result.stderr.startswith("qvl: ")
+
+
+def test_ctrl_c_while_modules_load_ends_it_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import sys, time\nprint(flush=True)\ntime.sleep(60)\n")
+    search = os.pathsep.join([str(tmp_path), environment(tmp_path)["PYTHONPATH"]])
+    with subprocess.Popen(
+        [sys.executable, "-c", "import sys; from qvl_cli.cli.entry import main; sys.exit(main())"],
+        env=environment(tmp_path) | {"PYTHONPATH": search},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == -signal.SIGINT
+        assert process.stderr.read() == ""

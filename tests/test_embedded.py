@@ -18,7 +18,7 @@ from qvl_cli.registry import EMBEDDED
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "sample_media"
-QVL = [sys.executable, "-c", "import sys; from qvl_cli.cli.app import main; sys.exit(main())"]
+QVL = [sys.executable, "-c", "import sys; from qvl_cli.cli.entry import main; sys.exit(main())"]
 
 
 def qvl(*arguments: str | Path, home: Path, timeout: float = 280) -> subprocess.CompletedProcess[str]:

@@ -1,5 +1,6 @@
 """The commands: they parse and print, nothing else.
 
+entry      main(): what the shell starts
 app        main(): the Typer app, and the one table from errors to exit codes
 options    the flags all video commands share, in one place
 console    results to stdout, notes and progress to stderr; the only module that imports rich
