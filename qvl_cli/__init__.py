@@ -5,6 +5,7 @@ The modules, in the order of the data (each imports only from those above it):
     errors        every failure a user can meet, as one tree
     closing       what is held and let go of again
     timeline      exact times and half-open spans
+    filesystems   which folders lie on no disk
     digests       sha256 of files, remembered while they stand unchanged
     prompts       every sentence qvl itself says to a model
     config        flag > QVL_* > ./qvl.toml > user file

@@ -33,12 +33,14 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """path: as typed. unit: what every time of the answer counts, "s" or "page" (page p is [p, p + 1))."""
+    """path: as typed. unit: what every time of the answer counts, "s" or "page" (page p is [p, p + 1)). lead:
+    seconds that players count before the first frame, with which times here begin."""
 
     path: str
     duration: float
     sha256: str
     unit: str = "s"
+    lead: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

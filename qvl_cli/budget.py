@@ -18,9 +18,7 @@ from qvl_cli.sampling import MIN_STEP_TOKENS, SamplePlan
 _PROMPT_TOKENS = 1_024  # the template's own text and the question
 _TURN_SHARE = 16  # of the model's positions that a prompt may take at most, and so many again an answer
 _OVERHEAD = 512 * 2**20  # interpreter, torch and the decoder's own frames
-_PREFETCHED = (
-    5  # chunks of frames alive at once: one twice while it is put together, two waiting, one watched
-)
+_PREFETCHED = 5  # chunks of frames alive at once: one put together (twice), two waiting, one watched
 _ROUND = 256  # tokens: remedies are round numbers
 _FULL = MemorySettings("full")
 _SMALLER = 0.9  # of a model's bytes in bf16 a smaller one takes at most
@@ -52,7 +50,12 @@ def answer_tokens(spec: ModelSpec) -> int:
 
 def turn_tokens(spec: ModelSpec) -> int:
     """Room for a question and its longest answer behind the video: reserved, and counted as needed."""
-    return min(_PROMPT_TOKENS, spec.max_positions // _TURN_SHARE) + answer_tokens(spec)
+    return max(usual_prompt(spec), spec.demand.prompt) + answer_tokens(spec)
+
+
+def usual_prompt(spec: ModelSpec) -> int:
+    """Tokens that the template and a question take at most, where nobody has counted them."""
+    return min(_PROMPT_TOKENS, spec.max_positions // _TURN_SHARE)
 
 
 def estimate(
@@ -80,19 +83,31 @@ def estimate(
     share = (KV_BYTES[memory.kv] or dtype_bytes) / dtype_bytes
     vectors = vector_bytes(spec, plan.width, plan.height)
     if memory.policy in ("auto", "full"):
-        return replace(full, cache=math.ceil(full.cache * share), vectors=len(plan.steps) * vectors)
+        copied = _copied(spec, len(plan.steps), each, sum(texts), memory) * spec.kv_bytes_per_token(
+            dtype_bytes
+        )
+        packed, work = math.ceil(full.cache * share), full.work + copied
+        return replace(full, cache=packed, work=work, vectors=len(plan.steps) * vectors)
     seen = steps = most_held(plan.steps, memory, spec.block_steps)
-    kept = 0
+    kept, beside = 0, len(plan.steps) * vectors if spec.demand.vectors_beside else 0
     if memory.policy == "retrieve":  # a question's blocks lie beside the window
         blocks = -(-len(plan.steps) // spec.block_steps)
         shown = memory.picked(blocks) * spec.block_steps + memory.sinks
         seen, steps = max(seen, min(shown, len(plan.steps))), steps + shown
-        kept = held_tokens(plan, len(plan.steps)) * spec.kv_bytes_per_token(dtype_bytes)
-        kept = math.ceil(kept * share) + len(plan.steps) * vectors
+        kept = held_tokens(plan, len(plan.steps), spec.step_text) * spec.kv_bytes_per_token(dtype_bytes)
+        kept = math.ceil(kept * share) + len(plan.steps) * vectors - beside
     text = _most_text(plan, steps)
     held = _need(spec, dtype_bytes, chunk, steps, steps * each, longest, each, text, min(text, chunk_text))
     bounded = memory.positions == "shrink" or memory.policy == "retrieve"
-    return replace(held, positions=_positions(plan, spec, seen) if bounded else full.positions, kept=kept)
+    positions = _positions(plan, spec, seen) if bounded else full.positions
+    return replace(held, positions=positions, kept=kept, vectors=beside)
+
+
+def _copied(spec: ModelSpec, steps: int, each: int, text: int, memory: MemorySettings) -> int:
+    """Tokens that stand beside a full cache, uncompressed: steps that are shown by themselves, and the block
+    that is not compressed yet; behind each a question and its answer."""
+    copies = [min(spec.demand.alone, steps)] + [spec.block_steps] * (memory.kv != "none")
+    return sum(count * (each + spec.step_text) + text + turn_tokens(spec) for count in copies if count)
 
 
 def _positions(plan: SamplePlan, spec: ModelSpec, steps: int) -> int:
@@ -124,10 +139,10 @@ def fit_positions(plan: SamplePlan, spec: ModelSpec, wanted: MemorySettings) -> 
     return wanted
 
 
-def held_tokens(plan: SamplePlan, steps: int) -> int:
-    """Tokens of so many steps of the plan, whichever they are, rounded up: their times and their subtitles
-    included."""
-    return steps * (plan.tokens_per_step + STEP_TEXT_TOKENS) + _most_text(plan, steps)
+def held_tokens(plan: SamplePlan, steps: int, step_text: int = STEP_TEXT_TOKENS) -> int:
+    """Tokens of so many steps of the plan, whichever they are, rounded up: their subtitles included, and of
+    each `step_text` for its time."""
+    return steps * (plan.tokens_per_step + step_text) + _most_text(plan, steps)
 
 
 def _most_text(plan: SamplePlan, steps: int) -> int:
@@ -320,7 +335,9 @@ def _setting(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: in
         steps = min(len(plan.steps), max(tokens // smallest, 1))
         each = max(plan.tokens_per_step, smallest)
         need = _need(spec, dtype_bytes, chunk, steps, tokens, longest, each, text, text)
-        return need.positions <= spec.max_positions and need.bytes + steps * vectors <= free_bytes
+        copied = _copied(spec, steps, each, text, _FULL) * spec.kv_bytes_per_token(dtype_bytes)
+        whole = need.bytes + steps * vectors + copied
+        return need.positions <= spec.max_positions and whole <= free_bytes
 
     low, high = 0, plan.tokens
     while low < high:

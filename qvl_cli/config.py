@@ -29,6 +29,17 @@ def _text(raw: object) -> str:
     return raw.strip()
 
 
+def _path(raw: object) -> str:
+    """With the home folder that `~` stands for."""
+    text = _text(raw)
+    try:
+        return str(Path(text).expanduser())
+    except RuntimeError:
+        if os.path.lexists(text):
+            return text
+        raise ValueError("a path whose ~ is somebody's home") from None
+
+
 def _count(raw: object) -> int:
     if isinstance(raw, bool) or not isinstance(raw, int | str):
         raise ValueError("a whole number above 0")
@@ -106,7 +117,7 @@ KEYS: Mapping[str, Callable[[object], Value]] = {
     "drop_static": _switch,
     "max_spool": _size,
     "chunk": _count,
-    "subs": _text,
+    "subs": _path,
     "memory": _text,
     "max_memory": _size,
     "window": _rate,
@@ -115,7 +126,7 @@ KEYS: Mapping[str, Callable[[object], Value]] = {
     "rope_prune": _share,
     "rope_prune_end": _text,
     "no_index": _switch,
-    "cache_dir": _text,
+    "cache_dir": _path,
     "cache_cap": _cap,
     "format": _text,
     "fail_empty": _switch,
@@ -182,16 +193,21 @@ def parse_rate(source: str, raw: str) -> Fraction:
         raise UsageError(f"{source} {raw!r} is not usable", f"write {expected}") from None
 
 
-def user_file(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
-    """The user's own file: XDG_CONFIG_HOME where set, else the platform's place for settings."""
+def user_file(environ: Mapping[str, str], platform: str = sys.platform) -> Path | None:
+    """The user's own file: XDG_CONFIG_HOME where set, else the platform's place for settings; None where
+    nobody knows the user's home."""
     if xdg := environ.get("XDG_CONFIG_HOME"):
-        base = Path(xdg)
-    elif platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
+        return Path(xdg) / "qvl" / "qvl.toml"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    if platform == "darwin":
+        base = home / "Library" / "Application Support"
     elif platform == "win32":
-        base = Path(environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+        base = Path(environ.get("APPDATA") or home / "AppData" / "Roaming")
     else:
-        base = Path.home() / ".config"
+        base = home / ".config"
     return base / "qvl" / "qvl.toml"
 
 
@@ -209,7 +225,8 @@ def load_config(
     settings: dict[str, Setting] = {}
     notes: list[str] = []
     # Weakest first: each later source overwrites.
-    for path in (user_file(environ), (folder or Path()) / "qvl.toml"):
+    places = (user_file(environ), (folder or Path()) / "qvl.toml")
+    for path in filter(None, places):
         _overwrite(
             settings, dict(_setting(key, raw, str(path)) for key, raw in _read_toml(path, notes).items())
         )
@@ -232,7 +249,7 @@ def _overwrite(settings: dict[str, Setting], stronger: Mapping[str, Setting]) ->
 
 def _read_toml(path: Path, notes: list[str]) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
-from qvl_cli.budget import check_budget, check_weights, choose_memory, estimate, free_memory
-from qvl_cli.memory import MemorySettings, what_is_lost
-from qvl_cli.registry import ModelSpec
+from qvl_cli.budget import check_budget, check_weights, choose_memory, estimate, free_memory, usual_prompt
+from qvl_cli.memory import MemorySettings, most_held, what_is_lost
+from qvl_cli.registry import Demand, ModelSpec
 from qvl_cli.request import Request
 from qvl_cli.sampling import SamplePlan
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """memory: how much of a plan is kept; spilled: bytes of it that must go to disk; notes: what the user
-    must know of both."""
+    """spec: the checkpoint with what this run asks of it; memory: how much of a plan is kept; spilled: bytes
+    of it that must go to disk; notes: what the user must know of both."""
 
+    spec: ModelSpec
     memory: MemorySettings
     spilled: int
     notes: tuple[str, ...]
@@ -26,14 +28,42 @@ def fit(plan: SamplePlan, spec: ModelSpec, request: Request, loaded: bool = Fals
     weights are in memory already, and no longer in what is free."""
     from qvl_cli.model.load import pick_device, pick_dtype
 
-    spec, device = counted(plan, spec), pick_device(request.device)
+    device = pick_device(request.device)
+    spec = counted(plan, demanding(plan, spec, request))
     size = pick_dtype(request.dtype, device, spec).itemsize
     free, has = _room(request, estimate(plan, spec, size).weights if loaded else 0)
     memory = choose_memory(plan, spec, free, size, request.memory)
     need = check_budget(plan, spec, free, size, request.steps_per_chunk, memory, has)
     beside = free - need.bytes if device.type == "cpu" else free_memory()
     spilled = need.kept if need.kept > beside else 0
-    return Fit(memory, spilled, _notes(plan, spec, request, memory, spilled))
+    return Fit(spec, memory, spilled, _notes(plan, spec, request, memory, spilled))
+
+
+def demanding(plan: SamplePlan, spec: ModelSpec, request: Request) -> ModelSpec:
+    """`spec` with what this run asks of it beside watching."""
+    from qvl_cli.model.load import pick_device
+
+    alone = 0
+    if request.task == "summarize":  # section by section
+        from qvl_cli.tasks.summarize import section_lengths
+
+        longest = section_lengths(sum((step.interval.duration for step in plan.steps), Fraction(0)))[1]
+        alone = most_held(plan.steps, MemorySettings("window", window=longest, sinks=0), spec.block_steps)
+    elif spec.text_steps and (request.aligner == "text" or not spec.has_alignment_head):
+        alone = spec.text_steps
+    beside = pick_device(request.device).type != "cpu"
+    return replace(spec, demand=Demand(_prompt_tokens(spec, request.query), alone, beside))
+
+
+def _prompt_tokens(spec: ModelSpec, query: str) -> int:
+    """Most tokens of the question and the template, where they are more than usual; else 0."""
+    usual = usual_prompt(spec)
+    if len(query.encode()) <= usual // 2:  # no vocabulary takes more tokens than bytes
+        return 0
+    from qvl_cli.model.tokens import load_codec
+
+    tokens = len(load_codec(spec.folder).encode_text(query)) + usual // 2
+    return tokens if tokens > usual else 0
 
 
 def fit_weights(spec: ModelSpec, request: Request) -> None:

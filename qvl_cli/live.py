@@ -22,7 +22,7 @@ from qvl_cli.sampling.grid import up_to_a_hole
 from qvl_cli.sampling.live import live_steps, plan_view
 from qvl_cli.sampling.plan import SamplePlan, Step
 from qvl_cli.sessions import open_session
-from qvl_cli.tasks.events import WHEN, EventTracker, Found
+from qvl_cli.tasks.events import LOOKS_AGREE, WHEN, EventTracker, Found
 from qvl_cli.timeline import TimeSpan, subtract
 
 if TYPE_CHECKING:
@@ -71,13 +71,20 @@ class Watcher:
         fitted = fit(plan, spec, request)
         for note in (*ignored, *chosen, *plan.notes, *fitted.notes):
             self._note(note)
-        model, self.aligner = pipeline.load(spec, request)
+        model, self.aligner = pipeline.load(fitted.spec, request)
         self.session: StreamSession = open_session(model, self.aligner, plan, fitted.memory, fitted.spilled)
         self._gate = pipeline.world_gate(spec, request)
         each = 2 / plan.fps / self._share  # seconds of a step
-        every = settings.every or _EVERY[self.aligner.name]
-        self._turn = max(round(every / each), 1)
-        self._tracker = EventTracker(settings.when, 2 * each)
+        every, settle = settings.every or _EVERY[self.aligner.name], 2 * each
+        most = max((fitted.memory.window - settle) / LOOKS_AGREE, each)
+        if every > most:
+            self._note(
+                f"looks {float(every):g} s apart would miss events: in a window of "
+                f"{float(fitted.memory.window):g} s there is one every {float(most):g} s"
+            )
+            every = most
+        self._turn = max(int(every / each), 1)
+        self._tracker = EventTracker(settings.when, settle)
         self._began = time.monotonic()
         self._looked = 0.0
         self._told_behind = _BEHIND
@@ -248,6 +255,10 @@ def watch(
         ignored.append(f"a stream is watched through a window: memory {request.memory.policy} has no effect")
     if request.sampling.mode != "uniform":
         ignored.append(f"a stream is sampled evenly: sampling {request.sampling.mode} has no effect")
+    if request.sampling.drop_static:
+        ignored.append("of a stream every step is read whole: drop_static has no effect")
+    if request.refine:
+        ignored.append("a stream cannot be looked at again: refine has no effect")
     ignored += _unread_subtitles(request)
     memory = replace(request.memory, policy="window", positions="shrink")
     request = replace(request, memory=memory, index=None, subs="none")

@@ -29,6 +29,7 @@ from qvl_cli.fitting import fit, fit_weights, free_on_device
 from qvl_cli.index.index import Index, NoIndex
 from qvl_cli.index.opened import Subject, fetch_saved, known_media, open_index, saved_plan, video_digest
 from qvl_cli.media import open_video
+from qvl_cli.media.subtitles.choice import check_named
 from qvl_cli.memory import AUTO, MemorySettings
 from qvl_cli.registry import ModelSpec
 from qvl_cli.request import Request
@@ -89,6 +90,7 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
     """Open, plan, check, load, watch: or take what was saved. Raises the errors of every stage, all qvl's."""
     from qvl_cli.model.load import pick_device, pick_dtype
 
+    check_named(request.subs)
     known = known_media(request.index)
     inputs = replace(request.inputs, progress=listener.progress, known=known)
     with open_video(request.path, request.backend, inputs) as video:
@@ -117,10 +119,10 @@ def watched(request: Request, listener: Listener) -> Iterator[Watched]:
         notes = (*request.notes, *notes, *fitted.notes)
         told = _told_key(spec, request) if request.task == "summarize" else None
         # Where there is nothing to wait for and nothing to save, the model is loaded beside the disk's work.
-        loaded = load(spec, request) if fetch_saved(subject, fitted.memory, request.index) else None
+        loaded = load(fitted.spec, request) if fetch_saved(subject, fitted.memory, request.index) else None
         with open_index(subject, plan, fitted.memory, request.index, listener.note, told) as index:
             index.prepare(spec, request.path, video.info)
-            model, aligner = loaded or load(spec, request)
+            model, aligner = loaded or load(fitted.spec, request)
 
             began = time.monotonic()
             blocks = index.blocks(video.lost)
@@ -161,6 +163,7 @@ def run(request: Request, listener: Listener) -> Answer:
                 float(promised_end(it.video) - it.video.info.begins),
                 it.sha256,
                 unit,
+                float(it.video.info.lead),
             ),
             model=ModelUse(spec.name, registry.fingerprint(spec.folder), it.aligner.name),
             query=request.query,
@@ -276,6 +279,15 @@ def watch(
         sections, size = Sections(answer_settings(spec)), spec.block_steps
     gate = world_gate(spec, request) if session.told_tokens is None else None
     judge = gate.judge() if gate else None
+
+    def check() -> None:
+        """Judged at every whole block, so that the verdict is the same for every chunk size, and for what was
+        watched before."""
+        while judge is not None and judge.steps + spec.block_steps <= len(session.steps):
+            fresh = session.vision_means[judge.steps : judge.steps + spec.block_steps]
+            check_world(judge.accepts(fresh), spec.name)
+
+    check()
     total = len(session.steps) + len(plan.steps)
     static = None
     if request.sampling.drop_static:
@@ -289,10 +301,7 @@ def watch(
             if sections is not None:
                 sections.watched(session, memory.window, spec.block_steps)
             listener.progress("watching", len(session.steps), total)
-            # Judged at every whole block, so that the verdict is the same for every chunk size.
-            while judge is not None and judge.steps + spec.block_steps <= len(session.steps):
-                fresh = session.vision_means[judge.steps : judge.steps + spec.block_steps]
-                check_world(judge.accepts(fresh), spec.name)
+            check()
             save()
     if judge is not None and judge.steps < len(session.steps):
         check_world(judge.accepts(session.vision_means[judge.steps :]), spec.name)

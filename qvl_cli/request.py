@@ -79,7 +79,11 @@ def make_request(
         dtype=config.text("dtype", "auto"),
         aligner=aligner,
         backend=backend,
-        inputs=InputSettings(config.count("max_spool") or MAX_SPOOL, picture_rate=config.rate("fps")),
+        inputs=InputSettings(
+            config.count("max_spool") or MAX_SPOOL,
+            # A habit that a settings file tells is about videos.
+            picture_rate=config.rate("fps") if config.source("fps") == "--fps" else None,
+        ),
         steps_per_chunk=config.count("chunk"),
         subs=config.text("subs", "auto"),
         memory=MemorySettings(

@@ -35,7 +35,7 @@ def open_session(
         steps = most_held(plan.steps, memory, model.spec.block_steps)
     else:  # compressed blocks leave the arena as they are finished
         steps = len(plan.steps) if memory.kv == "none" else model.spec.block_steps
-    reserve = held_tokens(plan, steps) + turn_tokens(model.spec)
+    reserve = held_tokens(plan, steps, model.spec.step_text) + turn_tokens(model.spec)
     relevance = aligner.relevance if isinstance(aligner, HeadAligner) else None
     there = sum(block.keys.nbytes + block.values.nbytes for block in blocks)  # and stays where it is
     keep = Spill(expected=max(spilled - there, 0)) if spilled else in_ram

@@ -189,6 +189,16 @@ def test_the_video_is_never_overwritten(run: Run, clip: Path, tmp_path: Path) ->
     assert clip.read_bytes() == before
 
 
+def test_subtitles_that_may_be_read_are_never_overwritten(run: Run, clip: Path, tmp_path: Path) -> None:
+    (film := tmp_path / "talk.mp4").write_bytes(clip.read_bytes())
+    for name in ("talk.srt", "talk.de.srt"):
+        (mine := tmp_path / name).write_text("1\n00:00:01,000 --> 00:00:02,000\nmine\n")
+        code, out, err = run("locate", str(film), "x", "-f", "srt", "-o", str(mine))
+        assert (code, out, "mine" in mine.read_text()) == (2, "", True) and "holds subtitles of" in err
+    code, _, err = run("locate", str(film), "x", "-f", "srt", "-o", str(mine), "--subs", "none")
+    assert code == 0 and "mine" not in mine.read_text() and "the next run takes" not in err
+
+
 def test_bytes_that_are_no_text_do_not_lose_the_answer(run: Run, clip: Path, tmp_path: Path) -> None:
     odd = tmp_path / os.fsdecode(b"b\xff.mp4")
     odd.write_bytes(clip.read_bytes())

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from qvl_cli import filesystems
 from qvl_cli.bench import index, index_run, page_cache
 from qvl_cli.bench.first_word import FirstWord
 from qvl_cli.bench.row import Run
@@ -108,7 +109,7 @@ def test_memory_is_no_disk(
     def no_children(*_: object) -> None: ...
 
     mounts = tmp_path / "mountinfo"
-    monkeypatch.setattr(page_cache, "MOUNTS", mounts)
+    monkeypatch.setattr(filesystems, "MOUNTS", mounts)
     monkeypatch.setattr(index, "measure", no_children)
     settings = {flag.name: flag.default for flag in index.BENCH.flags}
     said: Sequence[str] = []

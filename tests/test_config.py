@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from qvl_cli.cache.place import user_cache
 from qvl_cli.config import KEYS, load_config, user_file
 from qvl_cli.errors import UsageError
 from tests.indexing import limited
@@ -84,6 +85,7 @@ def test_a_bad_source_is_one_clear_usage_error(
 def test_every_key_can_come_from_the_environment(tmp_path: Path) -> None:
     samples = {
         "_text": "x",
+        "_path": "x",
         "_count": "3",
         "_rate": "1/3",
         "_switch": "yes",
@@ -103,7 +105,7 @@ def test_every_key_can_come_from_the_environment(tmp_path: Path) -> None:
 )
 def test_the_user_file_lies_where_the_platform_keeps_settings(platform: str, part: str) -> None:
     path = user_file({}, platform)
-    assert part in str(path)
+    assert path is not None and part in str(path)
     assert path.parts[-2:] == ("qvl", "qvl.toml")
 
 
@@ -122,3 +124,27 @@ def test_a_folder_that_may_not_be_entered_holds_no_settings_and_that_is_told(
     with limited(user, 0o200), pytest.raises(UsageError, match="correct or remove"):
         load_config({}, environ, folder)
     assert load_config({}, {"XDG_CONFIG_HOME": str(user)}, folder).notes == ()
+
+
+def test_a_file_saved_with_a_mark_and_a_home_that_nobody_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "qvl.toml").write_bytes(b"\xef\xbb\xbfquiet = true\n")
+    assert load_config({}, {}, tmp_path).switch("quiet")
+
+    def unknown(path: object = None) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", unknown)
+    assert user_file({}) is None and load_config({}, {}, tmp_path).switch("quiet")
+    with pytest.raises(UsageError, match="no home folder"):
+        user_cache({})
+
+
+def test_paths_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = load_config({"subs": "~/x.srt"}, {"QVL_CACHE_DIR": "~/qvl"}, tmp_path)
+    assert config.text("subs", "") == str(tmp_path / "x.srt")
+    assert config.text("cache_dir", "") == str(tmp_path / "qvl")
+    with pytest.raises(UsageError, match="~nobody-of-this-name/x"):
+        load_config({"subs": "~nobody-of-this-name/x"}, {}, tmp_path)

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import av
+import numpy as np
 import pytest
 
 from qvl_cli import pipeline
@@ -25,6 +27,8 @@ from qvl_cli.registry import EMBEDDED
 from qvl_cli.sampling import SamplePlan, Step
 from qvl_cli.stream import StreamSession
 from qvl_cli.timeline import TimeSpan
+from qvl_cli.tiny.draw import draw
+from qvl_cli.tiny.scripts import write_script
 from tests import indexing
 from tests.clips import write_clip, x264
 from tests.indexing import CLIP, SAMPLES, Heard, Stop, ask, index, locate, said, stored
@@ -213,6 +217,23 @@ def test_the_gate_judges_saved_videos_too(tmp_path: Path) -> None:
     assert ask(tmp_path / "cache", path=clip).usage.index == "saved"
     with pytest.raises(OutsideWorld):
         ask(tmp_path / "cache", path=clip, model="auto")
+
+
+def test_the_gate_judges_a_saved_video_block_by_block(tmp_path: Path) -> None:
+    """What begins with something else is refused then, whether it is watched or was before."""
+    drawn = draw(write_script(1_000_003, 60.0), [n / 10 for n in range(600)], 2)
+    drawn[:90] = np.random.default_rng(0).integers(0, 255, (90, *drawn.shape[1:]), np.uint8)
+    path = tmp_path / "mixed.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 320, 192, "yuv420p"
+        for picture in drawn:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    for insisted in ("saved", "used"):
+        with pytest.raises(OutsideWorld):
+            ask(tmp_path / "cache", path=path, model="auto")
+        assert ask(tmp_path / "cache", path=path).usage.index == insisted
 
 
 def test_a_cap_of_nothing_saves_nothing(tmp_path: Path) -> None:

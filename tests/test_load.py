@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from qvl_cli.errors import ModelMissing, UsageError
 from qvl_cli.model import load
 from qvl_cli.model.load import load_model, pick_dtype
-from qvl_cli.registry import EMBEDDED, fingerprint, read_spec
+from qvl_cli.registry import EMBEDDED, fingerprint, read_spec, weight_files
 from tests.checkpoints import write_checkpoint
 
 CPU = torch.device("cpu")
@@ -49,6 +49,35 @@ def test_a_folder_may_fix_its_frame_size(folder: Path) -> None:
     (folder / "alignment_head.safetensors").write_bytes(b"")
     spec = read_spec(folder)
     assert (spec.frame_pixels, spec.block_steps, spec.has_alignment_head) == ((24576, 24576), 4, True)
+
+
+def test_of_two_sets_of_weights_those_are_checked_that_are_loaded(folder: Path, tmp_path: Path) -> None:
+    sharded = fingerprint(folder)
+    weights = {name: value for path in weight_files(folder) for name, value in load_file(path).items()}
+    save_file(
+        {name: -value for name, value in weights.items()}, folder / "model.safetensors", {"format": "pt"}
+    )
+    assert weight_files(folder) == [folder / "model.safetensors"] and fingerprint(folder) != sharded
+    loaded = load_model(read_spec(folder), "cpu", "float32").network.state_dict()
+    name = next(name for name in weights if name in loaded)
+    assert torch.equal(loaded[name], -weights[name])
+    assert weight_files(tmp_path, {"model.safetensors": 1}) == [tmp_path / "model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fact"),
+    [
+        ("generation_config.json", "{", "cannot read .*generation_config.json"),
+        ("qvl.json", '{"text_steps": 0}', "incomplete or broken: .*text_steps 0"),
+        ("qvl.json", '{"block_steps": 0}', "incomplete or broken: .*block_steps 0"),
+    ],
+)
+def test_a_small_file_that_is_broken_is_found_with_the_rest(
+    folder: Path, name: str, content: str, fact: str
+) -> None:
+    (folder / name).write_text(content)
+    with pytest.raises(ModelMissing, match=fact):
+        read_spec(folder)
 
 
 def test_released_configs_are_understood(folder: Path, shared: Path) -> None:

@@ -15,12 +15,17 @@ from hypothesis import strategies as st
 
 from qvl_cli.answer import Answer
 from qvl_cli.budget import check_budget, choose_memory, estimate
+from qvl_cli.cli.app import main
 from qvl_cli.config import load_config
 from qvl_cli.errors import OverBudget, UsageError
+from qvl_cli.fitting import demanding
 from qvl_cli.memory import MemorySettings, most_held, what_is_lost
+from qvl_cli.registry import EMBEDDED, Demand, read_spec, vector_bytes
+from qvl_cli.request import Request
 from qvl_cli.sampling import DETAIL, SamplePlan, Step, plan_samples
 from qvl_cli.tasks.ask import asks_for_all
 from qvl_cli.timeline import TimeSpan
+from tests.indexing import SAMPLES
 from tests.test_answering import Run, _same, checkpoint, clip, run  # noqa: F401 - fixtures
 from tests.test_sampling import GIB, RELEASED, steady
 
@@ -207,3 +212,39 @@ def test_tasks_with_a_small_memory(run: Run, clip: Path, small_blocks: None, pol
     sections = answers["summarize"][0].sections
     assert (sections[0].start, sections[-1].end) == (0.0, 5.84)
     assert all(a.end == b.start for a, b in pairwise(sections))
+
+
+def test_what_a_run_asks_for_beside_watching_is_counted(hour: SamplePlan) -> None:
+    plain, count = estimate(hour, RELEASED, 2), len(hour.steps)
+    asked = estimate(hour, replace(RELEASED, demand=Demand(prompt=5_024)), 2)
+    assert asked.positions == plain.positions + 4_000 and asked.cache > plain.cache
+    alone = estimate(hour, replace(RELEASED, demand=Demand(alone=count // 4)), 2)
+    steps = count // 4 * hour.tokens_per_step * RELEASED.kv_bytes_per_token(2)
+    assert steps < alone.bytes - plain.bytes < 1.5 * steps
+    vectors = count * vector_bytes(RELEASED, hour.width, hour.height)
+    there = replace(RELEASED, demand=Demand(vectors_beside=True))
+    for memory in (MemorySettings("window"), MemorySettings("retrieve")):
+        filed, beside = (estimate(hour, spec, 2, memory=memory) for spec in (RELEASED, there))
+        assert (filed.vectors, beside.vectors) == (0, vectors)
+        assert filed.kept - beside.kept == (vectors if memory.policy == "retrieve" else 0)
+
+
+def test_a_run_asks_for_its_sections_and_its_question(hour: SamplePlan) -> None:
+    spec = read_spec(EMBEDDED)
+
+    def demand(task: str, query: str, aligner: str = "auto") -> Demand:
+        return demanding(hour, spec, Request(task, "x", query, DETAIL["max"], aligner=aligner)).demand
+
+    assert demand("ask", "What happens?") == Demand()
+    assert demand("ask", "What happens?", "text") == Demand(alone=spec.text_steps or 0)
+    assert len(hour.steps) // 4 <= demand("summarize", "").alone <= len(hour.steps) // 4 + spec.block_steps
+    assert demand("ask", "the red circle " * 100).prompt > 300
+
+
+def test_a_question_that_does_not_fit_is_refused_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("qvl_cli.pipeline.load", None)
+    flags = ("--model", "tiny", "--memory", "full", "--no-index")
+    assert main(["ask", str(SAMPLES / "shapes-60s.mp4"), "What does the red circle do? " * 300, *flags]) == 5
+    assert "positions" in capfd.readouterr().err.splitlines()[-1]

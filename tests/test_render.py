@@ -178,3 +178,31 @@ def test_nothing_that_is_read_is_overwritten(tmp_path: Path) -> None:
         check_writable(str(tmp_path / "a.srt"), "video.mp4", str(tmp_path / "a.srt"))
     for free in ("album/notes.txt", "album/2.png", "a.srt"):
         check_writable(str(tmp_path / free), str(album))
+
+
+def test_what_is_open_already_is_written_to_and_not_begun_anew(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    with log.open("w") as file:
+        file.write("first\n")
+        file.flush()
+        for name in (f"/dev/fd/{file.fileno()}", f"/proc/self/fd/{file.fileno()}"):
+            check_writable(name)
+            write_file(name, "more\n")
+        file.write("last\n")
+    assert log.read_text() == "first\nmore\nmore\nlast\n"
+    reader, writer = os.pipe()
+    os.close(reader)
+    with pytest.raises(BrokenPipeError):
+        write_file(f"/dev/fd/{writer}", "nobody reads")
+    os.close(writer)
+
+
+def test_a_long_name_is_written_and_a_hopeless_one_refused_at_once(tmp_path: Path) -> None:
+    longest = tmp_path / ("長" * 83 + ".srt")
+    check_writable(str(longest))
+    write_file(str(longest), "x\n")
+    assert longest.read_text() == "x\n" and list(tmp_path.iterdir()) == [longest]
+    (link := tmp_path / "link.srt").symlink_to("nowhere/x.srt")
+    for hopeless, why in ((link, "no folder"), (tmp_path / ("x" * 300), "name too long")):
+        with pytest.raises(UsageError, match=f"(?i){why}"):
+            check_writable(str(hopeless))

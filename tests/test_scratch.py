@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from qvl_cli.cache import Block, make_memory
+from qvl_cli.cache import Block, make_memory, scratch
 from qvl_cli.cache.scratch import Scratch
 from qvl_cli.cache.spill import Spill
 from qvl_cli.cache.trail import FiledRows, Rows
@@ -130,3 +130,20 @@ def test_rows_on_a_full_disk_are_over_budget() -> None:
     os.close(rows._file._file)
     rows._file._file = file
     assert len(rows.view()) == 0
+
+
+def test_a_place_in_memory_is_counted_as_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.delenv(name, raising=False)
+    kinds: dict[Path, str] = {}
+    monkeypatch.setattr(scratch, "in_memory", kinds.get)
+    monkeypatch.setattr(scratch.tempfile, "gettempdir", lambda: str(tmp_path))
+    assert scratch._temporary() == tmp_path
+    kinds[tmp_path] = "tmpfs"
+    assert scratch._temporary() == Path("/var/tmp")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert scratch._temporary() == tmp_path
+    monkeypatch.setattr(scratch, "free_memory", lambda: 1 << 20)
+    Scratch(expected=1 << 19)
+    with pytest.raises(OverBudget, match=r"which lies in memory \(tmpfs\), has 0.0 GiB free"):
+        Scratch(expected=1 << 21)

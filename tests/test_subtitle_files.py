@@ -1,5 +1,6 @@
 """Subtitle files in every format and encoding, the broken ones too: no cue is lost without being counted."""
 
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -253,6 +254,38 @@ def test_curly_quotes_do_not_mislead_a_guess(encoding: str, lines: list[str], to
     assert decode(text.encode(encoding), "x.srt") == (text, told)
 
 
+@pytest.mark.parametrize(
+    ("lines", "lost"),
+    [
+        (
+            [
+                "Où est-il passé ? Déjà à la fête.",
+                "\udcffC'était très bon, même ça. Voilà où ça mène.",
+            ],
+            1,
+        ),
+        (["Это русский текст, \udcd1который надо прочитать."], 1),
+        ([*ENGLISH[:2], "and then it’s cut of\udce2\udc80"], 1),
+    ],
+)
+def test_utf8_with_a_broken_byte_stays_utf8(tmp_path: Path, lines: list[str], lost: int) -> None:
+    path = tmp_path / "x.srt"
+    cues = "\n\n".join(f"{n}\n00:00:0{n},000 --> 00:00:0{n},900\n{line}" for n, line in enumerate(lines))
+    path.write_bytes(cues.encode("utf-8", "surrogateescape"))
+    track = read_sidecar(path, path.name)
+    whole = [re.sub("[\udc80-\udcff]+", "\ufffd", line) for line in lines]
+    assert texts(track) == whole
+    assert track.notes == (f"x.srt: characters that are no UTF-8 and were left out: {lost}",)
+
+
+def test_lines_that_end_twice_say_no_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "x.srt"
+    text = "1\n00:00:01,000 --> 00:00:02,000\nhi\n\n2\n\n00:00:03,000 --> 00:00:04,000\nthere\n"
+    for end in (b"\n", b"\r\n", b"\r\r\n"):
+        path.write_bytes(text.encode().replace(b"\n", end))
+        assert texts(read_sidecar(path, path.name)) == ["hi", "there"]
+
+
 def test_files_of_others(shared: Path) -> None:
     folder = shared / "subs" / "srt"
     assert texts(read_sidecar(folder / "ascii.srt", "ascii.srt")) == ["ascii", "oh look", "ascii everywhere"]
@@ -267,6 +300,7 @@ def test_files_of_others(shared: Path) -> None:
         ("x.srt", b"", "no cue in x.srt"),
         ("x.srt", b"Hello\n\nWorld\n", "no line of times"),
         ("x.srt", b"\0\0\0\x20ftypisom\xff\xfe\x80", "not a text file"),
+        ("x.srt", "1\n00:00:01,000 --> 00:00:02,000\nx\n".encode("utf-16-le"), "UTF-16 or UTF-32 without"),
         ("x.srt", b"1\n00:00:01,000 --> 00:00:02,000\n\xfe\x81\n", "its encoding cannot be told"),
         ("x.srt", b"\xff\xfea", "marked as utf-16-le and is not"),
         ("x.vtt", b"1\n00:00:01,000 --> 00:00:02,000\nx\n", "does not begin with WEBVTT"),

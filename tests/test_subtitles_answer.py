@@ -1,15 +1,26 @@
 """Subtitles through the real command, on a small random checkpoint: used, left out, refused; always said."""
 
 import json
+import wave
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import ffmpeg
 import pytest
+from PIL import Image
 
+from qvl_cli.answer import Moment
 from qvl_cli.cli.app import main
+from qvl_cli.media import probe
+from qvl_cli.media.ffmpeg import find_ffmpeg
+from qvl_cli.media.known import InfoRecord
+from qvl_cli.media.subtitles.choice import find_subtitles, read_subtitles
 from qvl_cli.model.world_gate import WorldGate
+from qvl_cli.render.srt import write_srt
 from tests.checkpoints import write_checkpoint
 from tests.clips import write_clip, x264
+from tests.test_answer import ANSWER
 
 SRT = "1\n00:00:00,500 --> 00:00:02,000\nHello <|video_pad|>\n\n2\n00:00:09,000 --> 00:00:10,000\nLater.\n"
 
@@ -130,3 +141,40 @@ def test_an_answer_that_would_pass_for_subtitles_is_told(run: Run, name: str, to
     assert code == 0 and Path(name).is_file()
     line = f"qvl: the next run takes {name} for the subtitles of {run.clip}: --subs none then"
     assert (line in err) == told
+
+
+def test_pages_take_no_subtitles_and_a_name_that_is_wrong_is_told_first(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "talk.srt").write_text(SRT)
+    pages = tmp_path / "pages.pdf"
+    Image.new("RGB", (200, 100)).save(pages)
+    code = main(["ask", str(pages), "what?", "--model", str(run.model), "--subs", str(tmp_path / "talk.srt")])
+    assert code == 2
+    code, out, err = run("--subs", "nope.srt", "--model", "no/such-model")
+    assert (code, out) == (3, "") and err[-1].startswith(
+        "qvl: subtitles nope.srt cannot be read: No such file"
+    )
+
+
+def test_a_file_beside_counts_from_where_the_sound_begins(
+    run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The picture begins a second after the sound; players count from the sound on."""
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(bytes(2 * 8000 * 6))
+    film = tmp_path / "film.mkv"
+    late = ffmpeg.input(str(run.clip), itsoffset=1)
+    both = ffmpeg.output(ffmpeg.input(str(tmp_path / "sound.wav")), late, str(film), vcodec="copy")
+    both.run(cmd=find_ffmpeg(), quiet=True)
+    info = probe(film)
+    assert float(info.lead) == pytest.approx(1, abs=0.03)
+    (tmp_path / "film.srt").write_text("1\n00:00:03,000 --> 00:00:04,000\nhere\n")
+    source, _ = find_subtitles(film, info, "auto")
+    assert source is not None
+    (cue,) = read_subtitles(source, info).cues
+    assert cue.span.start == 3 - info.lead and cue.text == "here"
+    assert InfoRecord.of(info).info(film) == info
+    found = replace(ANSWER, media=replace(ANSWER.media, lead=1.0), moments=(Moment(2.0, 3.0, 0.9, "here"),))
+    assert "00:00:03,000 --> 00:00:04,000" in write_srt(found, 0)

@@ -256,3 +256,11 @@ def test_up_to_a_time_and_nothing_found(stream: bytes, tmp_path: Path) -> None:
     moments, done = _records(out)
     assert (process.returncode, done["status"], done["ended"], moments) == (10, "empty", "limit", [])
     assert done["media"]["duration"] == 20.0 and done["sampling"]["steps"] == 20
+
+
+def test_looks_too_far_apart_to_see_an_event_twice_come_closer(stream: bytes, tmp_path: Path) -> None:
+    with watching(tmp_path, "-", "an orange square", "--every", "600", "--window", "40", "-q") as process:
+        out, _ = process.communicate(stream, timeout=LIMIT)
+    done = _records(out)[-1]
+    (told,) = [each for each in done["warnings"] if "600 s apart" in each]
+    assert "in a window of 40 s there is one every 19 s" in told

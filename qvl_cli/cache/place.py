@@ -9,24 +9,28 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from qvl_cli.config import Config
+from qvl_cli.errors import UsageError
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 UNFINISHED = ".part"  # ending of a file that is still being written
 
 
 def user_cache(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
-    """The user's cache folder for qvl: XDG_CACHE_HOME where set, else the platform's place."""
+    """The user's cache folder for qvl: XDG_CACHE_HOME where set, else the platform's place. Raises UsageError
+    where nobody knows the user's home."""
     if xdg := environ.get("XDG_CACHE_HOME"):
         return Path(xdg) / "qvl"
-    if platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "qvl"
-    return Path.home() / ".cache" / "qvl"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        raise UsageError("this user has no home folder for a cache", "set XDG_CACHE_HOME") from None
+    return home / ("Library/Caches" if platform == "darwin" else ".cache") / "qvl"
 
 
 def cache_root(config: Config) -> Path:
     """The setting `cache_dir` (`QVL_CACHE_DIR`), else the user's cache folder."""
     chosen = config.text("cache_dir", "")
-    return Path(chosen).expanduser().absolute() if chosen else user_cache(os.environ).absolute()
+    return Path(chosen).absolute() if chosen else user_cache(os.environ).absolute()
 
 
 def origin(typed: str) -> str:

@@ -16,10 +16,22 @@ from weakref import finalize
 import torch
 from torch import Tensor
 
+from qvl_cli.budget import free_memory
 from qvl_cli.errors import OverBudget
+from qvl_cli.filesystems import in_memory
 
 _PAGE = mmap.ALLOCATIONGRANULARITY  # mappings begin at whole pages
 _LINE = 64  # bytes: every tensor is aligned as torch's own are
+
+
+def _temporary() -> Path:
+    """The system's place for temporary files; where that is memory and nobody has chosen it, the one that
+    outlives a boot."""
+    place, lasting = Path(tempfile.gettempdir()), Path("/var/tmp")
+    chosen = any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    if chosen or not in_memory(place) or not os.access(lasting, os.W_OK) or in_memory(lasting):
+        return place
+    return lasting
 
 
 class Scratch:
@@ -29,18 +41,21 @@ class Scratch:
         Raises OverBudget where no file can be written, or there is less room.
         """
         try:
-            place = Path(tempfile.gettempdir()) if folder is None else folder
-            free = shutil.disk_usage(place).free
-            with tempfile.TemporaryFile(dir=folder) as file:
+            place = _temporary() if folder is None else folder
+            free, kind = shutil.disk_usage(place).free, in_memory(place)
+            with tempfile.TemporaryFile(dir=place) as file:
                 self._file = os.dup(file.fileno())
         except OSError as error:
             raise OverBudget(
                 f"cannot keep blocks on disk: {error}", "set TMPDIR to a folder with room"
             ) from error
         finalize(self, os.close, self._file)
+        if kind:  # what lies there is not taken from a disk
+            free = min(free, free_memory())
         if free < expected:
+            lies = f", which lies in memory ({kind})," if kind else ""
             raise OverBudget(
-                f"the blocks take {expected / 2**30:.1f} GiB, {place} has {free / 2**30:.1f} GiB free",
+                f"the blocks take {expected / 2**30:.1f} GiB, {place}{lies} has {free / 2**30:.1f} GiB free",
                 "set TMPDIR to a folder with room, or use --kv int8 or int4",
             )
         self.end = 0

@@ -96,7 +96,8 @@ def command(
             document = _drawn(videos, seed, outside, needle, against, results, model, config, console)
         else:
             _refuse(suite, seed=seed, outside=outside, needle=needle, against=against)
-            document = _public(suite, annotations, predictions, videos, results, config, console)
+            watching = {key: flags[key] for key in ("model", "device", "aligner", "detail", "fps", "refine")}
+            document = _public(suite, annotations, predictions, videos, results, config, console, watching)
     finally:
         console.close()
     return results.deliver(document, shown)
@@ -148,7 +149,9 @@ def _public(
     results: ResultsFile,
     config: Config,
     console: Console,
+    given: Mapping[str, object],
 ) -> dict[str, Any]:
+    """given: flags that say how videos are watched."""
     if annotations is None:
         raise UsageError(f"{suite} needs --annotations FILE", "qvl has none of its own")
     if (predictions is None) == (videos is None):
@@ -159,7 +162,7 @@ def _public(
     from qvl_cli.evals import public
 
     if predictions is not None:
-        _refuse(suite, resume=results.resume)
+        _refuse(f"{suite} --predictions", resume=results.resume, **given)
         return public.score_file(suite, Path(annotations), Path(predictions), console)
     from qvl_cli.request import make_request
 
@@ -190,6 +193,10 @@ def _drawn(
     from qvl_cli.request import make_request
 
     request = replace(make_request("locate", "", "", config), model=model or "tiny")
+    if model is None and (usual := config.text("model", "tiny")) != "tiny":
+        console.note(
+            f"the embedded model is measured; --model {usual} measures that of {config.source('model')}"
+        )
     first = FIRST_SEED if seed is None else seed
     if against is not None:
         from qvl_cli.evals import paired

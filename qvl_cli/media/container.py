@@ -89,8 +89,7 @@ def open_container(path: Path) -> InputContainer:
 
 def main_stream(container: InputContainer, path: Path) -> VideoStream:
     """The stream a player would show: libav's best, but never cover art or thumbnails."""
-    stills = Disposition.attached_pic | Disposition.timed_thumbnails
-    films = [stream for stream in container.streams.video if not stream.disposition & stills]
+    films = _films(container)
     if not films:
         others = sorted({stream.type for stream in container.streams} - {"video"})
         what = f"only {', '.join(others)}" if others else "no stream at all"
@@ -102,6 +101,22 @@ def main_stream(container: InputContainer, path: Path) -> VideoStream:
         if best is not None and stream.index == best.index:
             return stream
     return max(films, key=lambda stream: bool(stream.disposition & Disposition.default))
+
+
+def first_start(container: InputContainer) -> Fraction | None:
+    """Where the first of the streams that play begins, in seconds on the container's clock; None where none
+    says."""
+    starts = [
+        stream.start_time * stream.time_base
+        for stream in (*_films(container), *container.streams.audio)
+        if stream.start_time is not None and stream.time_base is not None
+    ]
+    return min(starts, default=None)
+
+
+def _films(container: InputContainer) -> list[VideoStream]:
+    stills = Disposition.attached_pic | Disposition.timed_thumbnails
+    return [stream for stream in container.streams.video if not stream.disposition & stills]
 
 
 @dataclass(frozen=True, slots=True)

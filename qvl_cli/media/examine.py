@@ -21,6 +21,7 @@ from qvl_cli.media.container import (
     CONVERT,
     Orientation,
     check_file,
+    first_start,
     main_stream,
     mapped,
     open_container,
@@ -71,7 +72,7 @@ def examine(path: Path) -> Examined:
         audio = tuple(_describe(s) for s in container.streams if s.type == "audio")
         subtitles = tuple(_describe(s) for s in container.streams if s.type == "subtitle")
         format_name, rate = container.format.name, stream.average_rate
-        aspect = sample_aspect(stream)
+        aspect, begins = sample_aspect(stream), first_start(container)
         try:
             packets = scan_packets(container, stream, path)
         except UntimedStream:
@@ -98,6 +99,7 @@ def examine(path: Path) -> Examined:
         rotation=turn.degrees,
         sample_aspect_ratio=aspect,
         start=origin * base,
+        lead=Fraction(0) if begins is None else max(Fraction(0), origin * base - begins),
         duration=duration,
         average_rate=_average_rate(times, duration, rate),
         variable_rate=_is_variable(packets),

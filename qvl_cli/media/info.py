@@ -56,6 +56,7 @@ class MediaInfo:
 
     duration: seconds from the first shown frame to the end of the last; times everywhere count from there.
     start: presentation time of that first frame on the container's own clock.
+    lead: seconds from the first of all streams to that frame, which players show and count.
     frame_times: presentation time of every shown frame, ascending, from a scan of the packets.
     keyframes: the subset a decoder can start from.
     width, height: as displayed, after rotation and sample aspect ratio.
@@ -85,6 +86,7 @@ class MediaInfo:
     subtitles: tuple[str, ...]
     holes: tuple[TimeSpan, ...] = ()
     cut_off: bool = False
+    lead: Fraction = Fraction(0)
     begins: Fraction = Fraction(0)
     unit: str = "s"
     alone: bool = False

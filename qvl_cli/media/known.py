@@ -46,6 +46,7 @@ class InfoRecord:
     subtitles: tuple[str, ...]
     holes: tuple[TimeSpan, ...]
     cut_off: bool
+    lead: Fraction
     begins: Fraction
     unit: str
     alone: bool

@@ -6,8 +6,8 @@ import hashlib
 import json
 import re
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,17 @@ GREEDY = Decoding()
 
 
 @dataclass(frozen=True, slots=True)
+class Demand:
+    """What a run asks of a checkpoint beside watching. prompt: tokens of a question that is longer than
+    usual; alone: most steps that are copied to be shown by themselves; vectors_beside: whether what steps
+    have beside keys and values stays where the model runs, whatever is kept of them."""
+
+    prompt: int = 0
+    alone: int = 0
+    vectors_beside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """What a checkpoint folder says of itself.
 
@@ -51,6 +62,7 @@ class ModelSpec:
     decoding: greedy, and of models that think as they say themselves: without chance thoughts go in circles.
     step_text: most tokens of a step beside its picture, enough for every vocabulary until they are counted.
     rope_type: how it rotates by itself (`default`, `yarn`...); rope: what a run changes of it (`with_rope`).
+    demand: what a run asks of it.
     """
 
     name: str
@@ -82,6 +94,7 @@ class ModelSpec:
     rope_type: str = "default"
     rope: RopeSettings = PLAIN_ROPE
     decoding: Decoding = GREEDY
+    demand: Demand = field(default_factory=Demand)
 
     @property
     def key_dim(self) -> int:
@@ -135,6 +148,7 @@ def read_spec(
     if dtype not in DTYPES:
         raise ModelMissing(f"{folder} holds {dtype} weights", "use the unquantised checkpoint")
     own = _json(folder / "qvl.json", missing_ok=True)
+    generation = _json(folder / "generation_config.json", missing_ok=True)
     video = _json(folder / "video_preprocessor_config.json", missing_ok=True)
     bounds = video.get("size") or {"shortest_edge": 4096, "longest_edge": 25_165_824}
     try:
@@ -173,15 +187,23 @@ def read_spec(
             thinking=thinking,
             has_alignment_head=(folder / HEAD_FILE).is_file() or HEAD_FILE in (promised or ()),
             has_world_gate=(folder / GATE_FILE).is_file() or GATE_FILE in (promised or ()),
-            block_steps=int(own.get("block_steps", 8)),
-            text_steps=int(own["text_steps"]) if "text_steps" in own else None,
+            block_steps=_steps(own, "block_steps") or 8,
+            text_steps=_steps(own, "text_steps"),
             rope_type=rope_type,
-            decoding=_decoding(folder) if thinking else GREEDY,
+            decoding=_decoding(generation) if thinking else GREEDY,
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise ModelMissing(
             f"the configuration in {folder} is incomplete or broken: {error!r}", "fetch the checkpoint again"
         ) from error
+
+
+def _steps(own: Mapping[str, Any], key: str) -> int | None:
+    if key not in own:
+        return None
+    if (count := int(own[key])) < 1:
+        raise ValueError(f"{key} {count}")
+    return count
 
 
 def _max_positions(text: Mapping[str, Any], rope: Mapping[str, Any], rope_type: str) -> int:
@@ -248,9 +270,8 @@ def _opens_thinking(template: str) -> bool:
     )
 
 
-def _decoding(folder: Path) -> Decoding:
+def _decoding(said: Mapping[str, Any]) -> Decoding:
     """Of generation_config.json, as transformers reads it."""
-    said = _json(folder / "generation_config.json", missing_ok=True)
     if not said.get("do_sample"):
         return GREEDY
     given = {key: said[key] for key in ("temperature", "top_k", "top_p") if said.get(key) is not None}
@@ -276,8 +297,12 @@ def _json(path: Path, missing_ok: bool = False) -> dict[str, Any]:
     return value
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that hold the weights, as the index names them; never pickles."""
+def weight_files(folder: Path, promised: Collection[str] = ()) -> list[Path]:
+    """The safetensors files that hold the weights; never pickles. As transformers reads them: the single file
+    where there is one, or is to come (`promised`), else those that the index names."""
+    single = folder / "model.safetensors"
+    if single.name in promised or single.is_file():
+        return [single]
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         try:
@@ -287,7 +312,7 @@ def weight_files(folder: Path) -> list[Path]:
         if any(Path(name).name != name for name in names):
             raise ModelMissing(f"{index} names files outside its folder", "fetch the checkpoint again")
         return [folder / name for name in names]
-    return [folder / "model.safetensors"]
+    return [single]
 
 
 def _tensor_sizes(folder: Path) -> list[tuple[str, int]]:
@@ -316,7 +341,7 @@ def _promised_sizes(
 ) -> list[tuple[str, int]]:
     """As `_tensor_sizes`, of weights that are not there yet: by the sizes of their files, in the dtype the
     configuration names. Raises ModelMissing where one of them is not to come."""
-    paths = weight_files(folder)
+    paths = weight_files(folder, promised)
     lacking = [path.name for path in paths if path.name not in promised]
     if lacking:
         raise ModelMissing(f"{shown} lacks {lacking[0]}", "use a checkpoint in safetensors")

@@ -4,52 +4,60 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from pathlib import Path
 
 from qvl_cli.errors import UsageError
 
+# Names of what this process has open. Opening them by name would begin such a file anew.
+_STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
+_STREAM = re.compile(r"/(?:dev|proc/self)/fd/([0-9]+)")
+
 
 def check_writable(target: str, *sources: str) -> None:
     """Refuse a hopeless `-o` before anything is watched, and one that would overwrite what is read: one of
     `sources`, a picture of such a folder, a part of such a playlist. Raises UsageError."""
-    path = Path(target)
-    for source in sources if target != "-" and path.is_file() else ():
-        from qvl_cli.media.inputs import is_part
-
-        if Path(source).exists() and path.samefile(source):
-            raise UsageError(f"cannot write {target}: it is what is read", "name another file with -o")
-        if is_part(source, path):
-            raise UsageError(
-                f"cannot write {target}: it is a part of {source}, which is read", "name another file with -o"
-            )
-    if target == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
+    if target == "-" or _stream(target) is not None:
         return
-    if path.is_dir():
-        raise UsageError(f"cannot write {target}: it is a folder", "name a file in it")
-    if not path.parent.is_dir():
-        raise UsageError(f"cannot write {target}: no folder {path.parent}", "make the folder first")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(
-            f"cannot write {target}: no permission in {path.parent}", "choose another place with -o"
-        )
+    path = Path(target)
+    try:
+        if path.is_file():
+            _check_unread(path, target, sources)
+        elif path.exists() and not path.is_dir():  # a device, a pipe
+            return
+        if path.is_dir():
+            raise UsageError(f"cannot write {target}: it is a folder", "name a file in it")
+        folder = path.resolve().parent  # a link stays a link: what it points to is written
+        if not folder.is_dir():
+            raise UsageError(f"cannot write {target}: no folder {folder}", "make the folder first")
+        if not os.access(folder, os.W_OK):
+            raise UsageError(
+                f"cannot write {target}: no permission in {folder}", "choose another place with -o"
+            )
+    except OSError as error:
+        raise _refused(target, error) from error
 
 
 def write_file(target: str, text: str) -> None:
     """Write `text` beside the target, then move it into place: a reader sees the old file or the new one.
 
     Lone surrogates (odd bytes of a file name) become `?`, as on stdout.
-    Permissions follow the umask, as for any file the user makes. Devices and pipes are written straight.
-    Raises UsageError where the system refuses.
+    Permissions follow the umask, as for any file the user makes. Devices, pipes and what the process has open
+    (`/dev/stderr`, `/dev/fd/3`) are written straight.
+    Raises UsageError where the system refuses, BrokenPipeError where a reader has gone.
     """
     path, text = Path(target), text.encode("utf-8", "replace").decode()
     try:
+        if (stream := _stream(target)) is not None:
+            with os.fdopen(os.dup(stream), "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+            return
         if path.exists() and not path.is_file():
             path.write_text(text, encoding="utf-8", newline="\n")
             return
-        # A link stays a link: what it points to is replaced.
         path = path.resolve()
-        part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+        part = path.with_name(f".qvl-{secrets.token_hex(8)}.part")
         try:
             with part.open("x", encoding="utf-8", newline="\n") as file:
                 file.write(text)
@@ -60,7 +68,30 @@ def write_file(target: str, text: str) -> None:
             with contextlib.suppress(OSError):
                 part.unlink()
             raise
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise UsageError(
-            f"cannot write {target}: {error.strerror or error}", "choose another place with -o"
-        ) from error
+        raise _refused(target, error) from error
+
+
+def _check_unread(path: Path, target: str, sources: tuple[str, ...]) -> None:
+    from qvl_cli.media.inputs import is_part
+
+    for source in sources:
+        if Path(source).exists() and path.samefile(source):
+            raise UsageError(f"cannot write {target}: it is what is read", "name another file with -o")
+        if is_part(source, path):
+            raise UsageError(
+                f"cannot write {target}: it is a part of {source}, which is read", "name another file with -o"
+            )
+
+
+def _stream(target: str) -> int | None:
+    """The descriptor that a name stands for."""
+    if (named := _STREAM.fullmatch(target)) is not None:
+        return int(named[1])
+    return _STREAMS.get(target)
+
+
+def _refused(target: str, error: OSError) -> UsageError:
+    return UsageError(f"cannot write {target}: {error.strerror or error}", "choose another place with -o")

@@ -12,15 +12,16 @@ import unicodedata
 from fractions import Fraction
 from typing import Any
 
-from qvl_cli.answer import Answer
+from qvl_cli.answer import Answer, Moment, Section
 from qvl_cli.errors import QvlError
 
 
 def write_srt(answer: Answer, exit_code: int) -> str:
-    """Moments and sections as cues in the order of time; nothing found gives no cue."""
-    cues = [(m.start, m.end, m.text) for m in answer.moments] + [
-        (s.start, s.end, s.text) for s in answer.sections
-    ]
+    """Moments and sections as cues in the order of time, on the clock of players; nothing found gives no
+    cue."""
+    lead = answer.media.lead
+    told: list[Moment | Section] = [*answer.moments, *answer.sections]
+    cues = [(each.start + lead, each.end + lead, each.text) for each in told]
     return format_srt(sorted(cues))
 
 

@@ -10,7 +10,7 @@ from qvl_cli.align import ScoredSpan
 from qvl_cli.timeline import TimeSpan
 
 WHEN = ("end", "start", "both")
-_CONFIRMED = 2  # looks in a row that must agree, so that a flicker is no event
+LOOKS_AGREE = 2  # looks in a row that must agree, so that a flicker is no event
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class EventTracker:
         self._match(spans, view)
         news: list[Found] = []
         for event in self._events:
-            if event.closed or event.looks < _CONFIRMED:
+            if event.closed or event.looks < LOOKS_AGREE:
                 continue
             ended = event.span.end <= view.end - self._settle
             leaving = event.span.start <= view.start + self._settle and view.start > 0
@@ -90,7 +90,7 @@ class EventTracker:
         news = []
         for event in self._events:
             open_ended = event.number == 0 or self._when == "both"
-            if not event.closed and open_ended and (sure or event.looks >= _CONFIRMED):
+            if not event.closed and open_ended and (sure or event.looks >= LOOKS_AGREE):
                 news.append(self._report(event, ongoing=event.span.end > watched - self._settle))
                 event.closed = True
         return news

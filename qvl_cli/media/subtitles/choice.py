@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from qvl_cli.errors import UsageError
 from qvl_cli.media.info import MediaInfo
 from qvl_cli.media.subtitles.cue import Track
 from qvl_cli.media.subtitles.embedded import TextStream, find_streams, read_stream
-from qvl_cli.media.subtitles.sidecar import find_sidecars, read_sidecar
+from qvl_cli.media.subtitles.sidecar import check_there, find_sidecars, read_sidecar
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +21,27 @@ class Source:
     others: tuple[str, ...] = ()
 
 
+def check_named(wanted: str) -> None:
+    """Raises MediaError where `--subs FILE` names a file that is not there."""
+    if wanted not in ("auto", "none"):
+        check_there(Path(wanted), Path(wanted).name)
+
+
 def find_subtitles(video: Path, info: MediaInfo, wanted: str) -> tuple[Source | None, tuple[str, ...]]:
     """The subtitles to use, and notes about those that cannot be.
 
     `auto`: a file beside the video, else a text stream inside it, else nothing; `none`: nothing; anything
-    else names a file. Nothing of a file is read here.
+    else names a file. Nothing of a file is read here. Raises UsageError where a file is named for pages.
     """
     if wanted == "none":
+        return None, ()
+    if info.unit != "s":
+        if wanted != "auto":
+            raise UsageError("pages have no times that subtitles could belong to", "--subs none")
         return None, ()
     if wanted != "auto":
         path = Path(wanted)
         return Source(path.name, path), ()
-    if info.unit != "s":  # a document: its pages have no such times
-        return None, ()
     files = find_sidecars(video)
     streams, pictures = find_streams(info.path) if info.subtitles else ([], [])
     found = [Source(path.name, path) for path in files]
@@ -46,7 +55,10 @@ def find_subtitles(video: Path, info: MediaInfo, wanted: str) -> tuple[Source | 
 
 
 def read_subtitles(source: Source, info: MediaInfo) -> Track:
-    """The cues, in seconds from the start of presentation. Raises MediaError where a file gives none."""
+    """The cues, in seconds from the first frame. Raises MediaError where a file gives none.
+
+    A file beside a video counts as players do, from where the first of its streams begins.
+    """
     if isinstance(source.place, Path):
-        return read_sidecar(source.place, source.name)
+        return read_sidecar(source.place, source.name).earlier(info.lead)
     return read_stream(info.path, source.place, info.start)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from qvl_cli.timeline import TimeSpan
@@ -29,6 +29,11 @@ class Track:
     faults: tuple[str, ...] = ()
     backward: int = 0
     notes: tuple[str, ...] = ()
+
+    def earlier(self, seconds: Fraction) -> Track:
+        """The same cues so much earlier."""
+        moved = (Cue(TimeSpan(c.span.start - seconds, c.span.end - seconds), c.text) for c in self.cues)
+        return replace(self, cues=tuple(moved)) if seconds else self
 
     def told(self, name: str) -> tuple[str, ...]:
         """All that went wrong, as notes about the source `name`."""

@@ -19,12 +19,15 @@ _MARKS = (
 _PUNCTUATION = re.compile(rb"[\x80\x85\x91-\x97\x99\xa0\xa7\xa9\xab\xae\xb0\xb6\xb7\xbb]")
 _RARE = 200  # ASCII letters to another one; English and Dutch have more, other languages far fewer
 _SURE = 0.07  # chardet's own confidence; what it costs is in docs/log.md
+_WHOLE = 10  # characters beyond ASCII that are whole, to a damaged one
 _LOOKED_AT = 1 << 16  # bytes: a detector needs no more
+DAMAGED, REPLACED = "UTF-8", "\ufffd"
 _REMEDY = "save it as UTF-8 (iconv -f ENCODING -t UTF-8)"
 
 
 def decode(data: bytes, name: str) -> tuple[str, str | None]:
-    """Text, and the encoding where it had to be guessed. `name` is what errors call the file.
+    """Text, and the encoding where it had to be guessed: DAMAGED where it is UTF-8 but for some bytes, which
+    are REPLACED. `name` is what errors call the file.
 
     Raises MediaError where the bytes are no text, or nobody can say in which encoding.
     """
@@ -37,11 +40,16 @@ def decode(data: bytes, name: str) -> tuple[str, str | None]:
                     f"{name} is marked as {encoding} and is not ({error.reason} at byte {error.start})",
                     _REMEDY,
                 ) from error
+    nulls = data.count(0)
+    if nulls * 4 > len(data):
+        raise MediaError(f"{name} is UTF-16 or UTF-32 without the mark that says so", _REMEDY)
     try:
         return data.decode("utf-8"), None
-    except UnicodeDecodeError:
-        pass
-    if b"\0" in data:
+    except UnicodeDecodeError as error:
+        text, whole = data.decode("utf-8", "replace"), _beyond_ascii(data)
+        if whole >= text.count(REPLACED) * _WHOLE or (whole and error.reason == "unexpected end of data"):
+            return text, DAMAGED
+    if nulls:
         raise MediaError(f"{name} is not a text file", "name an SRT, WebVTT or ASS file")
     guessed, confidence = ("Windows-1252", 1.0) if _western(data) else _detected(data)
     try:
@@ -50,6 +58,11 @@ def decode(data: bytes, name: str) -> tuple[str, str | None]:
         return data.decode(guessed), guessed
     except (LookupError, UnicodeDecodeError):
         raise MediaError(f"{name} is not UTF-8, and its encoding cannot be told", _REMEDY) from None
+
+
+def _beyond_ascii(data: bytes) -> int:
+    """How many characters beyond ASCII are whole in UTF-8, which other encodings hardly ever look like."""
+    return sum(not character.isascii() for character in data.decode("utf-8", "ignore"))
 
 
 def _western(data: bytes) -> bool:

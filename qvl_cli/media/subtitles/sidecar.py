@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 from qvl_cli.errors import MediaError
 from qvl_cli.media.subtitles.ass import read_ass
 from qvl_cli.media.subtitles.cue import Track
-from qvl_cli.media.subtitles.encoding import decode
+from qvl_cli.media.subtitles.encoding import DAMAGED, REPLACED, decode
 from qvl_cli.media.subtitles.srt import read_srt
 from qvl_cli.media.subtitles.vtt import read_vtt
 
@@ -60,21 +62,30 @@ def is_sidecar(path: Path, video: Path) -> bool:
         return False
 
 
+def check_there(path: Path, name: str) -> None:
+    """Raises MediaError where a subtitle file that was named is not there, or cannot be one. Nothing is read:
+    it may be a pipe."""
+    try:
+        size = path.stat().st_size
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    except (OSError, ValueError) as error:
+        raise _unreadable(name, error) from error
+    if size > _LARGEST:
+        raise MediaError(f"{name} is larger than any subtitle file", "name an SRT, WebVTT or ASS file")
+
+
 def read_sidecar(path: Path, name: str) -> Track:
     """The cues of a subtitle file, whatever its suffix claims. `name` is what messages call it.
 
     Raises MediaError where it is missing, too large, no text, in an encoding nobody can tell, or without a
     cue.
     """
+    check_there(path, name)
     try:
-        if path.stat().st_size > _LARGEST:
-            raise MediaError(f"{name} is larger than any subtitle file", "name an SRT, WebVTT or ASS file")
         data = path.read_bytes()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise MediaError(
-            f"subtitles {name} cannot be read: {reason}", "check the path, or --subs none"
-        ) from error
+        raise _unreadable(name, error) from error
     text, guessed = decode(data, name)
     track = _parse(text, path.suffix.lower(), name)
     if not track.cues:
@@ -82,8 +93,16 @@ def read_sidecar(path: Path, name: str) -> Track:
         raise MediaError(f"no cue in {name} can be read{why}", "repair it, or leave it out with --subs none")
     if guessed is None:
         return track
+    if guessed == DAMAGED:
+        broken = f"{name}: characters that are no UTF-8 and were left out: {text.count(REPLACED):,}"
+        return Track(track.cues, track.faults, track.backward, (broken,))
     guess = f"{name} is not UTF-8 and was read as {guessed}, which is a guess: save it as UTF-8 to be sure"
     return Track(track.cues, track.faults, track.backward, (guess,))
+
+
+def _unreadable(name: str, error: Exception) -> MediaError:
+    reason = getattr(error, "strerror", None) or error
+    return MediaError(f"subtitles {name} cannot be read: {reason}", "check the path, or --subs none")
 
 
 def _parse(text: str, suffix: str, name: str) -> Track:

@@ -25,7 +25,7 @@ _ENTITY = re.compile(r"&(?:#\d+|#x[0-9a-f]+|\w+);", re.IGNORECASE)
 
 def read_srt(text: str) -> Track:
     """Cues of a SubRip file, blank lines inside them included. A cue without readable times is a fault."""
-    lines = re.split(r"\r\n|\r|\n", text)
+    lines = re.split(r"\r*\n|\r", text)
     starts = [at for at, line in enumerate(lines) if _is_times(lines, at)]
     raw: list[tuple[Fraction, Fraction, str]] = []
     faults: list[str] = []
@@ -34,9 +34,7 @@ def read_srt(text: str) -> Track:
             faults.append(f"line {at + 1} has no times, {lines[at].strip()[:40]!r}")
             continue
         last = starts[number + 1] if number + 1 < len(starts) else len(lines)
-        if last < len(lines) and last - 1 > at and _INDEX.fullmatch(lines[last - 1]):
-            last -= 1  # the number of the next cue
-        body = [line for line in lines[at + 1 : last] if line.strip()]
+        body = _said(lines[at + 1 : last], last < len(lines))
         if body:  # else nothing is said
             raw.append(_cue(lines[at], body))
     if not starts and text.strip():
@@ -48,6 +46,17 @@ def clean(text: str) -> str:
     """Without formatting tags, `{\\an8}` and entities; any other `<` or `&` is text."""
     plain = _OVERRIDE.sub("", _TAG.sub(lambda tag: " " if tag[0][1:3].lower() == "br" else "", text))
     return _ENTITY.sub(lambda entity: html.unescape(entity[0]), plain)
+
+
+def _said(between: list[str], numbered: bool) -> list[str]:
+    """The lines of a cue with a text. numbered: another cue follows, whose number may be the last line: right
+    before its times, or alone between blank lines."""
+    last = max((at for at, line in enumerate(between) if line.strip()), default=-1)
+    if numbered and last >= 0 and _INDEX.fullmatch(between[last]):
+        alone = last > 0 and not between[last - 1].strip()
+        if last == len(between) - 1 or alone:
+            between = between[:last]
+    return [line for line in between if line.strip()]
 
 
 def _is_times(lines: list[str], at: int) -> bool:
