@@ -81,11 +81,9 @@ def estimate(
         spec, dtype_bytes, chunk, len(plan.steps), plan.tokens, longest, each, sum(texts), chunk_text
     )
     share = (KV_BYTES[memory.kv] or dtype_bytes) / dtype_bytes
-    vectors = vector_bytes(spec, plan.width, plan.height)
+    vectors, kv = vector_bytes(spec, plan.width, plan.height), spec.kv_bytes_per_token(dtype_bytes)
     if memory.policy in ("auto", "full"):
-        copied = _copied(spec, len(plan.steps), each, sum(texts), memory) * spec.kv_bytes_per_token(
-            dtype_bytes
-        )
+        copied = kv * _copied(spec, len(plan.steps), each, sum(texts), memory)
         packed, work = math.ceil(full.cache * share), full.work + copied
         return replace(full, cache=packed, work=work, vectors=len(plan.steps) * vectors)
     seen = steps = most_held(plan.steps, memory, spec.block_steps)
@@ -94,7 +92,7 @@ def estimate(
         blocks = -(-len(plan.steps) // spec.block_steps)
         shown = memory.picked(blocks) * spec.block_steps + memory.sinks
         seen, steps = max(seen, min(shown, len(plan.steps))), steps + shown
-        kept = held_tokens(plan, len(plan.steps), spec.step_text) * spec.kv_bytes_per_token(dtype_bytes)
+        kept = held_tokens(plan, len(plan.steps), spec.step_text) * kv
         kept = math.ceil(kept * share) + len(plan.steps) * vectors - beside
     text = _most_text(plan, steps)
     held = _need(spec, dtype_bytes, chunk, steps, steps * each, longest, each, text, min(text, chunk_text))

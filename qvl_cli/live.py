@@ -82,8 +82,7 @@ class Watcher:
                 f"looks {float(every):g} s apart would miss events: in a window of "
                 f"{float(fitted.memory.window):g} s there is one every {float(most):g} s"
             )
-            every = most
-        self._turn = max(int(every / each), 1)
+        self._turn = max(min(round(every / each), int(most / each)), 1)
         self._tracker = EventTracker(settings.when, settle)
         self._began = time.monotonic()
         self._looked = 0.0

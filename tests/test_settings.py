@@ -12,6 +12,8 @@ from PIL import Image
 from qvl_cli.bench.row import Bench, Variant
 from qvl_cli.bench.table import BENCHES
 from qvl_cli.cli.app import main
+from qvl_cli.config import load_config
+from qvl_cli.request import make_request
 from tests.clips import write_clip, x264
 from tests.indexing import limited
 
@@ -96,3 +98,18 @@ def test_a_format_of_subtitles_is_nothing_to_an_index_of_pages(
     monkeypatch.setenv("QVL_FORMAT", "srt")
     assert main(["index", "pages.pdf", "--model", "tiny", "-q"]) == 0
     assert main(["locate", "pages.pdf", "a red circle", "--model", "tiny", "-q"]) == 2
+
+
+def test_flags_that_say_nothing_to_predictions_are_refused(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = ["eval", "qvhighlights", "--annotations", "truth.jsonl", "--predictions", "mine.jsonl"]
+    for flag in (["--model", "4b"], ["--detail", "max"], ["--fps", "5"], ["--refine"], ["--aligner", "text"]):
+        assert main([*suite, *flag]) == 2
+        assert f"{flag[0]} says nothing to the suite qvhighlights --predictions" in capsys.readouterr().err
+
+
+def test_only_a_flag_makes_pictures_a_film(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QVL_FPS", "4")
+    assert make_request("ask", "x", "", load_config({})).inputs.picture_rate is None
+    assert make_request("ask", "x", "", load_config({"fps": "4"})).inputs.picture_rate == 4

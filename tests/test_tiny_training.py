@@ -23,7 +23,7 @@ from qvl_cli.stream import StreamSession
 from qvl_cli.timeline import TimeSpan
 from qvl_cli.tiny import recipe
 from qvl_cli.tiny.clips import Clip, make_clip, step_lookups
-from qvl_cli.tiny.clock import Timing, changes, uneven_starts
+from qvl_cli.tiny.clock import Timing
 from qvl_cli.tiny.export import export_checkpoint, export_head
 from qvl_cli.tiny.lookup import (
     HEADS,
@@ -36,7 +36,6 @@ from qvl_cli.tiny.lookup import (
 )
 from qvl_cli.tiny.perception import COLS, IGNORE, ROWS, label
 from qvl_cli.tiny.readers import ClockReader
-from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.timing import (
     TimeStage,
     block_mask,
@@ -107,24 +106,6 @@ def test_packed_training_states_equal_the_streamed_ones(
         read = session.read(Prompt("", text))
         if len(read) == len(ids):  # one piece: tokenised alike
             torch.testing.assert_close(read, hidden[places], atol=4e-5, rtol=0)
-
-
-def test_uneven_steps_keep_every_change_and_skip_stillness() -> None:
-    longest, late = [], []
-    for seed in range(40):
-        script = write_script(seed, 60.0)
-        starts = uneven_starts(script, 2.0, 58.0, 22, 25.0, np.random.default_rng(seed))
-        gaps = np.diff(starts)
-        longest.append(gaps.max())
-        assert len(starts) == 22 and gaps.min() >= 0.49 and gaps.max() <= 11.0
-        assert np.allclose(starts * 25, np.round(starts * 25))
-        for instant in changes(script)[0]:
-            if starts[0] + 1 < instant < starts[-1]:
-                late.append(starts[np.searchsorted(starts, instant - 1e-9)] - instant)
-    # to the frame, but where another change came less than half a second before
-    assert max(longest) > 4.0 and np.mean(np.array(late) <= 0.041) > 0.85 and max(late) < 1.6
-    clip = make_clip(5, 12, recipe.Mix(uneven=1.0))
-    assert clip.durations.max() > 2.6 and len(clip.ends) == 12
 
 
 def test_padding_and_batching_change_nothing(stage: tuple[object, TimeStage]) -> None:

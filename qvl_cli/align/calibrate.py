@@ -10,9 +10,10 @@ import numpy.typing as npt
 import torch
 
 from qvl_cli.align.network import HeadNetwork
-from qvl_cli.align.spans import Floats, StepScores, decode_runs, run_evidence, run_span
+from qvl_cli.align.spans import Floats, StepScores, run_span, runs_with_evidence
 from qvl_cli.timeline import TimeSpan
 
+RIDGE = 0.1
 _ROUNDS = 200  # Newton steps of the logistic fit, many more than it needs
 
 
@@ -36,19 +37,19 @@ def fit_score(head: HeadNetwork, queries: Iterable[Judged]) -> tuple[float, dict
     per_query: list[tuple[list[int], bool]] = []
     for query in queries:
         mine = []
-        for run in decode_runs(query.scores):
+        for run, figures in runs_with_evidence(query.scores, query.intervals):
             span = run_span(run, query.scores, query.intervals)
             mine.append(len(evidence))
-            evidence.append(run_evidence(run, query.scores))
+            evidence.append(figures)
             hits.append(any(span.iou(true) >= 0.5 for true in query.truth))
         per_query.append((mine, bool(query.truth)))
     if not evidence:
         raise ValueError("the head finds no span in any of the queries")
-    figures = np.stack(evidence)
-    weight, bias = fit_logistic(figures, np.array(hits, float))
+    stacked = np.stack(evidence)
+    weight, bias = fit_logistic(stacked, np.array(hits, float))
     head.score_weight.copy_(torch.from_numpy(weight))
     head.score_bias.copy_(torch.tensor(bias))
-    scored = 1 / (1 + np.exp(-(figures @ weight + bias)))
+    scored = 1 / (1 + np.exp(-(stacked @ weight + bias)))
     best = np.array([max((scored[i] for i in mine), default=0.0) for mine, _ in per_query])
     present = np.array([shown for _, shown in per_query])
     threshold = best_threshold(best, present)
@@ -69,7 +70,7 @@ def _share(values: npt.NDArray[np.bool_]) -> float:
 def fit_logistic(figures: Floats, hits: Floats) -> tuple[npt.NDArray[np.float32], float]:
     """Ridge logistic regression by Newton's method: figures [n, k] -> weight [k], bias."""
     design = np.column_stack([figures, np.ones(len(figures))])
-    ridge = np.diag([1.0] * figures.shape[1] + [1e-6])
+    ridge = np.diag([RIDGE] * figures.shape[1] + [1e-6])
     weight = np.zeros(design.shape[1])
     for _ in range(_ROUNDS):
         chance = 1 / (1 + np.exp(-design @ weight))

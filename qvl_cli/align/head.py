@@ -16,7 +16,7 @@ from torch import Tensor
 
 from qvl_cli.align import Aligned, ScoredSpan, Sentence
 from qvl_cli.align.network import HeadNetwork, HeadShape
-from qvl_cli.align.spans import StepScores, decode_runs, run_evidence, seen_spans
+from qvl_cli.align.spans import StepScores, runs_with_evidence, seen_spans
 from qvl_cli.errors import ModelMissing
 from qvl_cli.prompts import Prompt, locate_prompt
 from qvl_cli.registry import HEAD_FILE
@@ -83,8 +83,8 @@ def score_runs(network: HeadNetwork, scores: StepScores, intervals: Sequence[Tim
     score: where it is cut there is no boundary to judge it by."""
     weight, bias = network.score_weight.double().cpu().numpy(), float(network.score_bias)
     found = []
-    for run in decode_runs(scores):
-        score = 1 / (1 + math.exp(-float(np.dot(weight, run_evidence(run, scores))) - bias))
+    for run, figures in runs_with_evidence(scores, intervals):
+        score = 1 / (1 + math.exp(-float(np.dot(weight, figures)) - bias))
         found += [ScoredSpan(span, score) for span in seen_spans(run, scores, intervals)]
     return sorted(found, key=lambda s: (-s.score, s.span.start))
 

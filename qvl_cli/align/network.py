@@ -53,8 +53,8 @@ class HeadNetwork(nn.Module):
             for _ in range(shape.mixers)
         )
         self.leave = nn.Linear(shape.channels, 5)
-        # score of a span, fitted after training: logistic in the six figures of spans.run_evidence
-        self.score_weight = nn.Parameter(torch.zeros(6), requires_grad=False)
+        # score of a span, fitted after training: logistic in the figures of spans.run_evidence
+        self.score_weight = nn.Parameter(torch.zeros(7), requires_grad=False)
         self.score_bias = nn.Parameter(torch.zeros(()), requires_grad=False)
 
     def forward(self, steps: Tensor, query: Tensor, query_mask: Tensor, durations: Tensor) -> Tensor:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,7 @@ from qvl_cli.timeline import TimeSpan, merge
 Floats = npt.NDArray[np.float64]
 OPEN_COST = 1.0  # nats a new span must earn: keeps a single noisy step from becoming an event
 SLIVER = Fraction(1, 20)  # of a step: less of one at a hole is an offset that could not go further
+NEIGHBOUR = 0.5  # seconds: over so long the nearness of another span falls to 1/e
 BOUNDARY_WEIGHT = 0.5  # boundary logits place the ends of a run; they must not outvote the inside logits
 
 
@@ -101,9 +104,18 @@ def _share(value: float) -> Fraction:
     return Fraction(round(float(np.clip(value, 0, 1)) * 1000), 1000)
 
 
-def run_evidence(run: Run, scores: StepScores) -> Floats:
-    """Figures of one run from which its score is estimated, float64 [6]: mean and least inside logit, the two
-    boundary logits, log of its length in steps, and the strongest inside logit anywhere else."""
+def runs_with_evidence(scores: StepScores, intervals: Sequence[TimeSpan]) -> list[tuple[Run, Floats]]:
+    """The decoded runs, in order of time, each with what its score is estimated from, float64 [7]."""
+    runs = decode_runs(scores)
+    spans = [run_span(run, scores, intervals) for run in runs]
+    gaps = [math.inf, *(float(after.start - before.end) for before, after in pairwise(spans)), math.inf]
+    return [(run, run_evidence(run, scores, min(gaps[at : at + 2]))) for at, run in enumerate(runs)]
+
+
+def run_evidence(run: Run, scores: StepScores, apart: float) -> Floats:
+    """Mean and least inside logit, the two boundary logits, log of its length in steps, the strongest inside
+    logit anywhere else, and how near the next span is on either side: what lies a moment beside another is
+    often a piece of it. apart: seconds to that one, infinite where there is none."""
     within = scores.inside[run.begin : run.stop]
     elsewhere = np.concatenate([scores.inside[: run.begin], scores.inside[run.stop :]])
     return np.array(
@@ -114,5 +126,6 @@ def run_evidence(run: Run, scores: StepScores) -> Floats:
             scores.last[run.stop - 1],
             np.log(run.stop - run.begin),
             elsewhere.max() if len(elsewhere) else -10.0,
+            math.exp(-apart / NEIGHBOUR),
         ]
     ).clip(-10, 10)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from qvl_cli.align.training import step_targets
 from qvl_cli.prompts import section_prompt
-from qvl_cli.tiny.clock import STRETCH, Floats, Timing, uneven_starts
+from qvl_cli.tiny.clock import GAPS, QUIET, STRETCH, Floats, Timing, planned_frames, uneven_starts
 from qvl_cli.tiny.draw import draw
 from qvl_cli.tiny.drills import order_drill
 from qvl_cli.tiny.lookup import (
@@ -155,15 +155,24 @@ def make_clip(seed: int, steps: int, mix: Mix = TIME_MIX) -> Clip:
     spacing = 1.0 if rng.random() < 0.75 else float(rng.uniform(1.0, 2.5))
     uneven = bool(mix.uneven) and rng_for(seed, "uneven").random() < mix.uneven
     length = steps * spacing * (STRETCH if uneven else 1.0)
-    whole = write_script(seed, length + float(rng.uniform(0, 20)), density=float(rng.uniform(0.8, 1.6)))
+    planned = uneven and mix.planned
+    spare, density = float(rng.uniform(0, 20)), float(rng.uniform(0.8, 1.6))
+    density *= float(rng_for(seed, "quiet").uniform(QUIET, 1.0)) if planned else 1.0
+    whole = write_script(seed, length + spare, density=density)
     begin = float(rng.uniform(0, whole.duration - length))
     rate = float(rng.choice([10.0, 12.5, 25.0, 30.0]))
-    starts = np.floor((begin + spacing * np.arange(steps)) * rate) / rate
-    if uneven:
-        starts = uneven_starts(whole, begin, begin + length, steps, rate, rng_for(seed, "gaps"))
+    gaps = GAPS[int(rng_for(seed, "gaps").integers(4)) :]
+    if planned:  # all of its frames are drawn: few a second
+        slow = rate if rate < 20 else rate / 2.5
+        times = planned_frames(whole, begin, begin + length, steps, slow, gaps)
+    else:
+        starts = np.floor((begin + spacing * np.arange(steps)) * rate) / rate
+        if uneven:
+            starts = uneven_starts(whole, begin, begin + length, steps, rate, gaps)
+        times = np.stack([starts, np.floor((starts + FRAME_GAP) * rate) / rate], 1)
+    starts = times[:, 0]
     script = _without_glimpses(whole.window(float(starts[0]), float(starts[-1]) + spacing))
     offset = 0.0 if rng.random() < 0.4 else float(rng.uniform(0, 120 if rng.random() < 0.7 else 900))
-    times = np.stack([starts, np.floor((starts + FRAME_GAP) * rate) / rate], 1)
     intervals = starts, np.append(starts[1:], starts[-1] + spacing)
     timing = Timing(times, *intervals, offset - float(starts[0]), mix.beyond)
     frames = film_look(draw(script, times.ravel().tolist()), rng)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
+from qvl_cli.media.thumbnails import Thumbnail
+from qvl_cli.sampling.choice import Grid, choose_active
+from qvl_cli.sampling.grid import on_screen
+from qvl_cli.scan import ScanSettings, find_changes
+from qvl_cli.tiny.draw import Pixels, draw
 from qvl_cli.tiny.pieces import Span
 from qvl_cli.tiny.world import Script
 
@@ -14,6 +22,11 @@ Floats = npt.NDArray[np.float64]
 STRETCH = 2.5  # seconds that an uneven clip may take for each step
 GAPS = (10.0, 7.0, 5.0, 3.5, 2.5, 1.5, 1.0)  # seconds between two steps at most, where nothing happens
 NEAREST = 0.5  # seconds between two steps at least
+QUIET = 0.2  # share of what else happens that is left, at least, where steps are planned
+_FPS = 2
+_CELL = 4  # pixels of a drawing at scale 1
+_AT_ONCE = 256  # frames
+_YUV = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +63,11 @@ class Timing:
 
 
 def uneven_starts(
-    script: Script, begin: float, end: float, count: int, rate: float, rng: np.random.Generator
+    script: Script, begin: float, end: float, count: int, rate: float, gaps: Sequence[float]
 ) -> Floats:
     """Where `count` steps between two moments begin: at each change, one before it, every second while
-    something acts, and rarely where nothing happens. Times are those of frames at `rate` a second."""
+    something acts, and rarely where nothing happens: the first of `gaps` seconds that makes enough steps.
+    Times are those of frames at `rate` a second."""
     instants, stretches = changes(script)
     grid = np.arange(begin, end, 1.0)
     sudden = np.array(sorted(t for t in instants if begin < t < end))
@@ -68,7 +82,7 @@ def uneven_starts(
         ]
     )
     wanted = busy | np.append(busy[1:], False)
-    for gap in GAPS[int(rng.integers(4)) :]:
+    for gap in gaps:
         kept, last = [], -np.inf
         for time, want in zip(times, wanted, strict=True):
             if want or time - last >= gap:
@@ -77,6 +91,54 @@ def uneven_starts(
         if len(kept) >= count:
             break
     return np.array(kept[:count])
+
+
+def planned_frames(
+    script: Script, begin: float, end: float, count: int, rate: float, gaps: Sequence[float]
+) -> Floats:
+    """The first `count` steps that adaptive sampling keeps between two moments of the script, drawn at `rate`
+    frames a second: times of their two frames [count, 2]. gaps: as for `uneven_starts`."""
+    every = 1 / Fraction(rate)
+    times = [n * every for n in range(math.ceil(begin * rate), math.floor(end * rate))]
+    seconds = range(math.ceil(times[0]), math.floor(times[-1]))
+    pairs = [(on_screen(times, Fraction(t)), on_screen(times, t + Fraction(1, _FPS))) for t in seconds]
+    found = [
+        each for each in find_changes(small_frames(script, times), ScanSettings()) if each.time > pairs[0][0]
+    ]
+    for gap in gaps:
+        room = len(pairs)
+        grid = Grid(pairs, times, times[-1] + every, Fraction(_FPS), room, Fraction(gap), room)
+        kept = choose_active(grid, found).pairs
+        if len(kept) >= count:
+            break
+    return np.array(kept[:count], float)
+
+
+def small_frames(script: Script, times: Sequence[Fraction]) -> Iterator[Thumbnail]:
+    """What a scan would see of the drawn script at ascending times, but for camera noise, which to it is no
+    change: a frame is drawn only where it differs from the one before."""
+    script = replace(script, noise=0.0)
+    moments, (instants, stretches) = np.array(times, float), changes(script)
+    differs = np.zeros(len(times) + 1, bool)
+    differs[0] = True
+    differs[np.searchsorted(moments, instants)] = True
+    for start, end in stretches:
+        differs[np.searchsorted(moments, start) : np.searchsorted(moments, end) + 1] = True
+    edges = np.append(np.flatnonzero(differs[:-1]), len(times))
+    for at in range(0, len(edges) - 1, _AT_ONCE):
+        some = edges[at : at + _AT_ONCE + 1]
+        for planes, first, end in zip(
+            _cells(draw(script, moments[some[:-1]].tolist())), some, some[1:], strict=False
+        ):
+            yield from (Thumbnail(time, planes) for time in times[first:end])
+
+
+def _cells(frames: Pixels) -> npt.NDArray[np.uint8]:
+    count, height, width, colours = frames.shape
+    rows = frames.reshape(count, height // _CELL, _CELL, width * colours).sum(2, dtype=np.uint16)
+    cells = rows.reshape(count, height // _CELL, width // _CELL, _CELL, colours).sum(3) / _CELL**2
+    planes = (cells @ _YUV.T + (0, 128, 128)).clip(0, 255).transpose(0, 3, 1, 2)
+    return np.asarray(planes, np.uint8)
 
 
 def _apart(times: Floats) -> list[float]:

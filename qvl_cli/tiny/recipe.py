@@ -45,12 +45,12 @@ class Mix:
     of each; found_weight: weight in the loss of tokens that tell what was found, all else has 1; jumps:
     probability that the positions of steps jump once or twice, by up to longest_jump; clocks: whether the
     last token of a step is told where its time stands; uneven: share of clips with steps where something
-    happens instead of evenly spaced ones; balanced: whether a question's weight grows with the root of
-    what it has to tell instead of with its length; beyond: whether a span ends with the time of the step
-    behind it; follows: whether what comes after a thing has a head of its own that looks for it; events: how
-    often each kind of event is drawn, as in `questions.EVENTS`; drills: orders told from times that are
-    given; style: how questions and answers are put; mistaken: of events that never happen, the share in which
-    a thing does what it never does."""
+    happens instead of evenly spaced ones, and planned: those that adaptive sampling keeps; balanced:
+    whether a question's weight grows with the root of what it has to tell instead of with its length; beyond:
+    whether a span ends with the time of the step behind it; follows: whether what comes after a thing has a
+    head of its own that looks for it; events: how often each kind of event is drawn, as in
+    `questions.EVENTS`; drills: orders told from times that are given; style: how questions and answers are
+    put; mistaken: of events that never happen, the share in which a thing does what it never does."""
 
     locates: int = 6
     absent: float = 0.3
@@ -78,6 +78,7 @@ class Mix:
     follows: bool = False
     events: tuple[float, float, float, float] = EVENTS
     drills: int = 0
+    planned: bool = False
     style: Style = UNDATED
     mistaken: float = 0.0
 
@@ -235,6 +236,7 @@ MATCH_MIX = replace(
     overview=0.0,
     events=(0.1, 0.52, 0.76, 0.88),
     uneven=0.5,
+    planned=True,
 )
 EDGE_LESSONS = Lessons(focal=True, edges=True)
 LINK_LESSONS = replace(EDGE_LESSONS, links=True)
