@@ -279,9 +279,10 @@ def watch(
 
 def _unread_subtitles(request: Request) -> list[str]:
     """Why those that another command would read, or was told to, are not."""
+    from qvl_cli.media.subtitles.choice import named_file
     from qvl_cli.media.subtitles.sidecar import find_sidecars
 
-    if request.subs not in ("auto", "none"):
+    if named_file(request.subs):
         return [f"a stream is watched without subtitles: subs {request.subs} has no effect"]
     beside = find_sidecars(Path(request.path)) if request.subs == "auto" else []
     return [f"a stream is watched without subtitles: {beside[0].name} is not read"] if beside else []

@@ -13,7 +13,7 @@ from qvl_cli.align.network import HeadNetwork
 from qvl_cli.align.spans import Floats, StepScores, run_span, runs_with_evidence
 from qvl_cli.timeline import TimeSpan
 
-RIDGE = 0.1
+_RIDGE = 0.1  # of the logistic fit: with 1, what few spans show counted for half
 _ROUNDS = 200  # Newton steps of the logistic fit, many more than it needs
 
 
@@ -70,7 +70,7 @@ def _share(values: npt.NDArray[np.bool_]) -> float:
 def fit_logistic(figures: Floats, hits: Floats) -> tuple[npt.NDArray[np.float32], float]:
     """Ridge logistic regression by Newton's method: figures [n, k] -> weight [k], bias."""
     design = np.column_stack([figures, np.ones(len(figures))])
-    ridge = np.diag([RIDGE] * figures.shape[1] + [1e-6])
+    ridge = np.diag([_RIDGE] * figures.shape[1] + [1e-6])
     weight = np.zeros(design.shape[1])
     for _ in range(_ROUNDS):
         chance = 1 / (1 + np.exp(-design @ weight))

@@ -48,10 +48,11 @@ def answer(task: str, file: str, query: str, options: Options) -> int:
 
 def check_output(output: str, request: Request) -> None:
     """Refuse an `-o` that is hopeless or one of what is read, subtitles among it. Raises UsageError."""
+    from qvl_cli.media.subtitles.choice import named_file
     from qvl_cli.media.subtitles.sidecar import find_sidecars
 
-    named = [] if request.subs in ("auto", "none") else [request.subs]
-    check_writable(output, request.path, *named)
+    named = named_file(request.subs)
+    check_writable(output, request.path, *([str(named)] if named else []))
     old = Path(output)
     beside = find_sidecars(Path(request.path)) if request.subs == "auto" and old.is_file() else []
     if any(old.samefile(each) for each in beside):

@@ -15,6 +15,7 @@ from qvl_cli.sampling.choice import Grid, choose_active
 from qvl_cli.sampling.grid import on_screen
 from qvl_cli.scan import ScanSettings, find_changes
 from qvl_cli.tiny.draw import Pixels, draw
+from qvl_cli.tiny.perception import FRAME_GAP
 from qvl_cli.tiny.pieces import Span
 from qvl_cli.tiny.world import Script
 
@@ -23,7 +24,6 @@ STRETCH = 2.5  # seconds that an uneven clip may take for each step
 GAPS = (10.0, 7.0, 5.0, 3.5, 2.5, 1.5, 1.0)  # seconds between two steps at most, where nothing happens
 NEAREST = 0.5  # seconds between two steps at least
 QUIET = 0.2  # share of what else happens that is left, at least, where steps are planned
-_FPS = 2
 _CELL = 4  # pixels of a drawing at scale 1
 _AT_ONCE = 256  # frames
 _YUV = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]])
@@ -98,16 +98,16 @@ def planned_frames(
 ) -> Floats:
     """The first `count` steps that adaptive sampling keeps between two moments of the script, drawn at `rate`
     frames a second: times of their two frames [count, 2]. gaps: as for `uneven_starts`."""
-    every = 1 / Fraction(rate)
+    every, apart = 1 / Fraction(rate), Fraction(FRAME_GAP)
     times = [n * every for n in range(math.ceil(begin * rate), math.floor(end * rate))]
     seconds = range(math.ceil(times[0]), math.floor(times[-1]))
-    pairs = [(on_screen(times, Fraction(t)), on_screen(times, t + Fraction(1, _FPS))) for t in seconds]
+    pairs = [(on_screen(times, Fraction(t)), on_screen(times, t + apart)) for t in seconds]
     found = [
         each for each in find_changes(small_frames(script, times), ScanSettings()) if each.time > pairs[0][0]
     ]
     for gap in gaps:
         room = len(pairs)
-        grid = Grid(pairs, times, times[-1] + every, Fraction(_FPS), room, Fraction(gap), room)
+        grid = Grid(pairs, times, times[-1] + every, 1 / apart, room, Fraction(gap), room)
         kept = choose_active(grid, found).pairs
         if len(kept) >= count:
             break

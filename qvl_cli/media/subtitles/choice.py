@@ -21,10 +21,15 @@ class Source:
     others: tuple[str, ...] = ()
 
 
+def named_file(wanted: str) -> Path | None:
+    """The file of `--subs FILE`; None for `auto` and `none`."""
+    return None if wanted in ("auto", "none") else Path(wanted)
+
+
 def check_named(wanted: str) -> None:
     """Raises MediaError where `--subs FILE` names a file that is not there."""
-    if wanted not in ("auto", "none"):
-        check_there(Path(wanted), Path(wanted).name)
+    if path := named_file(wanted):
+        check_there(path, path.name)
 
 
 def find_subtitles(video: Path, info: MediaInfo, wanted: str) -> tuple[Source | None, tuple[str, ...]]:
@@ -35,12 +40,12 @@ def find_subtitles(video: Path, info: MediaInfo, wanted: str) -> tuple[Source | 
     """
     if wanted == "none":
         return None, ()
-    if info.unit != "s":
-        if wanted != "auto":
-            raise UsageError("pages have no times that subtitles could belong to", "--subs none")
+    path, pages = named_file(wanted), info.unit != "s"
+    if pages and path:
+        raise UsageError("pages have no times that subtitles could belong to", "--subs none")
+    if pages:
         return None, ()
-    if wanted != "auto":
-        path = Path(wanted)
+    if path:
         return Source(path.name, path), ()
     files = find_sidecars(video)
     streams, pictures = find_streams(info.path) if info.subtitles else ([], [])

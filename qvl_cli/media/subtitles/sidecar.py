@@ -6,6 +6,7 @@ import errno
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from qvl_cli.errors import MediaError
@@ -93,11 +94,10 @@ def read_sidecar(path: Path, name: str) -> Track:
         raise MediaError(f"no cue in {name} can be read{why}", "repair it, or leave it out with --subs none")
     if guessed is None:
         return track
+    note = f"{name} is not UTF-8 and was read as {guessed}, which is a guess: save it as UTF-8 to be sure"
     if guessed == DAMAGED:
-        broken = f"{name}: characters that are no UTF-8 and were left out: {text.count(REPLACED):,}"
-        return Track(track.cues, track.faults, track.backward, (broken,))
-    guess = f"{name} is not UTF-8 and was read as {guessed}, which is a guess: save it as UTF-8 to be sure"
-    return Track(track.cues, track.faults, track.backward, (guess,))
+        note = f"{name}: characters that are no UTF-8 and were left out: {text.count(REPLACED):,}"
+    return replace(track, notes=(note,))
 
 
 def _unreadable(name: str, error: Exception) -> MediaError:

@@ -52,10 +52,10 @@ def _said(between: list[str], numbered: bool) -> list[str]:
     """The lines of a cue with a text. numbered: another cue follows, whose number may be the last line: right
     before its times, or alone between blank lines."""
     last = max((at for at, line in enumerate(between) if line.strip()), default=-1)
-    if numbered and last >= 0 and _INDEX.fullmatch(between[last]):
-        alone = last > 0 and not between[last - 1].strip()
-        if last == len(between) - 1 or alone:
-            between = between[:last]
+    right_before = last == len(between) - 1
+    alone = last > 0 and not between[last - 1].strip()
+    if numbered and (right_before or alone) and last >= 0 and _INDEX.fullmatch(between[last]):
+        between = between[:last]
     return [line for line in between if line.strip()]
 
 
