@@ -1,7 +1,7 @@
 """The embedded model: a small Qwen3-VL that knows one drawn world, and everything that made it.
 
 world       what can happen: actors, actions, scripts drawn from a seed
-draw        script -> frames, fast and in batches
+draw        script -> frames, fast and in batches;  hiding: captions that hide what is asked about
 questions   script -> questions, answers and the spans that prove them;  pieces: what they are made of
 drills      exercises without a video
 film        script -> H.264 file + truth file

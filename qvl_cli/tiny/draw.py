@@ -121,26 +121,30 @@ def coverage(
     script: Script, time: float, scale: int
 ) -> list[tuple[int, slice, slice, npt.NDArray[np.float32]]]:
     """Which pixels each visible actor covers at a time: (actor index, rows, columns, alpha 0..1)."""
-    found = []
-    variants = _variants(script.seed, len(script.actors))
-    for index, actor in enumerate(script.actors):
-        if (place := actor.at(time)) is None:
-            continue
-        x, y, radius = (value * scale for value in place)
-        reach = radius * _REACH - 1
-        top, bottom = max(0, int(y - reach)), min(HEIGHT * scale, int(y + reach) + 1)
-        left, right = max(0, int(x - reach)), min(WIDTH * scale, int(x + reach) + 1)
-        if top >= bottom or left >= right:
-            continue
-        steps = (_TABLE - 1) / (2 * _REACH)
-        rows = (((np.arange(top, bottom) + 0.5 - y) / radius + _REACH) * steps + 0.5).astype(np.intp)
-        cols = (((np.arange(left, right) + 0.5 - x) / radius + _REACH) * steps + 0.5).astype(np.intp)
-        rows, cols = rows.clip(0, _TABLE - 1), cols.clip(0, _TABLE - 1)
-        alpha = np.clip(
-            0.5 - distance_table(actor.shape, variants[index])[rows[:, None], cols] * radius, 0, 1
-        )
-        found.append((index, slice(top, bottom), slice(left, right), alpha))
-    return found
+    found = ((index, actor_coverage(script, index, time, scale)) for index in range(len(script.actors)))
+    return [(index, *covered) for index, covered in found if covered]
+
+
+def actor_coverage(
+    script: Script, index: int, time: float, scale: int
+) -> tuple[slice, slice, npt.NDArray[np.float32]] | None:
+    """Which pixels one actor covers at a time, as in `coverage`; None while none of it is in the picture."""
+    actor = script.actors[index]
+    if (place := actor.at(time)) is None:
+        return None
+    x, y, radius = (value * scale for value in place)
+    reach = radius * _REACH - 1
+    top, bottom = max(0, int(y - reach)), min(HEIGHT * scale, int(y + reach) + 1)
+    left, right = max(0, int(x - reach)), min(WIDTH * scale, int(x + reach) + 1)
+    if top >= bottom or left >= right:
+        return None
+    steps = (_TABLE - 1) / (2 * _REACH)
+    rows = (((np.arange(top, bottom) + 0.5 - y) / radius + _REACH) * steps + 0.5).astype(np.intp)
+    cols = (((np.arange(left, right) + 0.5 - x) / radius + _REACH) * steps + 0.5).astype(np.intp)
+    rows, cols = rows.clip(0, _TABLE - 1), cols.clip(0, _TABLE - 1)
+    table = distance_table(actor.shape, _variants(script.seed, len(script.actors))[index])
+    alpha = np.clip(0.5 - table[rows[:, None], cols] * radius, 0, 1)
+    return slice(top, bottom), slice(left, right), alpha
 
 
 def draw(script: Script, times: Sequence[float], scale: int = 1) -> Pixels:

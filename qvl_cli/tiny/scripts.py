@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from qvl_cli.tiny.hiding import BANDS, unhide
 from qvl_cli.tiny.world import (
     ACTIONS,
     BACKGROUNDS,
@@ -23,17 +24,20 @@ from qvl_cli.tiny.world import (
     Caption,
     Scene,
     Script,
+    is_training_seed,
     known_kind,
     rng_for,
 )
 
 Span = tuple[float, float]
 FAR_COLOUR = 110.0  # RGB distance at least between the two colours of a turn
-BANDS = (15.0, 48.0, 81.0)  # centres of captions, world units from the top
 
 
 def write_script(seed: int, duration: float, *, density: float = 1.0) -> Script:
-    """Draw a script from a seed. density: actors relative to one about every nine seconds."""
+    """Draw a script from a seed. density: actors relative to one about every nine seconds.
+
+    Where it is for evaluation no caption hides a thing, so that what is asked about can be seen.
+    """
     rng = rng_for(seed, "script")
     wanted = max(2, round(duration / 9.0 * density * rng.uniform(0.7, 1.3)))
     still = _still_stretch(rng, duration)
@@ -44,7 +48,7 @@ def write_script(seed: int, duration: float, *, density: float = 1.0) -> Script:
         actor = _draw_actor(rng, seed, duration, actors)
         if actor and _fits(actor, actors, still):
             actors.append(actor)
-    return Script(
+    script = Script(
         seed,
         duration,
         _draw_scenes(rng, duration),
@@ -52,6 +56,7 @@ def write_script(seed: int, duration: float, *, density: float = 1.0) -> Script:
         float(rng.choice([0.0, 2.0, 5.0])),
         _draw_captions(rng, duration, actors, density),
     )
+    return script if is_training_seed(seed) else unhide(script)
 
 
 def _still_stretch(rng: np.random.Generator, duration: float) -> Span:
