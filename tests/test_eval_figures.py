@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from qvl_cli.errors import UsageError
 from qvl_cli.evals.calibration import area_under_roc, expected_calibration_error
-from qvl_cli.evals.cases import ABSENT, FAMILIES, LOCATES, write_case, write_needles
+from qvl_cli.evals.cases import (
+    ABSENT,
+    FAMILIES,
+    LOCATES,
+    SHORTEST_GAP,
+    bridged,
+    write_case,
+    write_needles,
+)
 from qvl_cli.evals.choices import chosen_letter, option_texts
 from qvl_cli.evals.drawn_figures import most_frequent
 from qvl_cli.evals.figures import Figure, calibration, document_parts, means, median
 from qvl_cli.evals.interval import mean_intervals, statistic_interval
 from qvl_cli.evals.spans import iou, top_iou
 from qvl_cli.evals.texts import f1, is_right, named, things_named
+from qvl_cli.prompts import locate_prompt
+from qvl_cli.tiny.pieces import Query
+from qvl_cli.tiny.questions import presence
 from qvl_cli.tiny.world import SHAPES
 
 
@@ -163,6 +177,23 @@ def test_labels_are_taken_off_only_where_they_are_labels() -> None:
     assert option_texts(OPTIONS) == ("Apples.", "A red car.", "Cars", "None of the above")
     assert option_texts(("(A) one", "(B) two")) == ("one", "two")
     assert option_texts(("C. elegans", "D. melanogaster")) == ("C. elegans", "D. melanogaster")
+
+
+def test_spans_with_less_than_a_frame_between_them_are_one() -> None:
+    spans = ((1.0, 2.0), (2.05, 3.0), (3.06, 4.0), (4.11, 5.0), (6.0, 7.0))
+    drawn = Query("locate", locate_prompt("it"), (), spans)
+    assert bridged(drawn) == replace(drawn, spans=((1.0, 4.0), (4.11, 5.0), (6.0, 7.0)))
+    assert bridged(replace(drawn, spans=())).spans == ()
+
+
+def test_no_case_asks_for_two_spans_that_nobody_sees_apart() -> None:
+    case = write_case(7_000_038)  # one purple shape leaves 3 ms before another one comes
+    script = case.script
+    purple = presence([actor for actor in script.shown if actor.colour == "purple"])
+    assert 0 < min(after - before for (_, before), (after, _) in pairwise(purple)) < SHORTEST_GAP
+    for kind in ("locates", "asks", "many", "unseen"):
+        for query in case.queries(kind):
+            assert all(query.windows[1:, 0] - query.windows[:-1, 1] >= SHORTEST_GAP)
 
 
 def test_cases_follow_from_their_seed_and_never_from_training() -> None:

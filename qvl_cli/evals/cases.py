@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from qvl_cli.errors import UsageError
 from qvl_cli.evals.annotations import Query as TimedQuery
 from qvl_cli.tiny.phrases import FAMILIES
-from qvl_cli.tiny.pieces import Query
+from qvl_cli.tiny.pieces import Query, Span
 from qvl_cli.tiny.questions import ask_query, locate_query
 from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.world import TRAINING_SEEDS, Script, rng_for
@@ -21,6 +21,7 @@ LOCATES, ABSENT, MANY = 4, 1, 1  # per video, besides one question of each famil
 UNSEEN = 3  # per video, in words or about things that training has kept back
 NEEDLES = 20  # per long video
 NEEDLE_RATE, NEEDLE_CRF = 10, 23
+SHORTEST_GAP = 0.1  # seconds: a frame of the slowest film; in less between two spans nobody sees an end
 _TRIES = 40
 LOCATE_KINDS = ("locates", "absent", "many")
 ASK_KINDS = ("asks", "unseen")
@@ -98,16 +99,26 @@ def write_needles(seed: int, seconds: float) -> Case:
     found: dict[str, Query] = {}
     for _ in range(_TRIES * NEEDLES):
         query = locate_query(script, rng, absent=0.0)
-        if query and len(query.spans) == 1 and len(found) < NEEDLES:
+        if query and len((query := bridged(query)).spans) == 1 and len(found) < NEEDLES:
             found.setdefault(query.prompt.query, query)
     return Case(script, NEEDLE_RATE, NEEDLE_CRF, tuple(found.values()), (), (), ())
+
+
+def bridged(query: Query) -> Query:
+    """The query with spans that are less than SHORTEST_GAP apart as one."""
+    spans: list[Span] = []
+    for start, end in query.spans:
+        if spans and start - spans[-1][1] < SHORTEST_GAP:
+            start, _ = spans.pop()
+        spans.append((start, end))
+    return replace(query, spans=tuple(spans))
 
 
 def _first(
     count: int, wanted: Callable[[], Query | None], good: Callable[[Query], bool]
 ) -> tuple[Query, ...]:
     """Up to `count` good ones among _TRIES draws."""
-    drawn = (query for _ in range(_TRIES) if (query := wanted()) and good(query))
+    drawn = (q for _ in range(_TRIES) if (query := wanted()) and good(q := bridged(query)))
     return tuple(query for query, _ in zip(drawn, range(count), strict=False))
 
 
