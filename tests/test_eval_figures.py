@@ -167,6 +167,10 @@ OPTIONS = ("A. Apples.", "B. A red car.", "C. Cars", "D. None of the above")
         ("Option A, no: option B", None),
         ("E", None),
         ("", None),
+        ("B. A red car.\n\nOption A is wrong, because nothing grows.", "B"),
+        ("B\n\nExplanation: option A is wrong, and option C never appears.", "B"),
+        ("(C), because option A is wrong", "C"),
+        ("A car is shown: the answer is B", "B"),
     ],
 )
 def test_letters_are_read_from_words(said: str, letter: str | None) -> None:

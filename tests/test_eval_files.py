@@ -112,6 +112,25 @@ def test_odd_predictions_are_named_and_the_others_scored(
     assert document["n"]["r1@0.5"] == 1
 
 
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "[" * 100_000 + "]" * 100_000, "1e999"])
+def test_a_value_that_no_number_holds_costs_its_line_and_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], number: str
+) -> None:
+    truth, said = lines(tmp_path / "a.jsonl", QV), lines(tmp_path / "p.jsonl", QV_SAID)
+    odd_truth, odd_said = tmp_path / "odd.jsonl", tmp_path / "odd-said.jsonl"
+    line = f'{{"qid": 1, "pred_relevant_windows": [[1, {number}, 0.5]]}}'
+    odd_said.write_text(f"{json.dumps(QV_SAID[0])}\n{line}\n")
+    code, document, err = evaluate(capsys, "qvhighlights", "--annotations", truth, "--predictions", odd_said)
+    assert code == 6 and document["n"]["r1@0.5"] == 1 and "unexpected" not in err
+    assert document["left_out"]["unreadable prediction"]["n"] == 1
+
+    line = json.dumps(QV[0]).replace('"duration": 100', f'"duration": {number}')
+    odd_truth.write_text(f"{json.dumps(QV[1])}\n{line}\n")
+    code, document, err = evaluate(capsys, "qvhighlights", "--annotations", odd_truth, "--predictions", said)
+    assert code == 6 and document["n"]["r1@0.5"] == 1 and "unexpected" not in err
+    assert document["left_out"]["unreadable annotation"]["n"] == 1
+
+
 def test_a_second_prediction_does_not_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["A. one", "B. two"]
     asked: list[dict[str, Any]] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import stat
 from pathlib import Path
 
@@ -27,6 +28,29 @@ def test_what_was_added_is_there_again(tmp_path: Path) -> None:
     last.close()
     assert [*last.records] == ["a", "b"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/full", "/dev/zero"])
+def test_a_device_keeps_nothing(device: str) -> None:
+    with pytest.raises(UsageError, match="no file that keeps results"):
+        Journal(Path(device), SETTINGS, keep=True)
+
+
+def test_what_does_not_fit_is_told_with_the_file_and_what_fitted_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    journal = Journal(path, SETTINGS, keep=True)
+    journal.add({"video": "a"})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100, limits[1]))
+    try:
+        with pytest.raises(UsageError, match=rf"cannot write {path}: File too large"):
+            journal.add({"video": "b", "said": [0.5] * 5_000})
+        journal.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    again = Journal(path, SETTINGS, keep=True)
+    again.close()
+    assert list(again.records) == ["a"]
 
 
 @pytest.mark.parametrize("kept", [0, 5, 30, -1, -8])

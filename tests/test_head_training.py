@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
+import stat
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from qvl_cli.align.calibrate import best_threshold, fit_score
 from qvl_cli.align.head import load_network
@@ -186,11 +189,97 @@ def test_train_and_eval_through_the_commands(
         os.utime(data / "second.mp4", ns=(1, 1))
         assert head(capsys, "train", *given, *stored, "-o", own)[0] == 0
     assert watched == ["second.mp4"]
+    # Windows that were put right are no other features; texts are.
+    entries = [json.loads(line) for line in (data / "data.jsonl").read_text().splitlines()]
+    other = tmp_path / "other.jsonl"
+    for part, wanted in (("relevant_windows", []), ("query", ["first.mp4", "second-again.mp4"])):
+        watched.clear()
+        entries[0] |= {part: [[0.5, 3.0]] if part == "relevant_windows" else "nothing like it"}
+        other.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+        with monkeypatch.context() as patch:
+            patch.setattr(Watcher, "watch", lambda self, path: watched.append(path.name) or watch(self, path))
+            assert (
+                head(capsys, "train", other, *given[1:], *stored, "-o", tmp_path / "no.safetensors")[0] == 0
+            )
+        assert watched == wanted
+    assert stat.S_IMODE(own.stat().st_mode) == 0o666 & ~_umask()
     code, _, err = head(capsys, "train", *given, *stored, "-o", own, "--fps", "1")
     assert code == 2 and "other settings" in err and "--features DIR" in err
 
     code, document, _ = head(capsys, "eval", *given, "--head", own)
     assert code == 0 and document["n"]["r1@0.5"] == 8 and len(document["head"]) == 64
+    # A head judges the states of the checkpoint that it was trained for, and of no other of the same width.
+    weights = load_file(copy / "model.safetensors")
+    weights["model.language_model.embed_tokens.weight"].mul_(1.01)
+    save_file(weights, copy / "model.safetensors", {"format": "pt"})
+    code, _, err = head(capsys, "eval", *given, "--head", own, "--model", copy)
+    assert code == 4 and "trained for another checkpoint" in err
     (tmp_path / "broken").write_bytes(b"no head")
     code, _, err = head(capsys, "eval", *given, "--head", tmp_path / "broken")
     assert code == 4 and "no alignment head that can be used" in err
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(EMBEDDED, tmp_path / "checkpoint"))
+
+
+@pytest.mark.parametrize("target", ["checkpoint/model.safetensors", "data/first.mp4", "data/data.jsonl", "-"])
+def test_a_head_is_never_written_over_what_is_read(
+    target: str,
+    data: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Watcher, "watch", lambda *_: pytest.fail("watched in vain"))
+    file = tmp_path / target
+    before = file.read_bytes() if target != "-" else b""
+    given = ["data/data.jsonl", "--videos", "data", "--model", checkpoint, "--features", "features"]
+    code, document, err = head(capsys, "train", *given, "-o", target)
+    assert code == 2 and not document and ("is what is read" in err or "stdout" in err)
+    assert file.read_bytes() == before if target != "-" else not file.exists()
+
+
+def test_a_backward_window_is_named_before_anything_is_watched(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = [json.loads(line) for line in (data / "data.jsonl").read_text().splitlines()]
+    for entry, windows in zip(entries, ([[3.0, 1.0]], [[0.0, 2.0], [4.0, 4.0]]), strict=False):
+        entry["relevant_windows"] = windows
+    (tmp_path / "odd.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    read: list[list[Query]] = []
+
+    def collected(asked: dict[str, list[Query]], *_: object) -> None:
+        read.extend(asked.values())
+        raise UsageError("far enough")
+
+    monkeypatch.setattr("qvl_cli.heads.train.collect", collected)
+    given = [tmp_path / "odd.jsonl", "--videos", data, "--model", "tiny", "-o", tmp_path / "own.safetensors"]
+    code = main(["head", "train", *map(str, given), "-f", "json"])
+    err = capsys.readouterr().err
+    assert code == 2 and "far enough" in err
+    assert "qid 0: a window ends where it begins" in err and "qid 1: a window" in err
+    assert {query.qid for queries in read for query in queries}.isdisjoint({0, 1})
+
+
+def test_no_room_for_features_is_told_with_their_folder(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        given = [data / "data.jsonl", "--videos", data, "--features", tmp_path / "features"]
+        code, _, err = head(capsys, "train", *given, "-o", tmp_path / "own.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert code == 2 and f"to {tmp_path / 'features'}" in err and "--features DIR" in err

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache, partial
+from hashlib import sha256
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from qvl_cli.align import Aligned, ScoredSpan, Sentence
@@ -30,11 +31,15 @@ if TYPE_CHECKING:
 
 
 _AT_ONCE = 512  # steps
+_REMEDY = "train one for this checkpoint with `qvl head train`, or ask with --aligner text"
 FORM = "regions"  # what a head judges a step by; those of before had one vector for a whole step
 
 
-def load_network(file: Path) -> tuple[HeadNetwork, float]:
-    """The network and its not-found threshold. Raises ModelMissing where the file is not a whole head."""
+def load_network(file: Path, model: LoadedModel | None = None) -> tuple[HeadNetwork, float]:
+    """The network and its not-found threshold. model: what it is to judge the states of.
+
+    Raises ModelMissing where the file is not a whole head, or of another checkpoint than `model` is.
+    """
     try:
         with safe_open(file, "pt") as stored:
             described = dict(stored.metadata() or {})
@@ -42,21 +47,32 @@ def load_network(file: Path) -> tuple[HeadNetwork, float]:
         threshold, form = float(described.pop("threshold")), described.pop("form", "steps")
         if form != FORM:
             raise ValueError(f"it judges by {form}, this qvl by {FORM}")
+        mark = described.pop("checkpoint", None)
+        if mark and model and mark != checkpoint_mark(model):
+            raise ValueError("it was trained for another checkpoint")
         network = HeadNetwork(HeadShape(**{key: int(value) for key, value in described.items()}))
         network.load_state_dict(weights)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelMissing(
-            f"{file} is no alignment head that can be used ({error})", "train it again or use --aligner text"
-        ) from error
+        raise ModelMissing(f"{file} is no alignment head that can be used ({error})", _REMEDY) from error
     return network.eval(), threshold
 
 
-def save_network(network: HeadNetwork, threshold: float, file: Path) -> None:
-    """Write what `load_network` reads."""
+def head_bytes(network: HeadNetwork, threshold: float, mark: str = "") -> bytes:
+    """The file that `load_network` reads. mark: of the checkpoint that it was trained for."""
     weights = {
         name: value.detach().float().cpu().contiguous() for name, value in network.state_dict().items()
     }
-    save_file(weights, file, {**network.shape.to_strings(), "form": FORM, "threshold": repr(threshold)})
+    described = {**network.shape.to_strings(), "form": FORM, "threshold": repr(threshold)}
+    content: bytes = save(weights, {**described, "checkpoint": mark} if mark else described)
+    return content
+
+
+def checkpoint_mark(model: LoadedModel) -> str:
+    """Tells checkpoints of one shape apart by some numbers of their words, hex; the same in every dtype a
+    checkpoint is loaded in."""
+    words: Tensor = model.network.get_input_embeddings().weight
+    some = words[:: max(1, len(words) // 512), :64].detach().half().bfloat16()
+    return sha256(some.cpu().contiguous().view(torch.int16).numpy().tobytes()).hexdigest()[:16]
 
 
 @torch.inference_mode()
@@ -109,12 +125,12 @@ class HeadAligner:
     @classmethod
     def load(cls, model: LoadedModel, file: Path | None = None) -> HeadAligner:
         """file: a head other than the one beside the weights."""
-        network, threshold = load_network(file or model.spec.folder / HEAD_FILE)
+        network, threshold = load_network(file or model.spec.folder / HEAD_FILE, model)
         if network.shape.hidden != model.spec.hidden_size:
             raise ModelMissing(
                 f"the alignment head of {model.spec.name} is for hidden size {network.shape.hidden}, "
                 f"the model has {model.spec.hidden_size}",
-                "train a head for this checkpoint or use --aligner text",
+                _REMEDY,
             )
         return cls(network.to(model.device), threshold)
 

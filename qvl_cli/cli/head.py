@@ -12,7 +12,8 @@ from qvl_cli.cli.eval import ResultsFile, deliver
 from qvl_cli.cli.options import PlainFormat
 from qvl_cli.cli.settings import plain_format, settle
 from qvl_cli.config import Config
-from qvl_cli.render.output import check_writable
+from qvl_cli.errors import UsageError
+from qvl_cli.render.output import check_writable, is_stdout
 
 NAME = "head"
 HEAD = "alignment_head.safetensors"
@@ -57,6 +58,8 @@ def train(
     """Train a head on videos with known windows; a fifth of them calibrates its scores."""
     config, shown, console = _settle(model, device, fps, format, quiet)
     check_writable(output, data)
+    if is_stdout(output):
+        raise UsageError("a head cannot go to stdout: its figures do", "name a file with -o")
     from qvl_cli.heads.train import Sources, run
     from qvl_cli.request import make_request
 

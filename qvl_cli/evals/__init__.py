@@ -16,6 +16,7 @@ annotations   annotation files -> queries
 predictions   prediction files -> ranked windows
 retrieval     queries and predictions -> figures, beside trivial predictions
 troubles      what could not count, told and counted
+videos        which file of a folder an annotation names
 watching      one loaded model, many videos
 journal       the results file that an interrupted run continues
 recording     the loop over videos that fills it

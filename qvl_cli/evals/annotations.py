@@ -16,6 +16,9 @@ from qvl_cli.evals.interval import Floats
 from qvl_cli.evals.qvhighlights import annotated_clips
 from qvl_cli.evals.vue_tr import ATTRIBUTES
 
+# What a value of another kind, or far too large a one, raises where an entry is read.
+MISREAD = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, MemoryError)
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -73,7 +76,7 @@ def read_annotations(suite: str, path: Path) -> Annotations:
                 raise ValueError(f"qid {again[0]!r} comes a second time")
             known |= {query.qid for query in built}
             queries += built
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except MISREAD as error:
             unreadable.append(f"{place}: {explain(error)}")
     if not queries:
         why = f" ({unreadable[0]})" if unreadable else ""
@@ -95,7 +98,7 @@ def json_entries(text: str) -> Entries:
     if text.lstrip().startswith("["):
         try:
             found = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(
                 f"the file is no whole JSON array ({error})", "repair or export it again"
             ) from None
@@ -104,7 +107,7 @@ def json_entries(text: str) -> Entries:
     for i, line in _lines(text):
         try:
             entries.append((f"line {i + 1}", json.loads(line)))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             unreadable.append(f"line {i + 1}: not JSON ({error})")
     return Entries(tuple(entries), tuple(unreadable))
 

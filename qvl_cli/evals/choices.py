@@ -26,18 +26,18 @@ def option_texts(options: Sequence[str]) -> tuple[str, ...]:
 def chosen_letter(said: str, options: Sequence[str]) -> str | None:
     """The letter that `said` settles on, or None where it settles on none or on several.
 
-    In this order: what follows a word such as `answer`, a labelled letter at the start (`B.`, `(B) Apples`),
-    a letter that stands alone, the only option whose text is named.
+    In this order: a letter that opens the answer (`B.`, `(B) Apples`, a line of its own), what follows a word
+    such as `answer`, a letter that stands alone, the only option whose text is named.
     """
     letters = ascii_uppercase[: len(options)]
     one = rf"([{letters}])(?![\w'])(?<!A(?=\s+{_GOES_ON}))"
     text = re.sub(r"[*_`]+", "", said).strip()
+    opening = re.match(rf"\(?([{letters}])(?:[.):,]|\s*$)", text, re.MULTILINE)
+    if opening:
+        return opening[1]
     announced = re.findall(rf"(?i:\b(?:answer|option|choice)(?:\s+is)?\s*:?\s*)\(?{one}", text)
     if announced:
         return str(announced[0]) if len(set(announced)) == 1 else None
-    opening = re.match(rf"\(?([{letters}])(?:[.):,]|\s*$)", text)
-    if opening:
-        return opening[1]
     alone = set(re.findall(rf"(?<![\w']){one}", text))
     if len(alone) == 1:
         return str(alone.pop())

@@ -21,13 +21,13 @@ from qvl_cli.evals.figures import document_parts, means
 from qvl_cli.evals.journal import Journal
 from qvl_cli.evals.recording import record_all
 from qvl_cli.evals.troubles import Troubles
+from qvl_cli.evals.videos import list_videos
 from qvl_cli.evals.watching import (
     VIDEO_TROUBLES,
     Silent,
     Turn,
     Watched,
     Watcher,
-    find_videos,
     trouble_text,
 )
 from qvl_cli.request import Request
@@ -66,7 +66,7 @@ def run(
     """
     seeds = range(seed, seed + videos)
     cases = {str(s): write_needles(s, needle.seconds) if needle else write_case(s) for s in seeds}
-    strange = sorted(set(find_videos(outside).values())) if outside else []
+    strange = list_videos(outside) if outside else []
     troubles = Troubles(listener)
     watcher = Watcher(request, listener)
     told = watcher.settings()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -34,19 +36,28 @@ class Journal:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror}", self._remedy) from error
+            raise self._refused(error) from error
         self._file: IO[bytes] = os.fdopen(descriptor, "r+b")
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UsageError(f"{path} is no file that keeps results", self._remedy)
             self._lock()
             self._load(json.loads(json.dumps(_of_this_version(settings))))
+        except OSError as error:
+            self.close()
+            raise self._refused(error) from error
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Append a finished video; after this returns, a kill does not lose it."""
+        """Append a finished video; after this returns, a kill does not lose it. Raises UsageError where the
+        system takes no more."""
         self.records[str(record["video"])] = dict(record)
-        self._write(record)
+        try:
+            self._write(record)
+        except OSError as error:
+            raise self._refused(error) from error
 
     def get(self, video: str, of: object) -> dict[str, Any] | None:
         """The record of a video, where it was made of the same."""
@@ -54,7 +65,8 @@ class Journal:
         return record if record is not None and record.get("of") == of else None
 
     def close(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what could not be written is not written now either
+            self._file.close()
 
     def discard(self) -> None:
         """Its figures have been delivered, and nothing is left to continue with."""
@@ -106,11 +118,8 @@ class Journal:
         self._file.flush()
         os.fsync(self._file.fileno())
 
-
-def identity(file: Path) -> list[int]:
-    """What another file of the same name is not: size in bytes and time of the last change in ns."""
-    about = file.stat()
-    return [about.st_size, about.st_mtime_ns]
+    def _refused(self, error: OSError) -> UsageError:
+        return UsageError(f"cannot write {self.path}: {error.strerror}", self._remedy)
 
 
 def default_path(suite: str, settings: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Path:

@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from qvl_cli.errors import UsageError
-from qvl_cli.evals.annotations import Query, explain, json_entries, numbers, qid_of, read_text, spans
+from qvl_cli.evals.annotations import (
+    MISREAD,
+    Query,
+    explain,
+    json_entries,
+    numbers,
+    qid_of,
+    read_text,
+    spans,
+)
 from qvl_cli.evals.interval import Floats
 
 
@@ -56,7 +65,7 @@ def read_predictions(suite: str, path: Path, queries: Sequence[Query]) -> Predic
                 else:
                     lines.append(line)
                 known.add(line.qid)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except MISREAD as error:
             unreadable.append(f"{place}: {explain(error)}")
     if not lines:
         why = f" ({unreadable[0]})" if unreadable else ""

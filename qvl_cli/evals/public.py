@@ -16,12 +16,13 @@ from qvl_cli.evals import choices, retrieval
 from qvl_cli.evals.annotations import Annotations, Query, read_annotations
 from qvl_cli.evals.document import document
 from qvl_cli.evals.figures import Figure, Figures, document_parts, means
-from qvl_cli.evals.journal import Journal, identity
+from qvl_cli.evals.journal import Journal
 from qvl_cli.evals.predictions import Prediction, read_predictions
 from qvl_cli.evals.qvhighlights import clip_saliency
 from qvl_cli.evals.recording import record_all
 from qvl_cli.evals.troubles import Troubles
-from qvl_cli.evals.watching import Turn, Watched, Watcher, find_videos
+from qvl_cli.evals.videos import NamedVideo, name_videos
+from qvl_cli.evals.watching import Turn, Watched, Watcher
 from qvl_cli.prompts import choice_prompt
 from qvl_cli.request import Request
 
@@ -60,7 +61,7 @@ def run(
     """
     troubles = Troubles(listener)
     known = _annotations(suite, annotations, troubles)
-    files = find_videos(videos)
+    files = name_videos(dict.fromkeys(query.video for query in known.queries), videos, troubles)
     watcher = Watcher(request, listener, head)
     for note in watcher.notes:
         listener.note(note)
@@ -103,7 +104,7 @@ def _annotations(suite: str, path: Path, troubles: Troubles) -> Annotations:
 def _watch_all(
     suite: str,
     queries: Sequence[Query],
-    files: Mapping[str, Path],
+    files: Mapping[str, NamedVideo],
     watcher: Watcher,
     journal: Journal,
     troubles: Troubles,
@@ -113,17 +114,14 @@ def _watch_all(
     asked: dict[str, list[Query]] = {}
     for query in queries:
         asked.setdefault(query.video, []).append(query)
-    troubles.add("missing video", [name for name in asked if name not in files])
-    there = [name for name in asked if name in files]
-
-    of = {name: identity(files[name]) for name in there}
 
     def watch(name: str) -> Watched:
-        return watcher.watch(files[name])
+        return watcher.watch(files[name].path)
 
     def record(turn: Turn) -> dict[str, Any]:
         return _record(suite, turn, asked[turn.name], watcher)
 
+    of = {name: video.identity for name, video in files.items()}
     return list(record_all(of, watch, record, journal, troubles, listener).values())
 
 

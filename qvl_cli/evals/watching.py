@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from qvl_cli import pipeline, registry
 from qvl_cli.coverage import cover, hole_warnings, promised_end
-from qvl_cli.errors import BackendFailed, MediaError, OutsideWorld, OverBudget, UsageError
+from qvl_cli.errors import BackendFailed, MediaError, OutsideWorld, OverBudget
 from qvl_cli.fitting import fit
 from qvl_cli.media import open_video
-from qvl_cli.media.subtitles.sidecar import VIDEO_ENDINGS
 from qvl_cli.memory import MemorySettings
 from qvl_cli.request import Request
 from qvl_cli.sampling import SamplePlan, plan_samples
@@ -132,17 +131,6 @@ class Silent:
     def note(self, line: str) -> None: ...
     def progress(self, stage: str, done: float, total: float) -> None: ...
     def text(self, piece: str, thinking: bool = False) -> None: ...
-
-
-def find_videos(folder: Path) -> dict[str, Path]:
-    """Names as annotations give them, with and without the ending, anywhere below `folder`.
-
-    Raises UsageError where there is no such folder.
-    """
-    if not folder.is_dir():
-        raise UsageError(f"no folder {folder}", "give a folder of videos")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_ENDINGS)
-    return {name: path for path in reversed(files) for name in (path.name, path.stem)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,12 +17,13 @@ from torch import Tensor
 
 from qvl_cli.errors import MediaError, OutsideWorld, OverBudget, UsageError
 from qvl_cli.evals.annotations import Query
-from qvl_cli.evals.journal import Journal, identity
+from qvl_cli.evals.journal import Journal
 from qvl_cli.prompts import locate_prompt
 from qvl_cli.timeline import TimeSpan
 
 if TYPE_CHECKING:
     from qvl_cli.evals.troubles import Troubles
+    from qvl_cli.evals.videos import NamedVideo
     from qvl_cli.evals.watching import Watched, Watcher
     from qvl_cli.pipeline import Listener
 
@@ -65,7 +67,7 @@ def with_absent(queries: Sequence[Query]) -> dict[str, list[Query]]:
 
 def collect(
     asked: Mapping[str, Sequence[Query]],
-    files: Mapping[str, Path],
+    files: Mapping[str, NamedVideo],
     watcher: Watcher,
     folder: Path,
     settings: Mapping[str, Any],
@@ -73,7 +75,7 @@ def collect(
     listener: Listener,
 ) -> list[VideoFeatures]:
     """Features of every video that can be watched; those already in `folder` are read, not computed again, as
-    long as the file is the one they were computed from.
+    long as the file and the texts are those they were computed from.
 
     Raises UsageError where the folder holds features of other settings, or cannot be written.
     """
@@ -83,22 +85,20 @@ def collect(
         raise UsageError(f"cannot make {folder}: {error.strerror}", "name another --features DIR") from error
     journal = Journal(folder / LIST, settings, keep=True, flag="--features DIR")
     try:
-        troubles.add("missing video", [name for name in asked if name not in files])
-        there = [name for name in asked if name in files]
-        of = {name: identity(files[name]) for name in there}
-        for done, name in enumerate(there):
-            listener.progress("reading videos", done, len(there))
+        of = {name: [*video.identity, _texts_digest(asked[name])] for name, video in files.items()}
+        for done, (name, video) in enumerate(files.items()):
+            listener.progress("reading videos", done, len(files))
             if journal.get(name, of[name]):
                 continue
             try:
-                watched = watcher.watch(files[name])
+                watched = watcher.watch(video.path)
             except (MediaError, OverBudget, OutsideWorld) as error:
                 troubles.add("unwatched video", [f"{name}: {error}"])
                 continue
             journal.add({"of": of[name], **_store(name, watched, asked[name], folder)})
             watched.session.release()
-        records = [record for name in there if (record := journal.get(name, of[name]))]
-        return [_read(record, folder) for record in records]
+        records = [record for name in files if (record := journal.get(name, of[name]))]
+        return [_read(record, folder, asked[str(record["video"])]) for record in records]
     finally:
         journal.close()
 
@@ -110,19 +110,28 @@ def _store(name: str, watched: Watched, queries: Sequence[Query], folder: Path) 
     for at, query in enumerate(queries):
         tensors[f"query.{at}"] = session.read(locate_prompt(query.text)).cpu()
     file = f"{sha256(name.encode()).hexdigest()[:24]}.safetensors"
-    save_file({key: value.contiguous() for key, value in tensors.items()}, folder / file)
+    try:
+        save_file({key: value.contiguous() for key, value in tensors.items()}, folder / file)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(
+            f"cannot write the features of {name} to {folder} ({error})",
+            "free space or name another --features DIR",
+        ) from error
     return {
         "video": name,
         "file": file,
         "edges": [[str(step.interval.start), str(step.interval.end)] for step in session.steps],
-        "spans": [query.windows.tolist() for query in queries],
     }
 
 
-def _read(record: Mapping[str, Any], folder: Path) -> VideoFeatures:
+def _texts_digest(queries: Sequence[Query]) -> str:
+    return sha256(json.dumps([query.text for query in queries]).encode()).hexdigest()
+
+
+def _read(record: Mapping[str, Any], folder: Path, asked: Sequence[Query]) -> VideoFeatures:
     try:
         tensors = load_file(folder / record["file"])
-        queries = tuple(tensors[f"query.{at}"] for at in range(len(record["spans"])))
+        queries = tuple(tensors[f"query.{at}"] for at in range(len(asked)))
         steps = tensors["steps"]
     except (OSError, SafetensorError, KeyError) as error:
         raise UsageError(
@@ -133,7 +142,7 @@ def _read(record: Mapping[str, Any], folder: Path) -> VideoFeatures:
         steps,
         tuple(TimeSpan(Fraction(start), Fraction(end)) for start, end in record["edges"]),
         queries,
-        tuple(tuple((start, end) for start, end in spans) for spans in record["spans"]),
+        tuple(tuple((start, end) for start, end in query.windows.tolist()) for query in asked),
     )
 
 

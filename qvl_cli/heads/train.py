@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from qvl_cli import pipeline, registry
 from qvl_cli.align.calibrate import Judged, fit_score
-from qvl_cli.align.head import FORM, save_network, step_scores
+from qvl_cli.align.head import FORM, checkpoint_mark, head_bytes, step_scores
 from qvl_cli.align.network import HeadNetwork, HeadShape
 from qvl_cli.align.training import head_loss, step_targets
 from qvl_cli.errors import UsageError
@@ -24,8 +24,11 @@ from qvl_cli.evals.annotations import read_annotations
 from qvl_cli.evals.document import document
 from qvl_cli.evals.figures import DIGITS
 from qvl_cli.evals.troubles import Troubles
-from qvl_cli.evals.watching import Watcher, find_videos
+from qvl_cli.evals.videos import name_videos
+from qvl_cli.evals.watching import Watcher
 from qvl_cli.heads.features import VideoFeatures, collect, padded, with_absent
+from qvl_cli.registry import HEAD_FILE
+from qvl_cli.render.output import check_writable, write_file
 from qvl_cli.request import Request
 from qvl_cli.timeline import TimeSpan
 
@@ -59,21 +62,24 @@ def run(
     """
     troubles = Troubles(listener)
     known = read_annotations("qvhighlights", sources.annotations)
-    troubles.add("unreadable annotation", known.unreadable)
-    files = find_videos(sources.videos)
+    backward = {query.qid for query in known.queries if (query.windows[:, 0] >= query.windows[:, 1]).any()}
+    why = [f"qid {qid!r}: a window ends where it begins, or before" for qid in backward]
+    troubles.add("unreadable annotation", [*known.unreadable, *why])
+    asked = with_absent([query for query in known.queries if query.qid not in backward])
+    files = name_videos(asked, sources.videos, troubles)
     watcher = Watcher(request, listener)
+    read = [sources.annotations, *(video.path for video in files.values()), *watcher.spec.folder.iterdir()]
+    check_writable(str(output), *(str(path) for path in read if path.name != HEAD_FILE))
     for note in watcher.notes:
         listener.note(note)
     told = {key: value for key, value in watcher.settings().items() if key not in _OF_HEADS}
     # What names the model: wherever it lies and whatever head lies beside it, its weights decide.
     of_steps = {key: value for key, value in told.items() if key not in ("model", "fingerprint")}
     settings = {
-        "features": sha256(sources.annotations.read_bytes()).hexdigest(),
         "weights": registry.weights_digest(watcher.spec.folder),
         "form": FORM,
         **of_steps,
     }
-    asked = with_absent(known.queries)
     videos = collect(asked, files, watcher, sources.features, settings, troubles, listener)
     trained, held = split(videos)
     network = fit(trained, watcher.spec.hidden_size, epochs, seed, watcher.model.device, listener)
@@ -81,9 +87,7 @@ def run(
         threshold, figures = fit_score(network, _judged(network, held))
     except ValueError as error:
         raise UsageError(f"{error}: there is nothing to calibrate on", "train longer, or on more") from error
-    part = output.with_name(output.name + ".part")
-    save_network(network, threshold, part)
-    part.replace(output)
+    write_file(str(output), head_bytes(network, threshold, checkpoint_mark(watcher.model)))
     results = {"threshold": threshold, **{key: value for key, value in figures.items() if key != "queries"}}
     return document(
         "head",

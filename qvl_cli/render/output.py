@@ -39,28 +39,33 @@ def check_writable(target: str, *sources: str) -> None:
         raise _refused(target, error) from error
 
 
-def write_file(target: str, text: str) -> None:
-    """Write `text` beside the target, then move it into place: a reader sees the old file or the new one.
+def is_stdout(target: str) -> bool:
+    return target == "-" or _stream(target) == 1
 
-    Lone surrogates (odd bytes of a file name) become `?`, as on stdout.
+
+def write_file(target: str, content: str | bytes) -> None:
+    """Write `content` beside the target, then move it into place: a reader sees the old file or the new one.
+
+    Text is UTF-8; lone surrogates in it (odd bytes of a file name) become `?`, as on stdout.
     Permissions follow the umask, as for any file the user makes. Devices, pipes and what the process has open
     (`/dev/stderr`, `/dev/fd/3`) are written straight.
     Raises UsageError where the system refuses, BrokenPipeError where a reader has gone.
     """
-    path, text = Path(target), text.encode("utf-8", "replace").decode()
+    path = Path(target)
+    data = content.encode("utf-8", "replace") if isinstance(content, str) else content
     try:
         if (stream := _stream(target)) is not None:
-            with os.fdopen(os.dup(stream), "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+            with os.fdopen(os.dup(stream), "wb") as file:
+                file.write(data)
             return
         if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8", newline="\n")
+            path.write_bytes(data)
             return
         path = path.resolve()
         part = path.with_name(f".qvl-{secrets.token_hex(8)}.part")
         try:
-            with part.open("x", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+            with part.open("xb") as file:
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)

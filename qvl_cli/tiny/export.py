@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from qvl_cli.align.head import save_network
+from qvl_cli.align.head import head_bytes
 from qvl_cli.align.network import HeadNetwork
 from qvl_cli.registry import HEAD_FILE
 from qvl_cli.tiny.recipe import CLIP_PIXELS, FRAME_PIXELS, TEXT_STEPS
@@ -59,7 +59,7 @@ def export_checkpoint(network: Any, folder: Path) -> None:
 
 
 def export_head(head: HeadNetwork, threshold: float, folder: Path) -> None:
-    save_network(head, threshold, folder / HEAD_FILE)
+    (folder / HEAD_FILE).write_bytes(head_bytes(head, threshold))
 
 
 def _write(folder: Path, name: str, content: dict[str, Any]) -> None:
