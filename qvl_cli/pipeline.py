@@ -50,7 +50,7 @@ from qvl_cli.weave import size_notes
 if TYPE_CHECKING:
     from qvl_cli.align import Aligner
     from qvl_cli.align.refine import Refiner
-    from qvl_cli.media.info import Source
+    from qvl_cli.media.info import MediaInfo, Source
     from qvl_cli.model.load import LoadedModel
     from qvl_cli.model.world_gate import WorldGate
     from qvl_cli.stream import StreamSession
@@ -145,14 +145,14 @@ def run(request: Request, listener: Listener) -> Answer:
     with watched(request, listener) as it:
         plan, session, spec = it.plan, it.session, it.session.model.spec
         began = time.monotonic()
-        refines, unit = refiner(it, request, listener), it.video.info.unit
-        aligner = WholeSteps(it.aligner) if it.video.info.alone else it.aligner
-        findings = answer(session, aligner, request, listener, it.sections, it.index, refines, unit)
+        info, refines = it.video.info, refiner(it, request, listener)
+        aligner = WholeSteps(it.aligner) if info.alone else it.aligner
+        findings = answer(session, aligner, request, listener, info, it.sections, it.index, refines)
         answered = time.monotonic() - began
 
         coverage = cover(plan, session, it.video, request.sampling.end)
         read = sum(len(step.cues) for step in session.steps)
-        holes = (*hole_warnings(coverage, unit), *unread_warnings(plan, session))
+        holes = (*hole_warnings(coverage, info.unit), *unread_warnings(plan, session))
         later = (*it.video.warnings, *holes, *static_warnings(plan, session), *findings.warnings)
         for warning in later:
             listener.note(warning)
@@ -160,10 +160,10 @@ def run(request: Request, listener: Listener) -> Answer:
             task=request.task,
             media=Media(
                 str(request.path),
-                float(promised_end(it.video) - it.video.info.begins),
+                float(promised_end(it.video) - info.begins),
                 it.sha256,
-                unit,
-                float(it.video.info.lead),
+                info.unit,
+                float(info.lead),
             ),
             model=ModelUse(spec.name, registry.fingerprint(spec.folder), it.aligner.name),
             query=request.query,
@@ -204,8 +204,8 @@ def refiner(it: Watched, request: Request, listener: Listener) -> Refiner | None
 
 
 def look(video: Source, spec: ModelSpec, sampling: SamplingSettings, listener: Listener) -> Activity | None:
-    """Scan for changes where the sampling goes by them; None where it does not."""
-    if sampling.mode not in SCANNED:
+    """Scan for changes where the sampling chooses by them; None where it does not."""
+    if sampling.mode not in SCANNED or sampling.max_frames == 1:
         return None
     span = check_sampling(video.info, sampling, spec)
     return scan(
@@ -276,7 +276,7 @@ def watch(
     spec = session.model.spec
     sections, size = None, request.steps_per_chunk or spec.block_steps
     if request.task == "summarize" and memory.policy == "window" and plan.steps:
-        sections, size = Sections(answer_settings(spec)), spec.block_steps
+        sections, size = Sections(answer_settings(spec), video.info.alone), spec.block_steps
     gate = world_gate(spec, request) if session.told_tokens is None else None
     judge = gate.judge() if gate else None
 
@@ -339,14 +339,14 @@ def answer(
     aligner: Aligner,
     request: Request,
     listener: Listener,
+    info: MediaInfo,
     sections: Sections | None = None,
     index: Index | NoIndex | None = None,
     refiner: Refiner | None = None,
-    unit: str = "s",
 ) -> Findings:
-    """Run the task on the watched session. sections: of a summary, where they are written already. index: of
-    the session; a summary is kept with it, and taken from it. refiner: for the boundaries of moments. unit:
-    of the video's times."""
+    """Run the task on the watched session. info: of the video. sections: of a summary, where they are written
+    already. index: of the session; a summary is kept with it, and taken from it. refiner: for the boundaries
+    of moments."""
     from qvl_cli.generate import answer_settings
     from qvl_cli.tasks.ask import ask
     from qvl_cli.tasks.locate import locate
@@ -357,7 +357,7 @@ def answer(
     if request.task == "ask":
         return ask(session, aligner, request.query, settings, listener.text, refiner)
     if request.task == "locate":
-        return locate(session, aligner, request.query, refiner, unit)
+        return locate(session, aligner, request.query, refiner, info.unit)
     if request.task == "summarize":
 
         def on_progress(done: int, total: int) -> None:
@@ -368,7 +368,7 @@ def answer(
         if kept is not None and kept.key == key:
             listener.note("the sections were written before")
             return kept.findings()
-        findings = summarize(session, settings, on_progress, sections)
+        findings = summarize(session, settings, on_progress, sections, info.alone)
         if index:
             index.keep(SECTIONS, Summary.of(findings, key))
         return findings

@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from qvl_cli.evals.spans import top_iou
 from qvl_cli.registry import EMBEDDED
+from qvl_cli.tiny.draw import draw
+from qvl_cli.tiny.world import Actor, Scene, Script
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "sample_media"
@@ -107,6 +110,21 @@ def test_ask_and_summarize_name_things_that_are_there_and_prove_them(tmp_path: P
     assert summary["sections"][0]["start"] == 0 and summary["sections"][-1]["end"] == 30.0
     seconds = [(s["start"], s["end"]) for s in summary["sections"]]
     assert all(a[1] == b[0] for a, b in pairwise(seconds))
+
+
+@pytest.mark.parametrize("frames", [7, 11, 16])
+def test_no_page_is_named_that_does_not_show_it(frames: int, tmp_path: Path) -> None:
+    cross = Actor("cross", "white", 24.9, 34.0, 60.0, 48.0, 16.0)
+    moon = Actor("moon", "orange", 9.0, 31.0, 120.0, 40.0, 15.0)
+    script = Script(1_500_001, 45.0, (Scene(0.0, "plain"),), (moon, cross), 0.0)
+    first, *others = (Image.fromarray(each) for each in draw(script, [float(n) for n in range(1, 41)], 4))
+    first.save(tmp_path / "pages.pdf", save_all=True, append_images=others)
+    given = [tmp_path / "pages.pdf", "--max-frames", str(frames)]
+    for event, shown in (("the white cross is visible", cross), ("the orange moon is visible", moon)):
+        found = answer("locate", given[0], event, *given[1:], home=tmp_path)["moments"]
+        # Page n shows second n; a range ends where its last page does.
+        assert found and all(shown.start <= each["start"] for each in found)
+        assert all(each["end"] - 1 < shown.end for each in found)
 
 
 def test_ten_minutes_fit_the_default_budget(tmp_path: Path) -> None:

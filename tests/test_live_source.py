@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from qvl_cli.errors import BackendMissing, MediaError, UsageError
 from qvl_cli.media.ffmpeg import find_ffmpeg, retries
@@ -346,3 +347,13 @@ def test_closing_ends_the_program_and_a_stream_that_waits(silent_pipe: Path) -> 
         reader.join(20)
         assert not reader.is_alive() and live.ended is None
     assert live._remux._process.poll() is not None
+
+
+@pytest.mark.parametrize("name", ["page.pdf", "photo.mp4"])
+def test_what_stands_still_is_no_stream(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    picture = Image.fromarray(np.zeros((64, 96, 3), np.uint8))
+    picture.save(path, "PDF" if name.endswith("pdf") else "PNG")
+    for each in (path, _age(path)):
+        with pytest.raises(MediaError, match="no stream"), open_live(str(each), LONG):
+            pass

@@ -135,6 +135,19 @@ def test_odd_bytes_are_written_as_question_marks(tmp_path: Path) -> None:
     assert (tmp_path / "out.txt").read_bytes() == b"b?.mp4\n"
 
 
+def test_a_link_that_leads_nowhere_but_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "one").symlink_to(tmp_path / "two")
+    (tmp_path / "two").symlink_to(tmp_path / "one")
+    for refused in (check_writable, lambda target: write_file(target, "text")):
+        with pytest.raises(UsageError, match=r"cannot write .*one"):
+            refused(str(tmp_path / "one"))
+
+
+def test_bytes_are_written_as_they_are(tmp_path: Path) -> None:
+    write_file(str(tmp_path / "head"), b"\xff\x00\n\r")
+    assert (tmp_path / "head").read_bytes() == b"\xff\x00\n\r"
+
+
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "real.txt").write_text("old")
     (tmp_path / "link.txt").symlink_to(tmp_path / "real.txt")

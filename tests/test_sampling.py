@@ -16,7 +16,8 @@ from qvl_cli.errors import MediaError, OverBudget, UsageError
 from qvl_cli.media.info import MediaInfo
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling import DETAIL, SamplePlan, SamplingSettings, frame_size, plan_samples
-from qvl_cli.timeline import prompt_seconds
+from qvl_cli.scan import Activity
+from qvl_cli.timeline import TimeSpan, prompt_seconds
 
 RELEASED = ModelSpec(
     name="2b",
@@ -197,6 +198,35 @@ def test_an_hour_is_spent_as_upstream_spends_it() -> None:
     assert len(plan.steps) == 384  # 768 frames
     assert (plan.height, plan.width) == (128, 224)
     assert len(plan.notes) == 2
+
+
+@pytest.mark.parametrize("mode", ["uniform", "adaptive", "scene", "keyframe"])
+def test_a_range_that_begins_in_a_hole_begins_behind_it(mode: str) -> None:
+    there = [Fraction(n, 25) for n in range(1000) if not 200 <= n < 300]
+    hole = TimeSpan(Fraction(8), Fraction(12))
+    info = replace(video(there, Fraction(1, 25)), holes=(hole,))
+    activity = Activity(TimeSpan(Fraction(0), info.duration), (), len(there))
+    for start in (hole.start, Fraction(9), Fraction(1199, 100)):
+        asked = SamplingSettings(start=start, end=Fraction(20), mode=mode)
+        plan = plan_samples(info, asked, RELEASED, activity)
+        first = plan.steps[0]
+        assert first.interval.start == hole.end <= first.t0 < hole.end + 1 / asked.fps
+        assert plan.range.start == start
+        assert plan.steps[-1].interval.end == 20
+        with pytest.raises(MediaError, match="nothing can be seen: it is missing"):
+            plan_samples(info, replace(asked, end=start + Fraction(1, 1000)), RELEASED, activity)
+    before = plan_samples(info, SamplingSettings(start=Fraction(799, 100), mode=mode), RELEASED, activity)
+    assert before.steps[0].interval == TimeSpan(Fraction(799, 100), hole.start)
+
+
+def test_a_single_frame_says_what_it_passes_over_in_every_mode() -> None:
+    info, asked = steady(45), SamplingSettings(max_frames=1)
+    for mode, reason in (("adaptive", "start"), ("scene", "start"), ("keyframe", "keyframe")):
+        plan = plan_samples(info, replace(asked, mode=mode), RELEASED)  # nothing needs a scan
+        assert [(step.t0, step.t1) for step in plan.steps] == [(0, 0)]
+        assert plan.kept == ((reason, 1),) and plan.considered == 45
+        assert plan.skipped == (TimeSpan(Fraction(1), info.duration),)
+        assert "to fit 1 frame" in " ".join(plan.notes)
 
 
 def test_frames_shrink_before_steps_are_dropped() -> None:

@@ -89,6 +89,13 @@ def test_no_span_reaches_over_a_hole() -> None:
     late = replace(scores, start_at=np.full(5, 0.999), end_at=np.full(5, 0.001))
     assert [(float(a.start), float(a.end)) for a in seen_spans(Run(1, 5), late, intervals)] == [(8, 10)]
     assert len(seen_spans(Run(1, 2), late, intervals)) == 1  # where there is nothing else it stays
+    # The lesser part of a step beside a hole says that the span began behind it, or ended before.
+    lesser = replace(scores, start_at=np.full(5, 0.7), end_at=np.full(5, 0.4))
+    assert [(float(a.start), float(a.end)) for a in seen_spans(Run(1, 5), lesser, intervals)] == [(8, 10)]
+    assert [(float(a.start), float(a.end)) for a in seen_spans(Run(0, 2), lesser, intervals)] == [(0.7, 1.4)]
+    uneven = [TimeSpan(Fraction(a), Fraction(b)) for a, b in ((0, 10), (20, 21), (21, 22))]
+    (found,) = seen_spans(Run(0, 3), lesser, uneven)
+    assert (float(found.start), float(found.end)) == (20, 21.4)
 
 
 def test_crossed_offsets_never_turn_a_span_around() -> None:

@@ -6,8 +6,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from qvl_cli.generate import DecodeSettings
 from qvl_cli.sampling import Step
 from qvl_cli.tasks.ask import split_sentences
+from qvl_cli.tasks.sections import Sections
 from qvl_cli.tasks.summarize import novelty, section_lengths, section_starts
 from qvl_cli.timeline import TimeSpan
 
@@ -109,6 +111,19 @@ def test_uneven_steps_are_measured_in_seconds() -> None:
     steps = [Step(span.start, span.start, span) for span in spans]
     features = np.vstack([_scenes([1], 0), _scenes([60, 1], 0)[:60] * -1])
     assert 1 in section_starts(features, steps)
+
+
+def test_no_section_goes_on_over_a_hole_and_every_one_over_pages_left_out() -> None:
+    settings = DecodeSettings(max_new_tokens=9)
+    begins = [Fraction(at + 10 * (at // 20)) for at in range(60)]
+    steps = [Step(begin, begin, TimeSpan(begin, begin + 1)) for begin in begins]
+    videos, pages = Sections(settings), Sections(settings, gapless=True)
+    assert videos.forced(steps) == [20, 40] and pages.forced(steps) == []
+    cuts = section_starts(_scenes([30, 30]), steps, videos.forced(steps))
+    assert {0, 20, 40} <= set(cuts)
+    for first, last in zip(cuts, [*cuts[1:], 60], strict=True):
+        own = steps[first:last]
+        assert sum(step.interval.duration for step in own) == own[-1].interval.end - own[0].interval.start
 
 
 def test_sections_are_deterministic() -> None:

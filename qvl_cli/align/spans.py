@@ -15,7 +15,7 @@ from qvl_cli.timeline import TimeSpan, merge
 
 Floats = npt.NDArray[np.float64]
 OPEN_COST = 1.0  # nats a new span must earn: keeps a single noisy step from becoming an event
-SLIVER = Fraction(1, 20)  # of a step: less of one at a hole is an offset that could not go further
+LEAST_OF_STEP = Fraction(1, 2)  # less of one in front of a hole, or behind, is an offset that could not go on
 NEIGHBOUR = 0.5  # seconds: over so long the nearness of another span falls to 1/e
 BOUNDARY_WEIGHT = 0.5  # boundary logits place the ends of a run; they must not outvote the inside logits
 
@@ -93,11 +93,17 @@ def run_span(run: Run, scores: StepScores, intervals: Sequence[TimeSpan]) -> Tim
 
 def seen_spans(run: Run, scores: StepScores, intervals: Sequence[TimeSpan]) -> list[TimeSpan]:
     """The run's exact span without what lies between steps whose intervals do not touch: nothing was seen
-    there. Nor of what begins or ends within a sliver of a step before it, or behind."""
+    there. Nor is there a piece that is only the lesser part of a step, beside a hole."""
     own = intervals[run.begin : run.stop]
-    whole, shortest = run_span(run, scores, intervals), min(each.duration for each in own) * SLIVER
+    whole = run_span(run, scores, intervals)
     pieces = [piece for each in merge(own) if (piece := each.intersection(whole))]
-    return [piece for piece in pieces if piece.duration > shortest] or pieces
+    kept = [piece for piece in pieces if not any(_lesser_part(piece, step) for step in (own[0], own[-1]))]
+    return kept if len(pieces) > 1 and kept else pieces
+
+
+def _lesser_part(piece: TimeSpan, step: TimeSpan) -> bool:
+    inside = step.start <= piece.start and piece.end <= step.end
+    return inside and piece.duration < step.duration * LEAST_OF_STEP
 
 
 def _share(value: float) -> Fraction:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 MAX_SPOOL = 8 << 30  # bytes
+_HEAD = 1024  # bytes that tell what a file is
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,17 @@ def is_playlist(path: Path) -> bool:
         return _begins_playlist(file.read(16))
 
 
+def is_still(path: Path) -> bool:
+    """Whether the file is a picture or a document, which nobody watches as it comes. Raises OSError."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    return _begins_document(head) or (bool(head) and _is_picture(path))
+
+
+def _begins_document(head: bytes) -> bool:
+    return b"%PDF-" in head
+
+
 def _begins_playlist(head: bytes) -> bool:
     return head.removeprefix(b"\xef\xbb\xbf").startswith(b"#EXTM3U")
 
@@ -107,11 +119,11 @@ def _open(path: Path, address: str, spool: Spool | None, backend: str, settings:
         folder = path.is_dir()
         if path.is_file():
             with path.open("rb") as file:
-                head = file.read(1024)
+                head = file.read(_HEAD)
     source: Source
     if _begins_playlist(head):
         return _open_playlist(address, spool, backend, settings)
-    if b"%PDF-" in head:
+    if _begins_document(head):
         from qvl_cli.media.pages import open_pages
 
         source = open_pages(path)

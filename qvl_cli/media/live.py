@@ -37,7 +37,7 @@ from qvl_cli.media.container import Orientation, sample_aspect, shown, turned_by
 from qvl_cli.media.ffmpeg import Remux, find_ffmpeg, remux_command, retries
 from qvl_cli.media.follow import Follower, is_old
 from qvl_cli.media.info import NOTICEABLE
-from qvl_cli.media.inputs import is_playlist
+from qvl_cli.media.inputs import is_playlist, is_still
 from qvl_cli.timeline import TimeSpan, merge
 
 if TYPE_CHECKING:
@@ -336,7 +336,11 @@ def _grows(path: Path, patience: float) -> bool:
             raise MediaError(f"{shown(path)} is a directory", "name one video")
         if not os.access(path, os.R_OK):
             raise MediaError(f"{shown(path)} may not be read", "check its permissions")
-        if not stat.S_ISREG(kind) or is_old(path, patience):
+        if not stat.S_ISREG(kind):
+            return False
+        if is_still(path):
+            raise MediaError(f"{shown(path)} is a picture or a document, no stream", "ask with `qvl locate`")
+        if is_old(path, patience):
             return False
         if is_playlist(path):
             return False  # ffmpeg reads it again by itself

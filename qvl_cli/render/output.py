@@ -35,7 +35,7 @@ def check_writable(target: str, *sources: str) -> None:
             raise UsageError(
                 f"cannot write {target}: no permission in {folder}", "choose another place with -o"
             )
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         raise _refused(target, error) from error
 
 
@@ -75,7 +75,7 @@ def write_file(target: str, content: str | bytes) -> None:
             raise
     except BrokenPipeError:
         raise
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         raise _refused(target, error) from error
 
 
@@ -98,5 +98,7 @@ def _stream(target: str) -> int | None:
     return _STREAMS.get(target)
 
 
-def _refused(target: str, error: OSError) -> UsageError:
-    return UsageError(f"cannot write {target}: {error.strerror or error}", "choose another place with -o")
+def _refused(target: str, error: OSError | RuntimeError) -> UsageError:
+    """A link that leads to itself is a RuntimeError to pathlib."""
+    why = error.strerror if isinstance(error, OSError) else None
+    return UsageError(f"cannot write {target}: {why or error}", "choose another place with -o")

@@ -24,14 +24,15 @@ def on_screen(times: Sequence[Fraction], time: Fraction) -> Fraction:
 
 def even_pairs(info: MediaInfo, span: TimeSpan, fps: Fraction) -> Iterator[Pair]:
     """(t0, t1) of every step at the asked rate, ascending; t0 == t1 where a frame stands alone. Pictures and
-    pages that are steps of their own have no rate: each is one."""
+    pages that are steps of their own have no rate: each is one. None where all of `span` is missing."""
     times, apart = info.frame_times, 1 / fps
     if info.alone:
         first = max(bisect_right(times, span.start) - 1, 0)
         yield from ((time, time) for time in times[first : bisect_left(times, span.end)])
         return
 
-    latest = Fraction(-1)
+    # What is on screen where a hole begins is not there in its midst.
+    latest = on_screen(times, span.start) if hole_at(span.start, info.holes) else Fraction(-1)
     tick = 0
     while (now := span.start + tick * apart) < span.end:
         t0 = on_screen(times, now)
@@ -75,9 +76,14 @@ def thin(steps: Sequence[T], count: int) -> list[T]:
 
 def tile(pairs: list[Pair], span: TimeSpan, holes: Sequence[TimeSpan] = ()) -> Iterator[Step]:
     """Each step stands for the time from its first frame to the next step's, or to a hole before that."""
-    starts = [span.start, *(t0 for t0, _ in pairs[1:]), span.end]
+    missing = hole_at(span.start, holes)
+    starts = [missing.end if missing else span.start, *(t0 for t0, _ in pairs[1:]), span.end]
     for (t0, t1), start, end in zip(pairs, starts, starts[1:], strict=False):
         yield up_to_a_hole(Step(t0, t1, TimeSpan(start, end)), holes)
+
+
+def hole_at(time: Fraction, holes: Sequence[TimeSpan]) -> TimeSpan | None:
+    return next((hole for hole in holes if hole.start <= time < hole.end), None)
 
 
 def up_to_a_hole(step: Step, holes: Sequence[TimeSpan]) -> Step:

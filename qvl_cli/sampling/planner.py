@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from fractions import Fraction
 
-from qvl_cli.errors import UsageError
+from qvl_cli.errors import MediaError, UsageError
 from qvl_cli.media.info import MediaInfo
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling.choice import Choice, Grid, choose_active, choose_keyframes, choose_scenes
@@ -43,10 +43,16 @@ def plan_samples(
     The other modes keep the frame size of that even plan and at most as many steps, where `activity` (of
     `scan`; adaptive and scene need it) or the keyframes say.
 
-    Raises UsageError where the settings make no sense for this video.
+    Raises UsageError where the settings make no sense for this video, MediaError where nothing of the range
+    is there.
     """
     span, budget = check_sampling(info, settings, spec), token_budget(settings, spec)
     pairs = list(even_pairs(info, span, settings.fps))
+    if not pairs:
+        raise MediaError(
+            f"from {format_clock(span.start)} to {format_clock(span.end)} nothing can be seen: it is missing",
+            "ask about another part",
+        )
     considered = len(pairs)
     notes: list[str] = []
 
@@ -72,7 +78,10 @@ def plan_samples(
     size = fitted_size(info, settings, spec, steps=len(pairs), max_tokens=budget)
 
     choice = None
-    if settings.mode != "uniform" and settings.max_frames != 1:
+    if settings.mode != "uniform" and settings.max_frames == 1:
+        reason = "start" if settings.mode in SCANNED else "keyframe"
+        choice = Choice(pairs, ((reason, 1),), 1, span.duration)
+    elif settings.mode != "uniform":
         choice = _choose(info, settings, activity, grid, span, len(pairs))
         pairs, thinned = choice.pairs, []
         if len(pairs) < choice.wanted:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 from qvl_cli.answer import Section
 from qvl_cli.generate import DecodeSettings
@@ -14,12 +16,17 @@ _AT_ONCE = 20  # sentences that one sentence is made of
 
 
 class Sections:
-    """The sections written so far; cut_off: sentences that the model did not bring to their end."""
+    """The sections written so far; cut_off: sentences that the model did not bring to their end.
 
-    def __init__(self, settings: DecodeSettings) -> None:
+    gapless: whether a section goes on over what no step stands for: over pages that were left out, but not
+    over a hole in a video.
+    """
+
+    def __init__(self, settings: DecodeSettings, gapless: bool = False) -> None:
         self.sections: list[Section] = []
         self.cut_off = 0
         self._settings = settings
+        self._gapless = gapless
         self._begun = 0  # the first step of the section that `watched` has not written yet
 
     def write(self, session: StreamSession, first: int, last: int) -> None:
@@ -37,6 +44,9 @@ class Sections:
         """Called after every block, and with `end` after the last one: writes the section that would no
         longer fit into the `window` seconds with another block, or all that is left."""
         steps = session.steps
+        for cut in self.forced(steps[self._begun :]):
+            self.write(session, self._begun, cut)
+            self._begun = cut
         if self._begun == len(steps):
             return
         last_block = steps[(len(steps) - 1) // block_steps * block_steps :]
@@ -44,6 +54,13 @@ class Sections:
         if end or grown + last_block[-1].interval.end - last_block[0].interval.start > window:
             self.write(session, self._begun, len(steps))
             self._begun = len(steps)
+
+    def forced(self, steps: Sequence[Step]) -> list[int]:
+        """Where a section has to begin, as indices into `steps`."""
+        if self._gapless:
+            return []
+        ends = enumerate(pairwise(steps), start=1)
+        return [at for at, (before, after) in ends if before.interval.end < after.interval.start]
 
     def overview(self, session: StreamSession) -> str:
         """One sentence for the whole: from the video where the session sees all of it, else from the

@@ -22,13 +22,15 @@ def summarize(
     settings: DecodeSettings,
     on_progress: Callable[[int, int], None],
     written: Sections | None = None,
+    gapless: bool = False,
 ) -> Findings:
     """`on_progress(done, total)` hears of every sentence written. written: sections that were written while
-    the video was watched, where the session has let it go since."""
+    the video was watched, where the session has let it go since. gapless: see `Sections`."""
     steps = session.steps
     if written is None:
-        written = Sections(settings)
-        cuts = section_starts(session.features[:, -1].cpu().double().numpy(), steps)
+        written = Sections(settings, gapless)
+        features = session.features[:, -1].cpu().double().numpy()
+        cuts = section_starts(features, steps, written.forced(steps))
         for number, (first, last) in enumerate(zip(cuts, [*cuts[1:], len(steps)], strict=True)):
             on_progress(number, len(cuts) + 1)
             written.write(session, first, last)
@@ -41,8 +43,9 @@ def summarize(
     return Findings(text, found=bool(written.sections), sections=tuple(written.sections), warnings=warnings)
 
 
-def section_starts(features: Floats, steps: Sequence[Step]) -> list[int]:
-    """Where sections begin, as indices into `steps`; the first is 0. Pure and deterministic.
+def section_starts(features: Floats, steps: Sequence[Step], forced: Sequence[int] = ()) -> list[int]:
+    """Where sections begin, as indices into `steps`; the first is 0. forced: others that are given. Pure and
+    deterministic.
 
     features [n, d]: one vector per step. A boundary lies where the mean feature of the seconds behind differs
     most from that of the seconds ahead (TextTiling's valleys, by cosine on standardised features), strongest
@@ -57,7 +60,7 @@ def section_starts(features: Floats, steps: Sequence[Step]) -> list[int]:
     change = novelty(features, max(1, _steps_within(steps, shortest) // 2))
     order = sorted(range(1, len(steps)), key=lambda at: (-change[at], at))
     threshold = float(change[1:].mean() + change[1:].std()) if len(steps) > 1 else 0.0
-    cuts = [0]
+    cuts = [0, *forced]
 
     def room(at: int) -> bool:
         return ends[-1] - begins[at] >= shortest and all(

@@ -11,6 +11,8 @@ from qvl_cli.generate import DecodeSettings
 from qvl_cli.prompts import overview_prompt, reduce_prompt, section_prompt
 from qvl_cli.tasks import Findings
 
+_CUT = "at changes and holes"  # where sections begin
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -30,9 +32,9 @@ class Summary:
 
 
 def summary_key(settings: DecodeSettings) -> str:
-    """sha256 of the words a summary is asked for with, and of how its tokens are chosen."""
+    """sha256 of the words a summary is asked for with, of how its tokens are chosen, and of how it is cut."""
     asked = [section_prompt(0, 1), overview_prompt(), reduce_prompt(["-"])]
     words = [[prompt.before, prompt.query, prompt.after] for prompt in asked]
     how = settings.choice
     chosen = [settings.max_new_tokens, how.temperature, how.top_p, how.top_k, settings.seed]
-    return hashlib.sha256(json.dumps([words, chosen]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([words, chosen, _CUT]).encode()).hexdigest()
