@@ -70,3 +70,24 @@ def _partial(run: Run, *arguments: str) -> Answer:
     code, out, err = run("locate", arguments[0], "x", "-f", "json", *arguments[1:])
     assert code == 6 and ("could not be read" in err or "cut off in the middle" in err)
     return Answer.from_dict(json.loads(out))
+
+
+@pytest.mark.parametrize("more", [[], ["--memory", "window", "--window", "6"], ["--from", "11"]])
+def test_no_section_of_a_summary_goes_on_over_a_hole(run: Run, tmp_path: Path, more: list[str]) -> None:
+    whole = write_clip(
+        tmp_path / "whole.ts", [100 * number for number in range(300)], options=x264(bframes=0, keyint=10)
+    )
+    packets = whole.read_bytes()
+    count = len(packets) // 188
+    cut = tmp_path / "cut.ts"
+    cut.write_bytes(packets[: count // 3 * 188] + packets[(count // 2 + 5) * 188 :])
+    code, out, err = run("summarize", str(cut), "-f", "json", *more)
+    assert code == 6, err
+    answer = Answer.from_dict(json.loads(out))
+    ((lost, found),) = answer.coverage.gaps
+    assert lost <= 11 < found - 1 and answer.sections
+    assert all(section.end <= lost or section.start >= found for section in answer.sections)
+    times = [time for section in answer.sections for time in (section.start, section.end)]
+    assert times == sorted(times) and times[-1] == pytest.approx(30.0, abs=0.2)
+    behind = min(section.start for section in answer.sections if section.start >= found)
+    assert behind == pytest.approx(found, abs=0.5)

@@ -44,9 +44,10 @@ class Sections:
         """Called after every block, and with `end` after the last one: writes the section that would no
         longer fit into the `window` seconds with another block, or all that is left."""
         steps = session.steps
-        for cut in self.forced(steps[self._begun :]):
-            self.write(session, self._begun, cut)
-            self._begun = cut
+        for cut in self.forced(steps):
+            if cut > self._begun:
+                self.write(session, self._begun, cut)
+                self._begun = cut
         if self._begun == len(steps):
             return
         last_block = steps[(len(steps) - 1) // block_steps * block_steps :]
