@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,6 +124,17 @@ def limited(folder: Path, mode: int) -> Iterator[None]:
             yield
     finally:
         folder.chmod(before)
+
+
+@contextmanager
+def disk_full_beyond(size: int) -> Iterator[None]:
+    """The system refuses to let any file grow beyond `size` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @contextmanager

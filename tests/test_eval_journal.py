@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import stat
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from qvl_cli import __version__
 from qvl_cli.errors import UsageError
 from qvl_cli.evals.journal import Journal, default_path
+from tests.indexing import disk_full_beyond
 
 SETTINGS = {"suite": "drawn", "model": "tiny", "sampling": {"fps": "2"}}
 
@@ -40,14 +40,10 @@ def test_what_does_not_fit_is_told_with_the_file_and_what_fitted_is_kept(tmp_pat
     path = tmp_path / "run.jsonl"
     journal = Journal(path, SETTINGS, keep=True)
     journal.add({"video": "a"})
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100, limits[1]))
-    try:
+    with disk_full_beyond(path.stat().st_size + 100):
         with pytest.raises(UsageError, match=rf"cannot write {path}: File too large"):
             journal.add({"video": "b", "said": [0.5] * 5_000})
         journal.close()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     again = Journal(path, SETTINGS, keep=True)
     again.close()
     assert list(again.records) == ["a"]

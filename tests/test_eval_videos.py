@@ -9,17 +9,7 @@ import pytest
 from qvl_cli.errors import UsageError
 from qvl_cli.evals.troubles import Troubles
 from qvl_cli.evals.videos import list_videos, name_videos
-
-
-class Heard:
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, line: str) -> None:
-        self.notes.append(line)
-
-    def progress(self, stage: str, done: float, total: float) -> None: ...
-    def text(self, piece: str, thinking: bool = False) -> None: ...
+from tests.indexing import Heard
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import stat
 from fractions import Fraction
@@ -32,6 +31,7 @@ from qvl_cli.tiny.questions import Query as DrawnQuery
 from qvl_cli.tiny.questions import locate_query
 from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.world import rng_for
+from tests.indexing import disk_full_beyond
 
 HIDDEN = 24
 
@@ -275,11 +275,7 @@ def test_a_backward_window_is_named_before_anything_is_watched(
 def test_no_room_for_features_is_told_with_their_folder(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-    try:
-        given = [data / "data.jsonl", "--videos", data, "--features", tmp_path / "features"]
+    given = [data / "data.jsonl", "--videos", data, "--features", tmp_path / "features"]
+    with disk_full_beyond(20_000):
         code, _, err = head(capsys, "train", *given, "-o", tmp_path / "own.safetensors")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert code == 2 and f"to {tmp_path / 'features'}" in err and "--features DIR" in err

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from qvl_cli.cache.locks import try_lock
 from qvl_cli.cache.manifest import FORMAT
 from qvl_cli.errors import QvlError, UsageError
 from qvl_cli.index.opened import Subject
-from tests.indexing import Heard, ask, index, limited, request, said, stored
+from tests.indexing import Heard, ask, disk_full_beyond, index, limited, request, said, stored
 
 HOLDER = """
 import fcntl, sys, time
@@ -115,17 +113,6 @@ def test_an_index_under_a_wrong_name_is_not_used(root: Path) -> None:
     key = other.with_name("f" * 32)
     assert not key.exists()
     assert ask(root).usage.index == "used"
-
-
-@contextmanager
-def disk_full_beyond(size: int) -> Iterator[None]:
-    """The system refuses to let any file grow beyond `size` bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_costs_the_index_and_not_the_answer(tmp_path: Path, truth: tuple[Path, Answer]) -> None:
