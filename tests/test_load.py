@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -172,35 +173,57 @@ def test_weights_that_do_not_fit_are_never_made_up(
     assert len(str(caught.value)) < 500
 
 
+CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
+    "embedded": lambda _: EMBEDDED,
+    "single file": write_checkpoint,
+    "shards": lambda folder: write_checkpoint(folder, shard="8MB"),
+    "experts": lambda folder: write_checkpoint(folder, moe=True),
+}
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_single_file_is_loaded_as_transformers_loads_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_tensors_are_loaded_as_transformers_loads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, dtype: torch.dtype
 ) -> None:
     load.attention.register()
-    for folder in (EMBEDDED, write_checkpoint(tmp_path)):
-        spec = read_spec(folder)
-        straight = load._read_straight(spec, dtype)
-        with monkeypatch.context() as patched:
-            patched.setattr(load, "_read_straight", lambda *_: None)
-            slowly = load._read_network(spec, dtype)
-        assert straight is not None and type(straight) is type(slowly)
-        for parts in (type(slowly).named_parameters, type(slowly).named_buffers):
-            mine, theirs = dict(parts(straight)), dict(parts(slowly))
-            assert list(mine) == list(theirs)
-            for name, tensor in theirs.items():
-                assert tensor.dtype == mine[name].dtype and torch.equal(tensor, mine[name]), name
-        assert straight.config.to_dict() == slowly.config.to_dict()
-        shared = [
-            each.lm_head.weight is each.model.language_model.embed_tokens.weight
-            for each in (straight, slowly)
-        ]
-        assert shared[0] == shared[1]
+    spec = read_spec(CHECKPOINTS[kind](tmp_path))
+    straight = load._read_straight(spec, dtype, CPU)
+    with monkeypatch.context() as patched:
+        patched.setattr(load, "_read_straight", lambda *_: None)
+        slowly = load._read_network(spec, dtype, CPU)
+    assert straight is not None and type(straight) is type(slowly)
+    for parts in (type(slowly).named_parameters, type(slowly).named_buffers):
+        mine, theirs = dict(parts(straight)), dict(parts(slowly))
+        assert list(mine) == list(theirs)
+        for name, tensor in theirs.items():
+            assert tensor.dtype == mine[name].dtype and torch.equal(tensor, mine[name]), name
+    assert straight.config.to_dict() == slowly.config.to_dict()
+    assert _tied(straight) == _tied(slowly)
 
 
-def test_a_single_file_with_other_names_is_left_to_transformers(tmp_path: Path) -> None:
-    spec = read_spec(write_checkpoint(tmp_path))
-    rewrite(tmp_path / "model.safetensors", missing)
-    assert load._read_straight(spec, torch.float32) is None
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_tensors_for_another_device_never_are_all_in_ordinary_memory(tmp_path: Path, kind: str) -> None:
+    load.attention.register()
+    spec = read_spec(CHECKPOINTS[kind](tmp_path))
+    # No numbers, but a device of its own: what is read for it takes memory nowhere.
+    there, here = (load._read_straight(spec, torch.bfloat16, torch.device(name)) for name in ("meta", "cpu"))
+    assert {tensor.device.type for tensor in there.parameters()} == {"meta"}
+    mine, theirs = dict(there.named_parameters()), dict(here.named_parameters())
+    assert list(mine) == list(theirs)
+    assert all((mine[name].shape, mine[name].dtype) == (t.shape, t.dtype) for name, t in theirs.items())
+    assert _tied(there) == _tied(here)
+
+
+def _tied(network: Any) -> bool:
+    return network.lm_head.weight is network.model.language_model.embed_tokens.weight
+
+
+@pytest.mark.parametrize("shard", ["5GB", "8MB"])
+def test_files_with_other_names_are_left_to_transformers(tmp_path: Path, shard: str) -> None:
+    spec = read_spec(write_checkpoint(tmp_path, shard=shard))
+    rewrite(first_shard(tmp_path), missing)
+    assert load._read_straight(spec, torch.float32, CPU) is None
     with pytest.raises(ModelMissing, match="does not fit its config"):
         load_model(spec, "cpu")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from qvl_cli.model import attention
 from qvl_cli.model.memory import memory_errors
 from qvl_cli.model.tokens import Codec, Template, load_codec, read_template
 from qvl_cli.registry import ModelSpec
+from qvl_cli.registry.spec import weight_files
 
 _NETWORKS: dict[str, Any] = {
     "qwen3_vl": Qwen3VLForConditionalGeneration,
@@ -140,7 +142,7 @@ def load_model(spec: ModelSpec, device: str = "auto", dtype: str = "auto") -> Lo
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     with memory_errors("loading the weights"):
-        network = _read_network(spec, number).to(where).eval().requires_grad_(False)
+        network = _read_network(spec, number, where).to(where).eval().requires_grad_(False)
     visual = network.model.visual
     visual.patch_embed = LinearPatchEmbedding(visual.patch_embed.proj)
     kept = spec.rope.kept(spec.head_dim // 2)
@@ -171,10 +173,10 @@ def load_model(spec: ModelSpec, device: str = "auto", dtype: str = "auto") -> Lo
     )
 
 
-def _read_network(spec: ModelSpec, dtype: torch.dtype) -> Any:
+def _read_network(spec: ModelSpec, dtype: torch.dtype, where: torch.device) -> Any:
     remedy = "fetch the checkpoint again"
     try:
-        if (straight := _read_straight(spec, dtype)) is not None:
+        if (straight := _read_straight(spec, dtype, where)) is not None:
             return straight
         network, info = _NETWORKS[spec.model_type].from_pretrained(
             spec.folder,
@@ -203,25 +205,34 @@ def _read_network(spec: ModelSpec, dtype: torch.dtype) -> Any:
 
 
 @torch.no_grad()
-def _read_straight(spec: ModelSpec, dtype: torch.dtype) -> Any | None:
-    """The network with the tensors of a single file as they are, which is faster; None where they are not its
-    own ones, name by name and shape by shape: what to rename, to merge or to complain of transformers knows.
+def _read_straight(spec: ModelSpec, dtype: torch.dtype, where: torch.device) -> Any | None:
+    """The network with the tensors of the files as they are, which is faster, and each straight from its file
+    to a device that is not the CPU, so that they are never all in the machine's memory.
+
+    None where they are not its own ones, name by name and shape by shape: what to rename, to merge or to
+    complain of transformers knows.
     """
-    path = spec.folder / "model.safetensors"
-    if not path.is_file():
-        return None
     with no_init_weights():
         network = AutoModelForImageTextToText.from_config(
             _config(spec), dtype=dtype, attn_implementation=attention.NAME
         )
     network.tie_weights()
     own = dict(network.named_parameters())
-    with safe_open(path, framework="pt") as file:
-        stored = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118  # no dict
-        if stored != {name: list(parameter.shape) for name, parameter in own.items()}:
+    with ExitStack() as opened:
+        files = [opened.enter_context(safe_open(path, framework="pt")) for path in weight_files(spec.folder)]
+        holders = [(name, file) for file in files for name in file.keys()]  # noqa: SIM118  # no dict
+        stored = {name: file.get_slice(name).get_shape() for name, file in holders}
+        shapes = {name: list(parameter.shape) for name, parameter in own.items()}
+        if stored != shapes or len(holders) > len(stored):
             return None
-        for name, parameter in own.items():
-            parameter.copy_(file.get_tensor(name))
+        for name, file in holders:
+            if where.type == "cpu":
+                own[name].copy_(file.get_tensor(name))
+            else:  # the place kept for it in ordinary memory was never written to
+                owner, _, last = name.rpartition(".")
+                tensor = file.get_tensor(name).to(where, own[name].dtype)
+                setattr(network.get_submodule(owner), last, nn.Parameter(tensor, requires_grad=False))
+    network.tie_weights()
     return network
 
 
