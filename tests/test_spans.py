@@ -16,7 +16,6 @@ from qvl_cli.align.spans import (
     StepScores,
     decode_runs,
     run_span,
-    runs_with_evidence,
     seen_spans,
 )
 from qvl_cli.timeline import TimeSpan
@@ -103,25 +102,3 @@ def test_crossed_offsets_never_turn_a_span_around() -> None:
     scores = StepScores(one, one, one, np.array([0.9]), np.array([0.1]))
     whole = TimeSpan(Fraction(4), Fraction(5))
     assert run_span(Run(0, 1), scores, [whole]) == whole
-
-
-def test_evidence_is_finite_for_a_run_over_everything() -> None:
-    wild = np.array([1e9, 2e9])
-    scores = StepScores(wild, -wild, -wild, wild, wild)
-    seconds = [TimeSpan(Fraction(0), Fraction(1)), TimeSpan(Fraction(1), Fraction(2))]
-    ((run, figures),) = runs_with_evidence(scores, seconds)
-    assert run == Run(0, 2)
-    assert np.isfinite(figures).all() and np.abs(figures).max() <= 10
-
-
-def test_evidence_tells_how_near_the_next_span_is() -> None:
-    rng = np.random.default_rng(1)
-    runs = [Run(2, 5), Run(5, 8), Run(14, 16)]
-    scores = replace(planted(30, runs, rng), start_at=np.full(30, 0.25), end_at=np.full(30, 0.75))
-    intervals = [TimeSpan(Fraction(i), Fraction(i + 1)) for i in range(30)]
-    found = runs_with_evidence(scores, intervals)
-    assert [run for run, _ in found] == runs
-    # half a second lies between the first two: both are as near to each other
-    assert [figures[-1] for _, figures in found] == pytest.approx(np.exp([-1, -1, -13]))
-    alone = replace(scores, inside=np.where(np.arange(30) < 5, scores.inside, -9.0))
-    assert [(run, figures[-1]) for run, figures in runs_with_evidence(alone, intervals)] == [(Run(2, 5), 0.0)]

@@ -1,6 +1,7 @@
 """Text <-> time: two aligners behind one interface.
 
-head      trained with the checkpoint, reads its hidden states (`alignment_head.safetensors`)
+head      trained with the checkpoint, reads its hidden states (`alignment_head.safetensors`); `spans`: from
+          what it says of each step; `score`: what they are worth; `placement`: how sure their place is
 textual   any other checkpoint: the model writes times, and they are read tolerantly
 written   the times in such a text (`commas`: in their numbers; `denials`: what the text says is not there;
           `notation`: units and dashes)

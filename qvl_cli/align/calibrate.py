@@ -10,11 +10,9 @@ import numpy.typing as npt
 import torch
 
 from qvl_cli.align.network import HeadNetwork
-from qvl_cli.align.spans import Floats, StepScores, run_span, runs_with_evidence
+from qvl_cli.align.score import fit_chance, log_chance, runs_with_evidence
+from qvl_cli.align.spans import Floats, StepScores, run_span
 from qvl_cli.timeline import TimeSpan
-
-_RIDGE = 0.1  # of the logistic fit: with 1, what few spans show counted for half
-_ROUNDS = 200  # Newton steps of the logistic fit, many more than it needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +44,10 @@ def fit_score(head: HeadNetwork, queries: Iterable[Judged]) -> tuple[float, dict
     if not evidence:
         raise ValueError("the head finds no span in any of the queries")
     stacked = np.stack(evidence)
-    weight, bias = fit_logistic(stacked, np.array(hits, float))
-    head.score_weight.copy_(torch.from_numpy(weight))
-    head.score_bias.copy_(torch.tensor(bias))
-    scored = 1 / (1 + np.exp(-(stacked @ weight + bias)))
+    weight, bias = fit_chance(stacked, np.array(hits, float))
+    head.score_weight.copy_(weight)
+    head.score_bias.copy_(bias)
+    scored = log_chance(torch.from_numpy(stacked), weight, bias).exp().numpy()
     best = np.array([max((scored[i] for i in mine), default=0.0) for mine, _ in per_query])
     present = np.array([shown for _, shown in per_query])
     threshold = best_threshold(best, present)
@@ -65,22 +63,6 @@ def fit_score(head: HeadNetwork, queries: Iterable[Judged]) -> tuple[float, dict
 
 def _share(values: npt.NDArray[np.bool_]) -> float:
     return float(values.mean()) if len(values) else float("nan")
-
-
-def fit_logistic(figures: Floats, hits: Floats) -> tuple[npt.NDArray[np.float32], float]:
-    """Ridge logistic regression by Newton's method: figures [n, k] -> weight [k], bias."""
-    design = np.column_stack([figures, np.ones(len(figures))])
-    ridge = np.diag([_RIDGE] * figures.shape[1] + [1e-6])
-    weight = np.zeros(design.shape[1])
-    for _ in range(_ROUNDS):
-        chance = 1 / (1 + np.exp(-design @ weight))
-        gradient = design.T @ (chance - hits) + ridge @ weight
-        curvature = (design.T * (chance * (1 - chance))) @ design + ridge
-        step = np.linalg.solve(curvature, gradient)
-        weight -= step
-        if np.abs(step).max() < 1e-9:
-            break
-    return weight[:-1].astype(np.float32), float(weight[-1])
 
 
 def best_threshold(best: Floats, present: npt.NDArray[np.bool_]) -> float:

@@ -9,7 +9,6 @@ from hashlib import sha256
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -17,7 +16,8 @@ from torch import Tensor
 
 from qvl_cli.align import Aligned, ScoredSpan, Sentence
 from qvl_cli.align.network import HeadNetwork, HeadShape
-from qvl_cli.align.spans import StepScores, runs_with_evidence, seen_spans
+from qvl_cli.align.score import log_chance, runs_with_evidence
+from qvl_cli.align.spans import StepScores, seen_spans
 from qvl_cli.errors import ModelMissing
 from qvl_cli.prompts import Prompt, locate_prompt
 from qvl_cli.registry import HEAD_FILE
@@ -97,10 +97,10 @@ def step_scores(
 def score_runs(network: HeadNetwork, scores: StepScores, intervals: Sequence[TimeSpan]) -> list[ScoredSpan]:
     """Decoded runs as spans, best first; the score estimates P(IoU >= 0.5). What a hole cuts in two has one
     score: where it is cut there is no boundary to judge it by."""
-    weight, bias = network.score_weight.double().cpu().numpy(), float(network.score_bias)
+    weight, bias = (each.detach().double().cpu() for each in (network.score_weight, network.score_bias))
     found = []
     for run, figures in runs_with_evidence(scores, intervals):
-        score = 1 / (1 + math.exp(-float(np.dot(weight, figures)) - bias))
+        score = math.exp(log_chance(torch.from_numpy(figures[None]), weight, bias).item())
         found += [ScoredSpan(span, score) for span in seen_spans(run, scores, intervals)]
     return sorted(found, key=lambda s: (-s.score, s.span.start))
 

@@ -53,9 +53,9 @@ class HeadNetwork(nn.Module):
             for _ in range(shape.mixers)
         )
         self.leave = nn.Linear(shape.channels, 5)
-        # score of a span, fitted after training: logistic in the figures of spans.run_evidence
-        self.score_weight = nn.Parameter(torch.zeros(7), requires_grad=False)
-        self.score_bias = nn.Parameter(torch.zeros(()), requires_grad=False)
+        # score of a span, fitted after training: see score.log_chance
+        self.score_weight = nn.Parameter(torch.zeros(5), requires_grad=False)
+        self.score_bias = nn.Parameter(torch.zeros(2), requires_grad=False)
 
     def forward(self, steps: Tensor, query: Tensor, query_mask: Tensor, durations: Tensor) -> Tensor:
         """steps [b, n, regions, hidden], query [b, m, l, hidden] with query_mask [b, m, l] (True = a token),

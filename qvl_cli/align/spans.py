@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +14,6 @@ from qvl_cli.timeline import TimeSpan, merge
 Floats = npt.NDArray[np.float64]
 OPEN_COST = 1.0  # nats a new span must earn: keeps a single noisy step from becoming an event
 LEAST_OF_STEP = Fraction(1, 2)  # less of one in front of a hole, or behind, is an offset that could not go on
-NEIGHBOUR = 0.5  # seconds: over so long the nearness of another span falls to 1/e
 BOUNDARY_WEIGHT = 0.5  # boundary logits place the ends of a run; they must not outvote the inside logits
 
 
@@ -59,14 +56,15 @@ def decode_runs(scores: StepScores) -> list[Run]:
     count = len(scores.inside)
     if count == 0:
         return []
+    opening, closing = earnings(scores)
     out, inside = 0.0, -np.inf
     opened: list[bool] = []
     closed: list[bool] = []
     for step in range(count):
-        fresh = out + BOUNDARY_WEIGHT * scores.first[step] - OPEN_COST
+        fresh = out + opening[step]
         opened.append(bool(fresh > inside))
         entering = max(fresh, inside) + scores.inside[step]
-        leaving = entering + BOUNDARY_WEIGHT * scores.last[step]
+        leaving = entering + closing[step]
         closed.append(bool(leaving > out))
         out, inside = max(out, leaving), entering
     runs: list[Run] = []
@@ -81,6 +79,11 @@ def decode_runs(scores: StepScores) -> list[Run]:
         runs.append(Run(step, stop))
         step -= 1
     return runs[::-1]
+
+
+def earnings(scores: StepScores) -> tuple[Floats, Floats]:
+    """What a run earns by beginning at each step, and by ending there, in nats [n]."""
+    return BOUNDARY_WEIGHT * scores.first - OPEN_COST, BOUNDARY_WEIGHT * scores.last
 
 
 def run_span(run: Run, scores: StepScores, intervals: Sequence[TimeSpan]) -> TimeSpan:
@@ -110,28 +113,16 @@ def _share(value: float) -> Fraction:
     return Fraction(round(float(np.clip(value, 0, 1)) * 1000), 1000)
 
 
-def runs_with_evidence(scores: StepScores, intervals: Sequence[TimeSpan]) -> list[tuple[Run, Floats]]:
-    """The decoded runs, in order of time, each with what its score is estimated from, float64 [7]."""
-    runs = decode_runs(scores)
-    spans = [run_span(run, scores, intervals) for run in runs]
-    gaps = [math.inf, *(float(after.start - before.end) for before, after in pairwise(spans)), math.inf]
-    return [(run, run_evidence(run, scores, min(gaps[at : at + 2]))) for at, run in enumerate(runs)]
-
-
-def run_evidence(run: Run, scores: StepScores, apart: float) -> Floats:
-    """Mean and least inside logit, the two boundary logits, log of its length in steps, the strongest inside
-    logit anywhere else, and how near the next span is on either side: what lies a moment beside another is
-    often a piece of it. apart: seconds to that one, infinite where there is none."""
+def run_evidence(run: Run, scores: StepScores) -> Floats:
+    """What tells whether the run shows what was asked for, float64 [4]: mean and least inside logit, log of
+    its length in steps, the strongest inside logit anywhere else."""
     within = scores.inside[run.begin : run.stop]
     elsewhere = np.concatenate([scores.inside[: run.begin], scores.inside[run.stop :]])
     return np.array(
         [
             within.mean(),
             within.min(),
-            scores.first[run.begin],
-            scores.last[run.stop - 1],
             np.log(run.stop - run.begin),
             elsewhere.max() if len(elsewhere) else -10.0,
-            math.exp(-apart / NEIGHBOUR),
         ]
     ).clip(-10, 10)
