@@ -37,6 +37,14 @@ def cover(plan: SamplePlan, session: StreamSession, video: Source, asked_end: Fr
     return Coverage(_floats(seen), _floats(subtract(whole, seen)), _floats(skipped), cut_off)
 
 
+def later_warnings(
+    video: Source, plan: SamplePlan, session: StreamSession, coverage: Coverage
+) -> tuple[str, ...]:
+    """What came to light while the video was read: nobody could tell it in advance."""
+    holes = hole_warnings(coverage, video.info.unit)
+    return (*video.warnings, *holes, *unread_warnings(plan, session), *static_warnings(plan, session))
+
+
 def hole_warnings(coverage: Coverage, unit: str) -> tuple[str, ...]:
     if coverage.cut_off:
         return (

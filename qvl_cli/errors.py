@@ -108,3 +108,20 @@ class IndexUnusable(QvlError):
     def __init__(self, fact: str, remedy: str | None = None, *, newer: bool = False) -> None:
         super().__init__(fact, remedy)
         self.newer = newer
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether it says so: torch tells it by errors of several kinds, and by its text alone."""
+    if isinstance(error, MemoryError):
+        return True
+    said = str(error).lower() if isinstance(error, RuntimeError) else ""
+    return any(phrase in said for phrase in _OUT_OF_MEMORY)
+
+
+_OUT_OF_MEMORY = (
+    "out of memory",  # CUDA
+    "alloc_failed",  # its libraries
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -78,10 +79,18 @@ def decode(
         if marker:
             thinking = token == model.think_open
         logprob = float(torch.log_softmax(logits, dim=-1)[token])
+        if math.isnan(logprob):
+            raise no_numbers(model)
         pending = TokenStep(token, "" if marker else text.feed(token), logprob, thinking or marker)
         logits = feed(token)
     if pending is not None:
         yield replace(pending, text=pending.text + text.flush())
+
+
+def no_numbers(model: LoadedModel) -> UsageError:
+    """What a checkpoint computes has left the range of its dtype: float16 ends at 65,504."""
+    dtype = str(model.dtype).removeprefix("torch.")
+    return UsageError(f"{model.spec.name} computes no numbers in {dtype}", "use --dtype bfloat16 or float32")
 
 
 def _choose(

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from qvl_cli import pipeline
-from qvl_cli.coverage import cover, hole_warnings, static_warnings, unread_warnings
+from qvl_cli.coverage import cover, later_warnings
 from qvl_cli.errors import EXIT_OK, EXIT_PARTIAL
 from qvl_cli.index.index import Index
 from qvl_cli.request import Request
@@ -50,12 +50,8 @@ def index(request: Request, listener: pipeline.Listener) -> IndexReport:
         held = it.index.manifest
         assert held is not None  # saving was insisted on
         coverage = cover(it.plan, it.session, it.video, request.sampling.end)
-        holes = (
-            *hole_warnings(coverage, it.video.info.unit),
-            *unread_warnings(it.plan, it.session),
-            *static_warnings(it.plan, it.session),
-        )
-        for warning in holes:
+        later = later_warnings(it.video, it.plan, it.session, coverage)
+        for warning in later:
             listener.note(warning)
         return IndexReport(
             path=str(request.path),
@@ -68,5 +64,5 @@ def index(request: Request, listener: pipeline.Listener) -> IndexReport:
             watch_s=round(it.seconds, 3),
             gaps=coverage.gaps,
             cut_off=coverage.cut_off,
-            warnings=(*it.notes, *holes),
+            warnings=(*it.notes, *later),
         )

@@ -19,10 +19,8 @@ from qvl_cli.chunks import iter_chunks
 from qvl_cli.coverage import (
     cover,
     dropped_tokens,
-    hole_warnings,
+    later_warnings,
     promised_end,
-    static_warnings,
-    unread_warnings,
 )
 from qvl_cli.errors import MediaError, OutsideWorld, UsageError
 from qvl_cli.fitting import fit, fit_weights, free_on_device
@@ -152,8 +150,7 @@ def run(request: Request, listener: Listener) -> Answer:
 
         coverage = cover(plan, session, it.video, request.sampling.end)
         read = sum(len(step.cues) for step in session.steps)
-        holes = (*hole_warnings(coverage, info.unit), *unread_warnings(plan, session))
-        later = (*it.video.warnings, *holes, *static_warnings(plan, session), *findings.warnings)
+        later = (*later_warnings(it.video, plan, session, coverage), *findings.warnings)
         for warning in later:
             listener.note(warning)
         return Answer(
@@ -236,7 +233,8 @@ def choose_spec(request: Request, listener: Listener) -> tuple[ModelSpec, tuple[
     name, choice = request.model, None
     if name == "auto":
         choice = next(registry.cached_models(), None)
-        name = registry.choose_model(None, *free_on_device(request))
+        free, of_weight = free_on_device(request)
+        name = registry.choose_model(None, min(free, request.max_memory or free), of_weight)
     folder = registry.resolve(name, progress=on_download, check=worth_fetching)
     spec = usable(registry.read_spec(folder, name))
     notes = registry.rope_notes(spec)
@@ -297,9 +295,11 @@ def watch(
     # Closed before the video is: the prefetch thread must not decode from a file that is gone.
     with closing(chunks):
         for chunk in chunks:
+            if sections is not None:
+                sections.coming(session, chunk.steps, memory.window)
             session.watch(chunk)
             if sections is not None:
-                sections.watched(session, memory.window, spec.block_steps)
+                sections.watched(session)
             listener.progress("watching", len(session.steps), total)
             check()
             save()
@@ -308,7 +308,7 @@ def watch(
     if not session.steps:
         raise MediaError(f"no frame of {request.path} could be decoded", "repair or convert the file")
     if sections is not None:
-        sections.watched(session, memory.window, spec.block_steps, end=True)
+        sections.rest(session)
     return sections
 
 

@@ -13,7 +13,7 @@ from qvl_cli.budget import turn_tokens
 from qvl_cli.cache import Block, Memory, Question, Watched
 from qvl_cli.chunks import FrameChunk
 from qvl_cli.errors import OverBudget
-from qvl_cli.generate import DecodeSettings, TokenStep, decode
+from qvl_cli.generate import DecodeSettings, TokenStep, decode, no_numbers
 from qvl_cli.model.language import advance, last_logits
 from qvl_cli.model.load import LoadedModel
 from qvl_cli.model.memory import memory_errors
@@ -155,6 +155,8 @@ class StreamSession:
                 before = memory.trail.features.view()[-1] if len(memory.trail) else None
                 features = step_features(hidden, prompt, rows, columns, kept, before)
                 means = vision.tokens.float().mean(dim=1)
+                if model.dtype == torch.float16 and not features[-1].isfinite().all():
+                    raise no_numbers(model)
         except BaseException:  # Ctrl-C in the middle of a forward too
             memory.cache.shorten(held)
             raise

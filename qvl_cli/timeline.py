@@ -10,8 +10,6 @@ from fractions import Fraction
 
 from qvl_cli.errors import UsageError
 
-Seconds = Fraction
-
 
 @dataclass(frozen=True, slots=True, order=True)
 class TimeSpan:
@@ -39,11 +37,6 @@ class TimeSpan:
         shared = common.duration if common else Fraction(0)
         union = self.duration + other.duration - shared
         return float(shared / union) if union else 0.0
-
-    def clamp(self, bounds: TimeSpan) -> TimeSpan:
-        """The span moved inside `bounds`; empty at the nearer edge where it lies wholly outside."""
-        start = min(max(self.start, bounds.start), bounds.end)
-        return TimeSpan(start, min(max(self.end, start), bounds.end))
 
     def __contains__(self, time: Fraction) -> bool:
         return self.start <= time < self.end

@@ -4,6 +4,7 @@
 import json
 from pathlib import Path
 
+import av
 import pytest
 
 from qvl_cli.answer import Answer
@@ -72,22 +73,49 @@ def _partial(run: Run, *arguments: str) -> Answer:
     return Answer.from_dict(json.loads(out))
 
 
-@pytest.mark.parametrize("more", [[], ["--memory", "window", "--window", "6"], ["--from", "11"]])
+@pytest.mark.parametrize("more", [[], ["--memory", "window", "--window", "20"], ["--from", "25"]])
 def test_no_section_of_a_summary_goes_on_over_a_hole(run: Run, tmp_path: Path, more: list[str]) -> None:
     whole = write_clip(
-        tmp_path / "whole.ts", [100 * number for number in range(300)], options=x264(bframes=0, keyint=10)
+        tmp_path / "whole.ts", [100 * number for number in range(600)], options=x264(bframes=0, keyint=10)
     )
     packets = whole.read_bytes()
     count = len(packets) // 188
     cut = tmp_path / "cut.ts"
-    cut.write_bytes(packets[: count // 3 * 188] + packets[(count // 2 + 5) * 188 :])
+    cut.write_bytes(packets[: count // 3 * 188] + packets[(count * 3 // 4 + 5) * 188 :])
     code, out, err = run("summarize", str(cut), "-f", "json", *more)
     assert code == 6, err
     answer = Answer.from_dict(json.loads(out))
     ((lost, found),) = answer.coverage.gaps
-    assert lost <= 11 < found - 1 and answer.sections
+    assert lost <= 25 < found - 1 and answer.sections
     assert all(section.end <= lost or section.start >= found for section in answer.sections)
     times = [time for section in answer.sections for time in (section.start, section.end)]
-    assert times == sorted(times) and times[-1] == pytest.approx(30.0, abs=0.2)
+    assert times == sorted(times) and times[-1] == pytest.approx(60.0, abs=0.2)
     behind = min(section.start for section in answer.sections if section.start >= found)
     assert behind == pytest.approx(found, abs=0.5)
+
+
+def test_a_section_that_a_hole_ends_is_written_before_the_window_lets_go_of_it(
+    run: Run, tmp_path: Path
+) -> None:
+    # The hole begins where a block of steps ends, and is longer than the window.
+    whole, torn = tmp_path / "whole.mp4", tmp_path / "torn.mp4"
+    write_clip(whole, [100 * number for number in range(600)], options=x264(bframes=0, keyint=10))
+    with av.open(str(whole)) as source, av.open(str(torn), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.pts is None or packet.time_base is None:
+                continue
+            if 8 <= packet.pts * packet.time_base < 36:
+                blank = av.Packet(b"\xff" * packet.size)
+                blank.pts, blank.dts, blank.time_base = packet.pts, packet.dts, packet.time_base
+                blank.is_keyframe = packet.is_keyframe
+                packet = blank
+            packet.stream = stream
+            target.mux(packet)
+    code, out, err = run("summarize", str(torn), "-f", "json", "--memory", "window", "--window", "20")
+    assert code == 6, err
+    sections = json.loads(out)["sections"]
+    assert (sections[0]["start"], sections[0]["end"]) == (0.0, 8.0)
+    assert all(each["start"] >= 36 for each in sections[1:]) and sections[-1]["end"] == pytest.approx(
+        60.0, abs=0.1
+    )

@@ -357,3 +357,21 @@ def test_what_stands_still_is_no_stream(tmp_path: Path, name: str) -> None:
     for each in (path, _age(path)):
         with pytest.raises(MediaError, match="no stream"), open_live(str(each), LONG):
             pass
+
+
+def test_an_ffmpeg_that_is_killed_leaves_no_trace_but_how_it_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_clip(tmp_path / "grows.ts", LENGTHY)
+    raised: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    with open_live(str(path), LONG) as source:
+        pictures = source.pictures()
+        next(pictures)
+        source._remux._process.kill()
+        for _ in range(5):
+            with path.open("ab") as file:
+                file.write(path.read_bytes()[: 188 * 200])
+            time.sleep(0.05)
+        assert sum(1 for _ in pictures) <= len(LENGTHY) + 5
+    assert source.ended == "break" and raised == []

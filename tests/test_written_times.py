@@ -16,8 +16,22 @@ TABLE: list[tuple[str, list[tuple[float, float | None]] | None]] = [
     ("12.5 – 20.0 seconds.", [(12.5, 20)]),
     ("1. 12.5 - 20.0\n2. 33.0 - 41.5", [(12.5, 20), (33, 41.5)]),
     ("- 12.5 - 20.0\n- 33 - 41", [(12.5, 20), (33, 41)]),
+    ("start 12.3 - end 15.6", [(12.3, 15.6)]),
+    ("start 0:12 - end 0:15", [(12, 15)]),
+    ("12.3 - the end of the video", [(12.3, None)]),
     ("never", []),
     ("Never.", []),
+    # moments, one after another: a dash that begins a line, a full stop or a comma makes no range of two
+    ("- <12.3 seconds>\n- <40.1 seconds>\n- <60.0 seconds>", [(12.3, 12.3), (40.1, 40.1), (60, 60)]),
+    ("- 0:12\n- 0:40\n- 1:05", [(12, 12), (40, 40), (65, 65)]),
+    ("1. 12.3\n2. 40.1", [(12.3, 12.3), (40.1, 40.1)]),
+    ("It stops at <12.3 seconds>. It stops at <40.1 seconds> too.", [(12.3, 12.3), (40.1, 40.1)]),
+    ("<12.3 seconds> the van stops. <20.1 seconds> it stops again.", [(12.3, 12.3), (20.1, 20.1)]),
+    ("at <12.3 seconds>, <20.1 seconds> and <31.0 seconds>", [(12.3, 12.3), (20.1, 20.1), (31, 31)]),
+    ("The van stops at 0:12 and 0:20.", [(12, 12), (20, 20)]),
+    # no time of any video
+    ("1" + "0" * 400, None),
+    ("1" + "0" * 400 + " - 5", None),
     ('"never"', []),
     # prose
     ("The event happens from 24.3 to 30.4 seconds.", [(24.3, 30.4)]),

@@ -32,6 +32,7 @@ _TIME = (
 )
 _OPEN, _CLOSE = r"[<\"'\[(*`]*\s*", r"\s*[>\"'\])*`]*"
 _BETWEEN = rf"(?:{DASH}|\band\b)"
+_LINE_ENDS = r"[^\S\n]*[>\"'\])*`]*[^\S\n]*\n"  # a dash on the next line is that one's bullet
 _BARE_END = r"(?!\d|:\d|[.,]\d|\s*%)"
 _NOT_BEFORE = r"(?<![\d.:])(?<!\d,)"
 
@@ -41,7 +42,8 @@ def _time(name: str) -> str:
 
 
 _PAIR = re.compile(
-    rf"{_NOT_BEFORE}{_time('a')}{_CLOSE}\s*{_BETWEEN}\s*(?:at\s+|about\s+)?{_OPEN}{_time('b')}{_BARE_END}",
+    rf"{_NOT_BEFORE}{_time('a')}(?!{_LINE_ENDS}){_CLOSE}\s*(?:{DASH}|(?P<link>\band\b))\s*"
+    rf"(?:(?:end(?:s|ing)?\s+)?(?:at\s+|about\s+)|end(?:s|ing)?\s+)?{_OPEN}{_time('b')}{_BARE_END}",
     re.IGNORECASE,
 )
 _ARRAY = re.compile(
@@ -54,14 +56,17 @@ _OBJECT = re.compile(
     rf"[\"']?(?<![^\W_]){_END_KEY}[\"'*_]*\s*[:=]\s*{_OPEN}{_time('b')}(?![.,]?\d)",
     re.IGNORECASE,
 )
-# `enters at <12.5 seconds> and leaves at <20.0 seconds>`, but not `and again at`.
+# `enters at <12.5 seconds> and leaves at <20.0 seconds>`, but not `and again at`, nor in two sentences.
 _TAGGED = re.compile(
-    rf"<\s*{_time('a')}\s*>(?:(?!\bagain\b|\balso\b)[^<>\n]){{0,80}}?<\s*{_time('b')}\s*>", re.IGNORECASE
+    rf"<\s*{_time('a')}\s*>(?P<gap>(?:(?!\bagain\b|\balso\b|[.!?;]\s)[^<>\n]){{0,80}}?)<\s*{_time('b')}\s*>",
+    re.IGNORECASE,
 )
+_SAYS = re.compile(r"\b(?!(?:and|or|then|at)\b)[^\W\d_]{2,}", re.IGNORECASE)  # more than a list of times does
+_SPANNING = re.compile(r"\b(?:between|from)\s+(?:about\s+)?[<\"'\[(*`]*\s*$", re.IGNORECASE)
 # `to the end of the video`: its end is not written.
 _FILM = r"(?:video|clip|footage|recording|film|movie|segment)"
 _FILM_END = (
-    rf"(?:the\s+)?(?:(?:very\s+)?end\b(?!\s*[:=]|\s+time|\s+of\b(?!\s+(?:(?:the|this)\s+)?{_FILM}))"
+    rf"(?:the\s+)?(?:(?:very\s+)?end\b(?!\s*[:=]|\s*(?:at\s+)?[<\"'\[(*]*\d|\s+time|\s+of\b(?!\s+(?:(?:the|this)\s+)?{_FILM}))"
     rf"(?:\s+of\s+(?:(?:the|this)\s+)?{_FILM}\b)?|{_FILM}\s+(?:ends|stops|finishes|is\s+over)\b)"
 )
 _TO_END = re.compile(
@@ -87,9 +92,13 @@ _LASTING = re.compile(
 # One time alone is believed only where the words or the brackets say that it is one.
 _SINGLE = re.compile(
     rf"(?:<\s*{_time('a')}\s*>|\b(?:at|around|about|@)\s+{_OPEN}{_time('b')}{_BARE_END}"
-    rf"|^\s*{_time('c')}\s*\.?\s*$|{_NOT_BEFORE}{_time('d')}(?<=[a-z]))",
+    rf"|^\s*(?:[-*•]\s+|\d+[.)]\s+)?{_time('c')}\s*\.?\s*$"
+    rf"|{_NOT_BEFORE}{_time('d')}(?<=[a-z])"
+    rf"|(?:[,;&]|\band\b|\bor\b)\s*(?:at\s+)?{_OPEN}{_time('e')}(?:(?<=:\d\d)|(?<=:\d\d\.\d))(?!\d))",
     re.IGNORECASE | re.MULTILINE,
 )
+
+_MOST_DIGITS = 12  # of a number with its point: more are no time of any video
 
 # What makes the number in front of it a time.
 _MARK = re.compile(rf"\s*(?:{SECONDS}|{MINUTES}|>)", re.IGNORECASE)
@@ -157,6 +166,10 @@ def read_spans(text: str, event: str = "") -> Reading:
             break  # beside whole ranges, a lone time is a remark
         for match in pattern.finditer(text):
             if any(match.start() < end and start < match.end() for start, end in taken):
+                continue
+            if pattern is _PAIR and match["link"] and not _SPANNING.search(text[: match.start()]):
+                continue
+            if pattern is _TAGGED and not _SAYS.search(match["gap"]):
                 continue
             open_end = pattern is _TO_END or (pattern is _LASTING and match["open"] is not None)
             names = "a" if open_end else "ab"
@@ -233,7 +246,7 @@ def _may_count(match: re.Match[str], start: Place, end: Place) -> bool:
 
 
 def _single(match: re.Match[str]) -> Sequence[tuple[Fraction, Place] | None]:
-    return [part for name in "abcd" if (part := _read(match, name))][:1]
+    return [part for name in "abcde" if (part := _read(match, name))][:1]
 
 
 def _read(match: re.Match[str], name: str) -> tuple[Fraction, Place] | None:
@@ -241,7 +254,7 @@ def _read(match: re.Match[str], name: str) -> tuple[Fraction, Place] | None:
     groups = {
         key[1:]: match.span(key) for key, value in match.groupdict().items() if key[0] == name and value
     }
-    if not groups:
+    if not groups or any(b - a > _MOST_DIGITS for a, b in groups.values()):
         return None
     number = {key: _number(match.string[a:b]) for key, (a, b) in groups.items()}
     place = (min(a for a, _ in groups.values()), max(b for _, b in groups.values()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from qvl_cli.errors import QvlError
+from qvl_cli.errors import QvlError, ran_out_of_memory
 
 EXIT_FAILURE = 1
 EXIT_MEMORY = 5
@@ -18,7 +18,7 @@ def told(error: Exception) -> tuple[str, int]:
     if isinstance(error, typer.TyperException):
         command = getattr(getattr(error, "ctx", None), "command_path", None) or "qvl"
         return f"{_one_line(error.format_message())} -- see `{command} --help`", error.exit_code
-    if isinstance(error, MemoryError):
+    if ran_out_of_memory(error):
         return "out of memory -- lower --max-tokens or --fps, or use a smaller --model", EXIT_MEMORY
     if isinstance(error, OSError) and error.strerror:
         return _one_line(error), EXIT_FAILURE

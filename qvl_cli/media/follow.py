@@ -24,10 +24,12 @@ class Follower:
     the file for `patience` seconds. shrunk: it became shorter than what was read, so that was the end."""
 
     def __init__(self, path: Path, remux: Remux, patience: float) -> None:
-        self._path, self._remux, self._patience = path, remux, patience
+        self._patience = patience
         self._stop = threading.Event()
         self.shrunk = False
         self._file = path.open("rb", buffering=0)
+        self._into = os.dup(remux.stdin)  # its own: the reader may end, and close what is its, at any time
+        remux.close_stdin()
         self._thread = threading.Thread(target=self._copy, name="qvl-follow", daemon=True)
         self._thread.start()
 
@@ -44,7 +46,7 @@ class Follower:
                 if data := self._file.read(_PIECE):
                     place += len(data)
                     grew = time.monotonic()
-                    _write(self._remux.stdin, data)
+                    _write(self._into, data)
                     continue
                 now = os.fstat(self._file.fileno())
                 self.shrunk = now.st_size < place
@@ -52,7 +54,7 @@ class Follower:
                 if self.shrunk or quiet >= self._patience:
                     break
                 self._stop.wait(_TICK)
-        self._remux.close_stdin()
+        os.close(self._into)
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -40,21 +40,27 @@ class Sections:
         finally:
             focus.release()
 
-    def watched(self, session: StreamSession, window: Fraction, block_steps: int, end: bool = False) -> None:
-        """Called after every block, and with `end` after the last one: writes the section that would no
-        longer fit into the `window` seconds with another block, or all that is left."""
-        steps = session.steps
-        for cut in self.forced(steps):
+    def coming(self, session: StreamSession, block: Sequence[Step], window: Fraction) -> None:
+        """Called before a block is watched: writes the section that would no longer fit into the `window`
+        seconds with it, or that ends where a hole begins."""
+        pending = session.steps[self._begun :]
+        if pending:
+            grown = block[-1].interval.end - pending[0].interval.start
+            if grown > window or self.forced([pending[-1], block[0]]):
+                self.rest(session)
+
+    def watched(self, session: StreamSession) -> None:
+        """Called after every block: writes what a hole ends in its midst."""
+        for cut in self.forced(session.steps):
             if cut > self._begun:
                 self.write(session, self._begun, cut)
                 self._begun = cut
-        if self._begun == len(steps):
-            return
-        last_block = steps[(len(steps) - 1) // block_steps * block_steps :]
-        grown = steps[-1].interval.end - steps[self._begun].interval.start
-        if end or grown + last_block[-1].interval.end - last_block[0].interval.start > window:
-            self.write(session, self._begun, len(steps))
-            self._begun = len(steps)
+
+    def rest(self, session: StreamSession) -> None:
+        """All that is left as one section."""
+        if self._begun < len(session.steps):
+            self.write(session, self._begun, len(session.steps))
+            self._begun = len(session.steps)
 
     def forced(self, steps: Sequence[Step]) -> list[int]:
         """Where a section has to begin, as indices into `steps`."""
