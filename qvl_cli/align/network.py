@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from qvl_cli.align.score import FIGURES
+
 
 @dataclass(frozen=True, slots=True)
 class HeadShape:
@@ -54,7 +56,7 @@ class HeadNetwork(nn.Module):
         )
         self.leave = nn.Linear(shape.channels, 5)
         # score of a span, fitted after training: see score.log_chance
-        self.score_weight = nn.Parameter(torch.zeros(5), requires_grad=False)
+        self.score_weight = nn.Parameter(torch.zeros(FIGURES), requires_grad=False)
         self.score_bias = nn.Parameter(torch.zeros(2), requires_grad=False)
 
     def forward(self, steps: Tensor, query: Tensor, query_mask: Tensor, durations: Tensor) -> Tensor:

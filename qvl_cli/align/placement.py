@@ -10,7 +10,7 @@ from qvl_cli.align.spans import Floats, Run, StepScores, earnings, run_span
 from qvl_cli.timeline import TimeSpan
 
 MOST = 16.0  # of log odds, either way
-_AT_ONCE = 256  # first steps
+_AT_ONCE = 1 << 18  # pairs of a first and a last step: long spans take no more memory than short ones
 
 
 def placement_odds(runs: Sequence[Run], scores: StepScores, intervals: Sequence[TimeSpan]) -> Floats:
@@ -38,8 +38,9 @@ def placement_odds(runs: Sequence[Run], scores: StepScores, intervals: Sequence[
         # Whatever has an IoU of 0.5 begins and ends no farther away.
         firsts = np.flatnonzero((starts >= start - long) & (edges[:, 0] <= start + long))
         lasts = np.flatnonzero((edges[:, 1] >= end - long) & (ends <= end + long))
-        for at in range(0, len(firsts), _AT_ONCE):
-            first, last = firsts[at : at + _AT_ONCE, None], lasts[None]
+        rows = max(_AT_ONCE // max(len(lasts), 1), 1)
+        for at in range(0, len(firsts), rows):
+            first, last = firsts[at : at + rows, None], lasts[None]
             turned = (first == last) & (starts[first] >= ends[last])  # as in `run_span`
             begins = np.where(turned, edges[first, 0], starts[first])
             stops = np.where(turned, edges[last, 1], ends[last])
