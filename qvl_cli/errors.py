@@ -111,8 +111,9 @@ class IndexUnusable(QvlError):
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether it says so: torch tells it by errors of several kinds, and by its text alone."""
-    if isinstance(error, MemoryError):
+    """Whether it says so: torch has an error of that name (which is not imported for it), and tells it by the
+    text of others."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     said = str(error).lower() if isinstance(error, RuntimeError) else ""
     return any(phrase in said for phrase in _OUT_OF_MEMORY)

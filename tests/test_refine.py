@@ -148,7 +148,8 @@ def test_events_of_the_sample_and_their_evidence() -> None:
         assert sum(fine) < sum(coarse)
         request = request_for(SAMPLE, "What shape is purple?", task="ask")
         assert pipeline.refiner(watched, request, Silent()) is None  # proof is not worth the time unasked
-        asked = pipeline.answer(watched.session, watched.aligner, request, Silent(), refiner=refiner)
+        given = watched.session, watched.aligner, request, Silent(), watched.video.info
+        asked = pipeline.answer(*given, refiner=refiner)
     assert any(moment.refined for moment in asked.moments)
 
 
