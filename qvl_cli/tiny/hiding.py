@@ -40,8 +40,10 @@ def hidden_share(script: Script, caption: Caption) -> float:
 def _moved(script: Script, caption: Caption) -> Caption | None:
     if hidden_share(script, caption) <= MOST_HIDDEN:
         return caption
-    clearest = min(_elsewhere(caption), key=lambda place: hidden_share(script, place))
-    return clearest if hidden_share(script, clearest) <= MOST_HIDDEN else None
+    places = list(_elsewhere(caption))
+    shares = [hidden_share(script, place) for place in places]
+    clearest = int(np.argmin(shares))
+    return places[clearest] if shares[clearest] <= MOST_HIDDEN else None
 
 
 def _elsewhere(caption: Caption) -> Iterator[Caption]:
