@@ -27,7 +27,8 @@ from qvl_cli.tasks.ask import asks_for_all
 from qvl_cli.timeline import TimeSpan
 from tests.indexing import SAMPLES
 from tests.test_answering import Run, _same, checkpoint, clip, run  # noqa: F401 - fixtures
-from tests.test_sampling import GIB, RELEASED, steady
+from tests.test_budget import GIB
+from tests.test_sampling import RELEASED, steady
 
 
 def _steps(lengths: list[int]) -> list[Step]:

@@ -22,7 +22,8 @@ from qvl_cli.stream import StreamSession
 from tests.checkpoints import cut, load_small_blocks, noise_clip
 from tests.clips import write_clip, x264
 from tests.test_answering import Run, checkpoint  # noqa: F401 - fixtures
-from tests.test_sampling import GIB, RELEASED, steady
+from tests.test_budget import GIB
+from tests.test_sampling import RELEASED, steady
 from tests.test_stream_exact import PROMPT
 from tests.test_subtitles_woven import plan_of
 
