@@ -239,24 +239,17 @@ class StreamSession:
         return self.views == [range(len(self._memory.trail))]
 
     def _reader(self, prompt: Prompt) -> StreamSession:
-        """A fork that sees what `prompt` needs. Where the memory selects, it is read for that first."""
-        memory = self._memory
-        if not memory.selects:
-            return self.fork()
+        """A fork that sees what `prompt` needs."""
         self._feed_prefix()
-        if not memory.sweeps:
-            return self._with(memory.recall([self.fork()._question(prompt, range(len(memory.trail)))]))
-        return self._with(
-            memory.recall([self.focus(v.start, v.stop)._question(prompt, v) for v in memory.views()])
-        )
+        return self._with(self._memory.recall(lambda memory: self._with(memory)._question(prompt)))
 
-    def _question(self, prompt: Prompt, steps: range) -> Question:
-        """`prompt` as it is read here, to judge `steps` by; this session is let go."""
+    def _question(self, prompt: Prompt) -> Question:
+        """`prompt` as it is read here; this session is let go."""
         try:
             hidden, query = self._run_prompt(prompt, whole=False)
             place = self._memory.cache.length - (len(hidden) - query.start)
             keys = self._memory.text_keys(place, query.stop - query.start)
-            return Question(steps, hidden[query].float(), keys)
+            return Question(hidden[query].float(), keys)
         finally:
             self.release()
 

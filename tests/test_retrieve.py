@@ -56,10 +56,10 @@ def retrieving(
 
 
 def favouring(*wanted: int) -> Relevance:
-    def relevance(features: Tensor, query: Tensor, durations: Tensor, own: range) -> Tensor:
+    def relevance(features: Tensor, query: Tensor, durations: Tensor) -> Tensor:
         assert len(features) == len(durations)
         assert len(query) > 0
-        return torch.tensor([float(i in wanted) for i in own])
+        return torch.tensor([float(i in wanted) for i in range(len(features))])
 
     return relevance
 
@@ -77,24 +77,32 @@ def test_a_question_sees_the_sinks_and_the_blocks_it_needs(model: LoadedModel, c
     assert len(session.features) == len(session.steps) == 15  # every step stays to be located
 
 
-def test_a_question_is_read_beside_every_view(model: LoadedModel, clip: FrameChunk) -> None:
-    """And each reading judges the steps it was read beside: here every later view is the better one."""
+def test_a_question_is_read_again_beside_what_it_chose(model: LoadedModel, clip: FrameChunk) -> None:
+    """First beside the window, then beside the blocks which that chose, and that reading decides."""
     readings: list[Tensor] = []
 
-    def later_is_better(features: Tensor, query: Tensor, durations: Tensor, own: range) -> Tensor:
-        readings.append(query)
-        return torch.arange(len(features))[own.start : own.stop] + 100.0 * len(readings) * (
-            len(readings) % 4 != 0
-        )
+    def by_turns(*turns: tuple[int, int]) -> Relevance:
+        def relevance(features: Tensor, query: Tensor, durations: Tensor) -> Tensor:
+            wanted = turns[len(readings)]
+            readings.append(query)
+            return favouring(*wanted)(features, query, durations)
 
-    session = retrieving(model, clip, relevance=later_is_better)
-    blocks, views = list(session.blocks(tail=True)), session.views
-    assert [(view.start, view.stop) for view in views] == [(0, 4), (4, 8), (8, 12), (12, 15)]
-    logits = session.logits(PROMPT)
-    for view, query in zip(views, readings, strict=True):
-        assert distance(query, session.focus(view.start, view.stop).read(PROMPT)) <= CLOSE
-    wanted = StreamSession.from_blocks(model, [blocks[0].part(0, 1), blocks[4], blocks[5]])
-    assert distance(logits, wanted.logits(PROMPT)) <= CLOSE
+        return relevance
+
+    for turns in (((3, 8), (4, 11)), ((4, 11), (4, 11))):
+        readings.clear()
+        session = retrieving(model, clip, relevance=by_turns(*turns))
+        blocks = list(session.blocks(tail=True))
+
+        def showing(steps: tuple[int, int], blocks: list[Block] = blocks) -> StreamSession:
+            chosen = (blocks[step // BLOCK] for step in steps)
+            return StreamSession.from_blocks(model, [blocks[0].part(0, 1), *chosen])
+
+        logits = session.logits(PROMPT)
+        first, second = readings
+        assert distance(first, session.fork()._question(PROMPT).states) <= CLOSE
+        assert distance(second, showing(turns[0]).read(PROMPT)) <= CLOSE
+        assert distance(logits, showing(turns[1]).logits(PROMPT)) <= CLOSE
 
 
 def test_the_head_judges_the_middle_of_each_view_by_its_own_reading(
@@ -184,7 +192,7 @@ def test_the_likeness_of_keys_finds_the_block_that_says_it(model: LoadedModel, c
     settings = MemorySettings("retrieve", sinks=0, window=Fraction(8), fewest=1, share=Fraction(1, 100))
     session = retrieving(model, clip, settings=settings)
     memory = session._memory
-    keys = session.fork()._question(PROMPT, range(0)).keys
+    keys = session.fork()._question(PROMPT).keys
     block = memory.block(3)
     repeats = -(-block.tokens // keys.shape[2])
     block.keys.copy_(keys.repeat(1, 1, repeats, 1)[:, :, : block.tokens])  # where it is kept

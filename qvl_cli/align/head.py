@@ -165,9 +165,9 @@ class HeadAligner:
         states = session.answer_states
         return [self._aligned(states[slice(*sentence.tokens)], session) for sentence in sentences]
 
-    def relevance(self, features: Tensor, query: Tensor, durations: Tensor, own: range) -> Tensor:
-        """Logits that each of the steps `own` has to do with `query`: what `retrieve` chooses blocks by."""
-        return torch.from_numpy(step_scores(self.network, features, query, durations, own).inside)
+    def relevance(self, features: Tensor, query: Tensor, durations: Tensor) -> Tensor:
+        """[steps]: logits that each has to do with `query`, which is what `retrieve` chooses blocks by."""
+        return torch.from_numpy(step_scores(self.network, features, query, durations).inside)
 
     def _scores(self, session: StreamSession, query: Tensor, own: range | None = None) -> StepScores:
         return step_scores(self.network, session.features, query, session.durations, own)

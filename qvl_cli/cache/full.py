@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, pairwise
@@ -24,13 +24,12 @@ from qvl_cli.sampling import Step
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """The user's own words as the model reads them beside some steps, for choosing what of these to show it.
+    """The user's own words as the model reads them beside what a memory shows, to choose what it sees by.
 
-    steps: the numbers of those. states: float32 [tokens, hidden], final-norm hidden states; keys: [layers,
-    kv_heads, tokens, key_dim], without rotation.
+    states: float32 [tokens, hidden], final-norm hidden states; keys: [layers, kv_heads, tokens, key_dim],
+    without rotation.
     """
 
-    steps: range
     states: Tensor
     keys: Tensor
 
@@ -43,7 +42,6 @@ class Memory:
     """
 
     selects = False  # what a question sees depends on the question
-    sweeps = False  # and for that it is read beside every view, not only once
 
     def __init__(self, model: LoadedModel, reserve: int = 0, filed: bool = False) -> None:
         """reserve: tokens to make room for at once. filed: see Trail."""
@@ -130,8 +128,8 @@ class Memory:
         first = self.position - (self.cache.length - place)
         return self.rotary.rotate(keys, -text_positions(count, first))
 
-    def recall(self, questions: Sequence[Question]) -> Memory:
-        """A memory to read the question with. questions: its readings, which together judge every step."""
+    def recall(self, read: Callable[[Memory], Question]) -> Memory:
+        """A memory to read a question with. read: reads it beside a memory, which it lets go."""
         return self.fork()
 
     def focus(self, first: int, last: int) -> Memory:

@@ -23,9 +23,9 @@ from qvl_cli.memory import MemorySettings, stretches
 from qvl_cli.model.load import LoadedModel
 
 _T = TypeVar("_T")
-# (features [steps, regions + 1, hidden], query states [tokens, hidden], durations [steps], the steps to
-# judge) -> of each of these, more is better
-Relevance = Callable[[Tensor, Tensor, Tensor, range], Tensor]
+# (features [steps, regions + 1, hidden], query states [tokens, hidden], durations [steps])
+# -> [steps], more is better
+Relevance = Callable[[Tensor, Tensor, Tensor], Tensor]
 # Takes a finished block off the device; what it returns reads its keys and values where they are kept.
 Keep = Callable[[Kept], Read]
 
@@ -42,8 +42,8 @@ def _held(block: Kept) -> Read:
 class RetrieveMemory(WindowMemory):
     """relevance: how much each step has to do with a question; None: by the likeness of keys.
 
-    Words look at what they name and say when it is not there: so relevance is asked of each view for its own
-    steps, with the words as they are read beside it.
+    Words look at what they name, and say when it is not there. So with `relevance` blocks are chosen twice:
+    by the words as they are read beside the end of the video, then as they are beside what that chose.
     """
 
     selects = True
@@ -59,7 +59,6 @@ class RetrieveMemory(WindowMemory):
     ) -> None:
         super().__init__(model, replace(settings, positions="shrink"), reserve, filed)
         self._relevance, self._keep = relevance, keep
-        self.sweeps = relevance is not None
         # Of each whole block. What the trail has anyway is not held twice: small things among large ones that
         # come and go would split the heap.
         self._kept: list[Read] = []
@@ -85,12 +84,22 @@ class RetrieveMemory(WindowMemory):
         )
         return self._described(first, first + self._block_steps, keys, values)
 
-    def recall(self, questions: Sequence[Question]) -> Memory:
+    def recall(self, read: Callable[[Memory], Question]) -> Memory:
         blocks, count = self._count(), self._seen_at_once()
-        if count == blocks or not all(len(each.states) for each in questions):
+        if count == blocks:
+            return self._shown(range(blocks))
+        question = read(self.fork())
+        if not len(question.states):
             return self._shown(_spread(range(blocks), count))
-        scores = self._relevances(questions) if self._relevance else self._likenesses(questions[0])
-        return self._shown(scores.topk(count).indices.tolist())
+        chosen = self._chosen(question)
+        shown = self._shown(chosen)
+        if self._relevance is None:
+            return shown
+        again = self._chosen(read(shown.fork()))
+        if again != chosen:
+            shown.release()
+            shown = self._shown(again)
+        return shown
 
     def focus(self, first: int, last: int) -> Memory:
         """Of steps [first, last) as many blocks as a question may see, evenly spread, and nothing else."""
@@ -117,16 +126,16 @@ class RetrieveMemory(WindowMemory):
         """How many blocks a question may see."""
         return self._settings.picked(self._count())
 
-    def _relevances(self, questions: Sequence[Question]) -> Tensor:
+    def _chosen(self, question: Question) -> set[int]:
+        scores = self._relevances(question) if self._relevance else self._likenesses(question)
+        return set(scores.topk(self._seen_at_once()).indices.tolist())
+
+    def _relevances(self, question: Question) -> Tensor:
         """[blocks]: the score of each block's best step."""
         assert self._relevance is not None
         features, durations = self.trail.features.view(), self.trail.durations()
-        scores = torch.empty(len(self.trail))
-        for each in questions:
-            judged = slice(each.steps.start, each.steps.stop)
-            scores[judged] = self._relevance(features, each.states, durations, each.steps).float().cpu()
-        size = self._block_steps
-        return torch.stack([scores[first : first + size].max() for first in range(0, len(scores), size)])
+        scores = self._relevance(features, question.states, durations).float().cpu()
+        return torch.stack([each.max() for each in torch.split(scores, self._block_steps)])
 
     def _likenesses(self, question: Question) -> Tensor:
         """[blocks]: cosine between the mean key of each block and the question's, averaged over layers and
