@@ -223,6 +223,12 @@ class StreamSession:
         """The steps that `focus` can show, as ranges that can be shown at once."""
         return self._memory.views()
 
+    def shown_with(self, view: range) -> tuple[Step, ...]:
+        """The steps that `focus` shows where it is asked for those of `view`."""
+        memory = self._memory
+        kept = memory.sinks if view in memory.views() else range(0)
+        return tuple(memory.trail.steps[number] for number in (*kept, *view))
+
     @property
     def overlapping_views(self) -> list[range]:
         """The same, every step but the outermost in two of them: what one cuts in two the next one shows."""

@@ -14,9 +14,11 @@ import torch
 from qvl_cli.align import Aligned, ScoredSpan, Sentence, load_aligner
 from qvl_cli.align.textual import TextualAligner, TimeChoice, asked_at_once, probability, to_steps
 from qvl_cli.align.written import WrittenSpan, read_spans
+from qvl_cli.cache import make_memory
 from qvl_cli.chunks import FrameChunk
 from qvl_cli.errors import UsageError
 from qvl_cli.generate import DecodeSettings, TokenStep
+from qvl_cli.memory import MemorySettings
 from qvl_cli.model.load import LoadedModel, load_model
 from qvl_cli.prompts import Prompt, locate_prompt
 from qvl_cli.registry import read_spec
@@ -26,7 +28,7 @@ from qvl_cli.tasks.ask import ask
 from qvl_cli.tasks.locate import locate
 from qvl_cli.tasks.summarize import summarize
 from qvl_cli.timeline import TimeSpan, prompt_seconds
-from tests.checkpoints import write_checkpoint
+from tests.checkpoints import cut, load_small_blocks, noise_clip, write_checkpoint
 
 F = Fraction
 
@@ -171,6 +173,9 @@ class Scripted(StreamSession):
     def views(self) -> list[range]:
         return [range(6)]
 
+    def shown_with(self, view: range) -> tuple[Step, ...]:
+        return self.steps[view.start : view.stop]
+
     def fork(self) -> "Scripted":
         return Scripted(self.model, self._says, self._choice)
 
@@ -247,6 +252,39 @@ def test_a_checkpoint_is_asked_about_as_many_steps_as_it_says(
     found = TextualAligner().locate(stepped, "x")
     assert asked == (views if len(views) > 1 else [])
     assert found.spans[0].span.start == (0 if len(views) == 1 else views[0][1] - 1)
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_what_a_window_keeps_of_the_beginning_is_found_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgets: bool
+) -> None:
+    model, clip = load_small_blocks(tmp_path, 2), noise_clip(13, 64, 64)
+    how = MemorySettings("window", sinks=3, window=F(8))
+    session = StreamSession(model, memory=make_memory(model, how))
+    for chunk in cut(clip, 1):
+        session.watch(chunk)
+        if forgets:
+            session.forget()
+    (view,) = session.views
+    kept, gone, seen = clip.steps[1], clip.steps[3], clip.steps[-1]
+    assert view.start > 3 and session.shown_with(view) == (*session.steps[:3], *session.steps[view.start :])
+
+    def says(self: StreamSession, prompt: Prompt, settings: DecodeSettings) -> Iterator[TokenStep]:
+        for step in (kept, gone, seen):
+            time = prompt_seconds(step.t0, step.t1)
+            yield TokenStep(0, f"{time} - {time}\n", 0.0, False)
+
+    monkeypatch.setattr(StreamSession, "ask", says)
+    found = TextualAligner().locate(session, "x")
+    assert [each.span for each in found.spans] == [kept.interval, seen.interval]
+    outside, *left = found.warnings
+    assert (
+        "lies outside what was watched: left out" in outside and prompt_seconds(gone.t0, gone.t1) in outside
+    )
+    unseen = len(session.steps) - len(view) - 3
+    assert left == [
+        f"{unseen} of {len(session.steps)} steps have left the memory: no time was looked for in them"
+    ]
 
 
 def test_an_answer_stands_without_evidence_and_troubles_are_told_once(model: LoadedModel) -> None:

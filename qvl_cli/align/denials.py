@@ -4,6 +4,8 @@ A denial takes the ranges of its own clause, before it or behind it, and no othe
 first, then appears from 12.5 to 20.0`. Behind a range it counts only where the clause begins with that range
 (`between 0 and 61 s no van stops`), for `a man walks from 5 to 12 s, no car is visible` denies nothing.
 
+A `never` that is the first word and a sentence takes what follows, too: `Never. From 0 to 139 s it is dark.`
+
 A `not` in front of any word may be what was asked about (`the van does not move`). In front of a word of the
 event itself it is a denial (`a van stops`: `the van does not stop`), unless the event holds a `not`, too.
 """
@@ -53,7 +55,7 @@ _DENIAL = re.compile(
     rf"|(?:^|[,:])[\s\"'*_(-]*{_NO}(?:[^\W\d]+\s+){{2}}"
     rf"|\bnever\s+(?:\w+\s+)?{_APPEARS}{_OTHERWISE}"
     # These take no range in front of them.
-    r"|(?P<before>\b(?:never|(?:is|are|was|were|found)\s+none|none\s+of|not\s+found"
+    r"|(?P<before>\b(?:never(?!-|\s+mind\b)|(?:is|are|was|were|found)\s+none|none\s+of|not\s+found"
     r"|no(?:\s+such)?\s+(?:events?|moments?|ranges?|times?|matches|occurrences?)"
     rf"|not\s+(?:{_SEEN}|from|at|in|between|during))\b{_OTHERWISE}))",
     re.IGNORECASE,
@@ -64,6 +66,11 @@ _NOTHING = re.compile(
     r"|\b(?:start|begin|from|end|stop|until|ranges?|times?|timestamps?|moments?|intervals?|answers?|results?)"
     r"[_ ]?\w*[\"'*_]*\s*[:=]\s*[\"'*\[(]*(?:none|null)\b",
     re.IGNORECASE | re.MULTILINE,
+)
+# The word that the prompt asks for: what follows says why, until it is taken back.
+_VERDICT = re.compile(r"^\W*never\s*[\"'*`]*(?:[.,;:!\n–—]|\s-)", re.IGNORECASE)
+_TAKEN_BACK = re.compile(
+    r"\b(?:but|however|except|unless|although|actually|wait|correction|instead|until)\b", re.IGNORECASE
 )
 _LIFTED = re.compile(
     r"\b(?:except|only|other\s+than|apart\s+from|outside|until)\b"
@@ -96,6 +103,7 @@ class Denials:
         text = same.sub(_hidden, text) if event else text
         kinds = [_DENIAL, *_undoing(event)]
         self._nothing = _NOTHING.search(text) is not None
+        self._never_until = _end_of_verdict(text)
         self._clauses: list[_Clause] = []
         start = 0
         for stop, following in [
@@ -113,9 +121,19 @@ class Denials:
 
     def deny(self, place: Place) -> bool:
         """Whether a denial takes the range at `place`, which stands in one clause or in several."""
+        if place[0] < self._never_until:
+            return True
         clause = max((each for each in self._clauses if each.start <= place[0]), key=lambda each: each.start)
         first, last = place[0] - clause.start, place[1] - clause.start
         return any(_takes(denial, clause.text, first, last) for denial in clause.denials)
+
+
+def _end_of_verdict(text: str) -> int:
+    """Up to which character a text that begins with `never` means just that."""
+    if not (verdict := _VERDICT.match(text)):
+        return 0
+    back = _TAKEN_BACK.search(text, verdict.end())
+    return back.start() if back else len(text)
 
 
 def _takes(denial: re.Match[str], clause: str, first: int, last: int) -> bool:

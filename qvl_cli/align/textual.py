@@ -49,14 +49,16 @@ class TextualAligner:
         if views == [range(steps)]:
             return self._locate(session.fork(), session.steps, event)
         found: list[ScoredSpan] = []
+        seen: set[Step] = set()
         troubles: Counter[str] = Counter()
         for view in views:
-            focus = session.focus(view.start, view.stop)
-            part = self._locate(focus, session.steps[view.start : view.stop], event)
+            shown = session.shown_with(view)
+            seen.update(shown)
+            part = self._locate(session.focus(view.start, view.stop), shown, event)
             found += part.spans
             troubles.update(part.warnings)
         warnings = [f"{trouble} (in {count} of {len(views)} views)" for trouble, count in troubles.items()]
-        if unseen := steps - (views[-1].stop - views[0].start):
+        if unseen := steps - len(seen):
             warnings.append(f"{unseen} of {steps} steps have left the memory: no time was looked for in them")
         return Aligned(tuple(_joined(found)), tuple(warnings))
 
@@ -82,12 +84,8 @@ class TextualAligner:
         finally:
             fork.release()
         written = reading.spans or ()
-        whole = TimeSpan(steps[0].interval.start, steps[-1].interval.end)
-        outside = [
-            span
-            for span in written
-            if span.start >= whole.end or (span.end is not None and span.end < whole.start)
-        ]
+        areas = merge(step.interval for step in steps)
+        outside = [span for span in written if not any(_reaches(span, area) for area in areas)]
         warnings += _dropped("lies outside what was watched", outside)
         spans = to_steps([(span, probability(span, said)) for span in written], steps)
         return Aligned(tuple(spans), tuple(warnings))
@@ -111,6 +109,10 @@ def _dropped(why: str, spans: Sequence[WrittenSpan]) -> list[str]:
         f"the model wrote {float(span.start):.1f} - {_end_text(span)}, which {why}: left out"
         for span in spans
     ]
+
+
+def _reaches(span: WrittenSpan, area: TimeSpan) -> bool:
+    return span.start < area.end and (span.end is None or span.end >= area.start)
 
 
 def _end_text(span: WrittenSpan) -> str:

@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from qvl_cli.align.commas import with_points
 from qvl_cli.align.denials import Denials, Place
-from qvl_cli.align.notation import DASH, HOURS, MINUTES, SECONDS
+from qvl_cli.align.notation import AND, BETWEEN, DASH, HOURS, MINUTES, SECONDS
 
 # One time. A bare number has no unit; which one it means is settled by its surroundings (seconds).
 _AND = r"\s*,?\s*(?:and\s+)?"
@@ -42,7 +42,7 @@ def _time(name: str) -> str:
 
 
 _PAIR = re.compile(
-    rf"{_NOT_BEFORE}{_time('a')}(?!{_LINE_ENDS}){_CLOSE}\s*(?:{DASH}|(?P<link>\band\b))\s*"
+    rf"{_NOT_BEFORE}{_time('a')}(?!{_LINE_ENDS}){_CLOSE}\s*(?:{DASH}|(?P<link>{AND}))\s*"
     rf"(?:(?:end(?:s|ing)?\s+)?(?:at\s+|about\s+)|end(?:s|ing)?\s+)?{_OPEN}{_time('b')}{_BARE_END}",
     re.IGNORECASE,
 )
@@ -62,7 +62,7 @@ _TAGGED = re.compile(
     re.IGNORECASE,
 )
 _SAYS = re.compile(r"\b(?!(?:and|or|then|at)\b)[^\W\d_]{2,}", re.IGNORECASE)  # more than a list of times does
-_SPANNING = re.compile(r"\b(?:between|from)\s+(?:about\s+)?[<\"'\[(*`]*\s*$", re.IGNORECASE)
+_SPANNING = re.compile(rf"(?:{BETWEEN})\s*(?:about\s+)?[<\"'\[(*`]*\s*$", re.IGNORECASE)
 # `to the end of the video`: its end is not written.
 _FILM = r"(?:video|clip|footage|recording|film|movie|segment)"
 _FILM_END = (
@@ -93,7 +93,7 @@ _LASTING = re.compile(
 _SINGLE = re.compile(
     rf"(?:<\s*{_time('a')}\s*>|\b(?:at|around|about|@)\s+{_OPEN}{_time('b')}{_BARE_END}"
     rf"|^\s*(?:[-*•]\s+|\d+[.)]\s+)?{_time('c')}\s*\.?\s*$"
-    rf"|{_NOT_BEFORE}{_time('d')}(?<=[a-z])"
+    rf"|{_NOT_BEFORE}{_time('d')}(?<=[a-z秒초])"
     rf"|(?:[,;&]|\band\b|\bor\b)\s*(?:at\s+)?{_OPEN}{_time('e')}(?:(?<=:\d\d)|(?<=:\d\d\.\d))(?!\d))",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -117,7 +117,7 @@ _GOING_ON = re.compile(
     r"and|or|then|but|so|when|while|as|where|which|who|in|on|at|during|with|within|without|after|before|until"
     r"|till|to|from|the|a|an|he|she|it|they|we|you|there|here|this|that|these|those|his|her|its|their|is|are"
     r"|was|were|has|have|if|for|by|into|through|respectively|only|again|also|both|inclusive|approximately"
-    r"|no|nobody|nothing|not|never|roughly|sek|sekunden|seg|segundos|secondes|secondi|сек|секунд|秒|초",
+    r"|no|nobody|nothing|not|never|roughly",
     re.IGNORECASE,
 )
 # Words that bring a time in.

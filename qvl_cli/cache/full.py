@@ -61,6 +61,11 @@ class Memory:
         return self.cache.length
 
     @property
+    def sinks(self) -> range:
+        """The steps in front of its one view that `focus` shows with that view."""
+        return range(0)
+
+    @property
     def origin(self) -> int:
         """Position of the first token in the cache."""
         return 0

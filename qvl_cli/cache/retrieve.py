@@ -105,6 +105,10 @@ class RetrieveMemory(WindowMemory):
         """Of steps [first, last) as many blocks as a question may see, evenly spread, and nothing else."""
         return self._alone(_spread(self._cuts(first, last), self._seen_at_once()))
 
+    @property
+    def sinks(self) -> range:
+        return range(0)
+
     def views(self, overlap: bool = False) -> list[range]:
         size, at_once = self._block_steps, max(self._seen_at_once(), 1)
         stride = size * (max(at_once // 2, 1) if overlap else at_once)

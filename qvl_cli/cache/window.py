@@ -38,6 +38,10 @@ class WindowMemory(Memory):
         self._sinks: Tensor | None = None  # keys of prefix and sinks where they first were
 
     @property
+    def sinks(self) -> range:
+        return range(min(self._settings.sinks, self._first))
+
+    @property
     def origin(self) -> int:
         return self._gap
 
