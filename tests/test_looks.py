@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -15,8 +16,10 @@ from qvl_cli.align.looks import (
     APART,
     CLOSE_LOOKS,
     CLOSE_REACH,
+    CLOSE_WIDEST,
     LOOKS,
     REACH,
+    WIDEST,
     Boundary,
     agreed,
     boundaries,
@@ -92,7 +95,7 @@ def found_again(
     steps = shifted_steps(info, whole, FPS, 1)[0]
     times: list[Fraction | None] = []
     for each in boundaries([ScoredSpan(coarse, 1.0)], steps, FPS):
-        (window,) = windows([each], CLOSE_REACH if close else REACH / FPS, whole)
+        ((window, _),) = windows([each], CLOSE_REACH if close else REACH / FPS, WIDEST / FPS, whole)
         make, looks = (close_steps, CLOSE_LOOKS) if close else (shifted_steps, LOOKS)
         grids = make(info, window, FPS, looks)
         time = agreed([vote(each, grid, seen_by(grid, event)) for grid in grids], APART / FPS)
@@ -162,10 +165,29 @@ def test_windows_stay_in_the_media_and_become_one_where_they_meet() -> None:
     steps = shifted_steps(even(Fraction(10)), bounds, FPS, 1)[0]
     long, short = TimeSpan(Fraction(2), Fraction(16)), TimeSpan(Fraction(24), Fraction(28))
     found = boundaries([ScoredSpan(long, 0.9), ScoredSpan(short, 0.8)], steps, FPS)
-    assert windows(found, REACH / FPS, bounds) == [
-        TimeSpan(Fraction(0), Fraction(6)),
-        TimeSpan(Fraction(12), Fraction(30)),
+    apart = TimeSpan(Fraction(0), Fraction(6)), found[:1]
+    assert windows(found, REACH / FPS, WIDEST / FPS, bounds) == [
+        apart,
+        (TimeSpan(Fraction(12), Fraction(30)), found[1:]),
     ]
+    assert windows(found, REACH / FPS, Fraction(17), bounds) == [
+        apart,
+        (TimeSpan(Fraction(12), Fraction(28)), found[1:3]),
+        (TimeSpan(Fraction(24), Fraction(30)), found[3:]),
+    ]
+
+
+def test_a_look_at_many_boundaries_stays_short() -> None:
+    bounds = TimeSpan(Fraction(0), Fraction(60))
+    many = [Boundary(at, True, Fraction(10 + at), Fraction(1)) for at in range(30)]
+    random.Random(3).shuffle(many)
+    for reach, widest in ((REACH / FPS, WIDEST / FPS), (CLOSE_REACH, CLOSE_WIDEST)):
+        stretches = windows(many, reach, widest, bounds)
+        assert {each for _, own in stretches for each in own} == set(many)
+        assert sum(len(own) for _, own in stretches) == len(many)
+        for window, own in stretches:
+            assert window.duration <= widest
+            assert all(window.start <= each.time - reach and each.time + reach <= window.end for each in own)
 
 
 def test_a_span_cut_by_the_edge_of_a_look_is_no_boundary() -> None:

@@ -20,6 +20,7 @@ from qvl_cli.align.refine import MOST, Refiner, refines
 from qvl_cli.align.textual import TextualAligner
 from qvl_cli.answer import Answer
 from qvl_cli.cli.app import main
+from qvl_cli.errors import OverBudget
 from qvl_cli.evals.watching import Silent
 from qvl_cli.index import IndexSettings
 from qvl_cli.request import Request
@@ -199,6 +200,22 @@ def test_the_number_of_boundaries_is_bounded_and_told(film: Path) -> None:
         assert few.most == 0
         assert found.warnings == ("boundaries left at step resolution, because there are too many: 1",)
         assert found.spans[0].refined and found.spans[0].span.end == coarse.end
+
+
+def test_a_look_that_fails_leaves_the_other_boundaries_to_be_moved(film: Path) -> None:
+    event = TimeSpan(Fraction(101, RATE), Fraction(409, RATE))
+    with refiner_of(film) as (watched, refiner):
+        (coarse,) = seen_by(watched.session.steps, event)
+
+        def full_at_the_end(session: StreamSession) -> Aligned:
+            if session.steps[0].t0 > 10:
+                raise OverBudget("the prompt would take too many positions", "")
+            return planted(event)(session)
+
+        found = refiner.refine(Aligned((ScoredSpan(coarse, 0.7),), again=full_at_the_end))
+    assert found.spans == (ScoredSpan(TimeSpan(event.start, coarse.end), 0.7, refined=True),)
+    (warning,) = found.warnings
+    assert warning.endswith("looked at again (the prompt would take too many positions): 1")
 
 
 def test_the_textual_aligner_refines_only_where_it_is_told_to(film: Path) -> None:

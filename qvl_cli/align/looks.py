@@ -19,13 +19,14 @@ from qvl_cli.align import ScoredSpan
 from qvl_cli.media.info import MediaInfo
 from qvl_cli.sampling import Step
 from qvl_cli.sampling.grid import distinct, even_pairs, tile
-from qvl_cli.timeline import TimeSpan, merge, prompt_seconds
+from qvl_cli.timeline import TimeSpan, prompt_seconds
 
 LOOKS = 5  # shifted; odd: begun at fifths of a step they part the two frames of a step at fifths, too
 CLOSE_LOOKS = 2
 REACH = 8  # times of the grid that a shifted look reaches to either side
 CLOSE_REACH = Fraction(1)  # seconds
-WIDEST = 60  # like REACH, where the plan's own steps are far apart
+CLOSE_WIDEST = Fraction(6)  # seconds: 60 steps
+WIDEST = 60  # like REACH, where the plan's own steps are far apart; and the most that looks share one stretch
 APART = 2  # times of the grid that a boundary may move; also how far shifted looks may disagree
 CLOSE_APART = Fraction(1, 5)  # seconds that close looks may disagree
 
@@ -57,11 +58,21 @@ def boundaries(spans: Sequence[ScoredSpan], steps: Sequence[Step], fps: Fraction
     ]
 
 
-def windows(found: Sequence[Boundary], reach: Fraction, bounds: TimeSpan) -> list[TimeSpan]:
-    """The stretches to look at: `reach` seconds around each boundary, those that overlap as one."""
-    return merge(
-        TimeSpan(max(each.time - reach, bounds.start), min(each.time + reach, bounds.end)) for each in found
-    )
+def windows(
+    found: Sequence[Boundary], reach: Fraction, widest: Fraction, bounds: TimeSpan
+) -> list[tuple[TimeSpan, list[Boundary]]]:
+    """The stretches to look at, each with its boundaries: `reach` seconds around every boundary, those that
+    meet as one of at most `widest` seconds, so that no look outgrows what a model holds."""
+    stretches: list[tuple[TimeSpan, list[Boundary]]] = []
+    for each in sorted(found, key=lambda boundary: boundary.time):
+        own = TimeSpan(max(each.time - reach, bounds.start), min(each.time + reach, bounds.end))
+        if stretches:
+            before, shared = stretches[-1]
+            if own.start <= before.end and own.end - before.start <= widest:
+                stretches[-1] = (TimeSpan(before.start, own.end), [*shared, each])
+                continue
+        stretches.append((own, [each]))
+    return stretches
 
 
 def close_steps(info: MediaInfo, window: TimeSpan, fps: Fraction, looks: int) -> list[tuple[Step, ...]]:

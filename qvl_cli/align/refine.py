@@ -6,8 +6,9 @@ where *this* event begins and ends. How a look is made, see `looks`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from qvl_cli.align.looks import (
     CLOSE_APART,
     CLOSE_LOOKS,
     CLOSE_REACH,
+    CLOSE_WIDEST,
     LOOKS,
     REACH,
     WIDEST,
@@ -64,10 +66,11 @@ def refines(choice: bool | None, task: str, aligner: Aligner) -> bool:
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of look (see `looks`): how its steps are made, how many seconds it reaches to either side, how
-    many seconds the looks may be apart, and how many there are."""
+    many seconds boundaries that share a look, many seconds the looks may be apart, and how many there are."""
 
     steps: Callable[[MediaInfo, TimeSpan, Fraction, int], list[tuple[Step, ...]]]
     reach: Fraction
+    widest: Fraction
     apart: Fraction
     looks: int = LOOKS
 
@@ -87,6 +90,7 @@ class Refiner:
     most: int = MOST
     on_progress: Callable[[int, int], None] = lambda done, total: None
     _unread: int = 0  # looks with frames that could not be read again
+    _failed: dict[tuple[int, bool], str] = field(default_factory=dict)  # a boundary -> why no look was made
 
     def refine(self, aligned: Aligned) -> Aligned:
         """The same spans in the same order, each boundary at the frame that most looks agree on; `refined`
@@ -105,16 +109,14 @@ class Refiner:
             warnings.append(f"{_LEFT}, because there are too many: {len(near) - self.most}")
             near = near[: self.most]
         self.most -= len(near)
-        self._unread, lost = 0, list(self.video.lost)
-        moved: dict[tuple[int, bool], Fraction] = {}
+        self._unread, self._failed, lost = 0, {}, list(self.video.lost)
         try:
             moved = self._moved(near, aligned.again)
-        except (QvlError, OSError) as error:
-            why = error.fact if isinstance(error, QvlError) else error.strerror
-            warnings.append(f"{_LEFT}, because the video could not be looked at again ({why}): {len(near)}")
         finally:
             # Frames that only a look missed are no hole in what was watched.
             self.video.lost[:] = lost
+        for why, count in Counter(why for key, why in self._failed.items() if key not in moved).items():
+            warnings.append(f"{_LEFT}, because the video could not be looked at again ({why}): {count}")
         if self._unread:
             warnings.append(f"looks for the frame of a boundary that met unreadable frames: {self._unread}")
         spans = moved_spans(aligned.spans, moved)
@@ -123,43 +125,53 @@ class Refiner:
     def _moved(self, found: Sequence[Boundary], ask: Ask) -> dict[tuple[int, bool], Fraction]:
         """(number of the span, whether its start) -> the frame, for the boundaries that were found again."""
         near = APART / FPS
-        shifted = Kind(shifted_steps, REACH / FPS, near)
+        shifted = Kind(shifted_steps, REACH / FPS, WIDEST / FPS, near)
         # Where the steps lay further apart than the grid, one look finds the place for the others.
         far = [each for each in found if each.within > near]
         widest = max((2 * each.within for each in far), default=near)
         placed = self._look(far, ask, replace(shifted, reach=widest, looks=1))
         left = [each for each in found if each.within <= near]
         left += [replace(each, time=time, within=near) for each, time in placed.items()]
-        seen = self._look(left, ask, Kind(close_steps, CLOSE_REACH, CLOSE_APART, CLOSE_LOOKS))
+        seen = self._look(left, ask, Kind(close_steps, CLOSE_REACH, CLOSE_WIDEST, CLOSE_APART, CLOSE_LOOKS))
         seen |= self._look([each for each in left if each not in seen], ask, shifted)
         info = self.video.info
         frames = {(each.of, each.is_start): first_frame(info, time) for each, time in seen.items()}
         return {key: frame for key, frame in frames.items() if frame <= self.plan.range.end}
 
     def _look(self, found: Sequence[Boundary], ask: Ask, kind: Kind) -> dict[Boundary, Fraction]:
-        """Those of the boundaries that most looks agree on, with their times."""
-        seen = {}
-        for window in windows(found, kind.reach, self.plan.range):
-            grids = kind.steps(self.video.info, window, FPS, kind.looks)
-            pairs = self._frames(step for grid in grids for step in grid)
-            votes: dict[Boundary, list[Fraction | None]] = {
-                each: [] for each in found if window.start <= each.time <= window.end
-            }
-            for grid in grids:
-                # A look with a hole would see the event end there.
-                whole = all((step.t0, step.t1) in pairs for step in grid)
-                self._unread += not whole
-                spans = self._asked(grid, pairs, window, ask) if whole else []
-                for each, cast in votes.items():
-                    cast.append(vote(each, grid, spans))
-                if not any(open_still(cast, len(grids)) for cast in votes.values()):
-                    break
-            for each, cast in votes.items():
-                time = agreed(cast, kind.apart) if open_still(cast, len(grids)) else None
-                if time is not None:
-                    seen[each] = time
+        """Those of the boundaries that most looks agree on, with their times. Where looking fails the others
+        are looked at all the same."""
+        seen: dict[Boundary, Fraction] = {}
+        for window, own in windows(found, kind.reach, kind.widest, self.plan.range):
+            try:
+                seen |= self._seen(own, window, ask, kind)
+            except (QvlError, OSError) as error:
+                why = error.fact if isinstance(error, QvlError) else str(error.strerror)
+                self._failed |= {(each.of, each.is_start): why for each in own}
             self.on_progress(len(seen), len(found))
         return seen
+
+    def _seen(
+        self, found: Sequence[Boundary], window: TimeSpan, ask: Ask, kind: Kind
+    ) -> dict[Boundary, Fraction]:
+        """The same of one stretch. Raises QvlError and OSError."""
+        grids = kind.steps(self.video.info, window, FPS, kind.looks)
+        pairs = self._frames(step for grid in grids for step in grid)
+        votes: dict[Boundary, list[Fraction | None]] = {each: [] for each in found}
+        for grid in grids:
+            # A look with a hole would see the event end there.
+            whole = all((step.t0, step.t1) in pairs for step in grid)
+            self._unread += not whole
+            spans = self._asked(grid, pairs, window, ask) if whole else []
+            for each, cast in votes.items():
+                cast.append(vote(each, grid, spans))
+            if not any(open_still(cast, len(grids)) for cast in votes.values()):
+                break
+        times = {
+            each: agreed(cast, kind.apart) if open_still(cast, len(grids)) else None
+            for each, cast in votes.items()
+        }
+        return {each: time for each, time in times.items() if time is not None}
 
     def _asked(self, grid: tuple[Step, ...], pairs: Pairs, window: TimeSpan, ask: Ask) -> list[TimeSpan]:
         """What the aligner finds in a session that watches `grid` alone, with the subtitles of that time."""
