@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import islice
+from itertools import cycle, islice, pairwise, repeat
 from typing import TYPE_CHECKING, TypeVar
 
 from qvl_cli.sampling import SamplePlan, Step
@@ -49,8 +49,10 @@ def iter_chunks(
     resize: Callable[[list[Pixels], int, int], Pixels],
     prefetch: int = 2,
     static: StaticPatches | None = None,
+    block_steps: int = 1,
 ) -> Generator[FrameChunk, None, None]:
-    """The plan's steps in order, `steps_per_chunk` at a time, the last chunk maybe shorter.
+    """The plan's steps in order, up to `steps_per_chunk` at a time. A chunk ends wherever `block_steps` steps
+    are full, or holds several times as many.
 
     resize(frames [h, w, 3], width, height) -> uint8 [n, height, width, 3] runs once a step, so that no
     chunk size changes a bit of it. prefetch: chunks made ahead on a thread; 0 makes them on the caller's.
@@ -62,8 +64,18 @@ def iter_chunks(
     if steps_per_chunk < 1:
         raise ValueError("a chunk holds at least one step")
     stop = threading.Event()
-    chunks = _chunks(_watched(video, plan, resize, stop), steps_per_chunk, static)
+    sizes = chunk_sizes(steps_per_chunk, block_steps)
+    chunks = _chunks(_watched(video, plan, resize, stop), sizes, static)
     return _one_by_one(chunks, prefetch, stop) if prefetch > 0 else chunks
+
+
+def chunk_sizes(most: int, block_steps: int) -> Iterator[int]:
+    """Of chunk after chunk, without end: whole blocks, or blocks in as few parts as `most` steps allow."""
+    if most >= block_steps:
+        return repeat(most - most % block_steps)
+    parts = -(-block_steps // most)
+    edges = [block_steps * part // parts for part in range(parts + 1)]
+    return cycle(end - start for start, end in pairwise(edges))
 
 
 def _one_by_one(
@@ -75,11 +87,11 @@ def _one_by_one(
 
 
 def _chunks(
-    watched: Iterator[tuple[Step, Pixels]], size: int, static: StaticPatches | None
+    watched: Iterator[tuple[Step, Pixels]], sizes: Iterator[int], static: StaticPatches | None
 ) -> Generator[FrameChunk, None, None]:
     import numpy as np
 
-    while batch := list(islice(watched, size)):
+    while batch := list(islice(watched, next(sizes))):
         kept = None if static is None else np.stack([static.keep(pair) for _, pair in batch])
         yield FrameChunk(tuple(step for step, _ in batch), np.stack([pair for _, pair in batch]), kept)
 

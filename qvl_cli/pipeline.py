@@ -291,7 +291,7 @@ def watch(
     if request.sampling.drop_static:
         side = spec.patch_size * spec.merge_size
         static = StaticPatches(side, spec.block_steps, len(session.steps))
-    chunks = iter_chunks(video, plan, size, resize_frames, static=static)
+    chunks = iter_chunks(video, plan, size, resize_frames, static=static, block_steps=spec.block_steps)
     # Closed before the video is: the prefetch thread must not decode from a file that is gone.
     with closing(chunks):
         for chunk in chunks:

@@ -8,6 +8,7 @@ import threading
 import time
 from dataclasses import replace
 from fractions import Fraction
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy.typing as npt
 import pytest
 
 from qvl_cli.budget import estimate
-from qvl_cli.chunks import FrameChunk, iter_chunks
+from qvl_cli.chunks import FrameChunk, chunk_sizes, iter_chunks
 from qvl_cli.errors import OverBudget
 from qvl_cli.media import open_video
 from qvl_cli.media.subtitles.cue import Cue
@@ -121,6 +122,29 @@ def test_errors_cross_the_thread(clip: Path, prefetch: int) -> None:
     with open_video(clip) as video, pytest.raises(Broken):
         list(iter_chunks(video, plan_samples(video.info, FIT, FIXED), 2, fail, prefetch))
     assert prefetching() == []
+
+
+@pytest.mark.parametrize(
+    ("most", "block", "sizes"),
+    [
+        (5, 1, [5, 5, 5, 5]),
+        (8, 8, [8, 8, 8, 8]),
+        (20, 8, [16, 16, 16, 16]),
+        (5, 8, [4, 4, 4, 4]),
+        (3, 8, [2, 3, 3, 2]),
+        (7, 8, [4, 4, 4, 4]),
+        (1, 8, [1, 1, 1, 1]),
+    ],
+)
+def test_chunks_end_with_blocks(clip: Path, most: int, block: int, sizes: list[int]) -> None:
+    assert list(islice(chunk_sizes(most, block), 4)) == sizes
+    with open_video(clip) as video:
+        plan = plan_samples(video.info, FIT, FIXED)
+        chunks = list(iter_chunks(video, plan, most, crop, block_steps=block))
+    assert tuple(step for chunk in chunks for step in chunk.steps) == plan.steps
+    ends = set(accumulate(len(chunk.steps) for chunk in chunks))
+    assert max(len(chunk.steps) for chunk in chunks) <= most
+    assert ends >= set(range(max(block, sizes[0]), len(plan.steps), max(block, sizes[0])))
 
 
 def test_closing_early_stops_the_thread_and_leaves_the_video_open(clip: Path) -> None:
