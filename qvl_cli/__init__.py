@@ -16,7 +16,8 @@ The modules, in the order of the data (each imports only from those above it):
     sampling      duration + activity + budget -> SamplePlan (pure)
     weave         plan + subtitles -> the steps carry the cues read in front of them
     memory        full | window | retrieve: how much of what was watched is kept
-    budget        what a plan costs in positions and memory, checked before any load
+    budget        what a plan costs in positions and memory, and how much there is
+    refusals      what is said where a plan does not fit, and the settings that would
     static        which patches of a step show something new (`--drop-static`)
     chunks        source x plan -> FrameChunks, prefetched
     model         pixels and text -> Qwen3-VL forward passes (torch starts here)

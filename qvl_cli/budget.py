@@ -1,4 +1,4 @@
-"""What a plan costs in positions and memory, checked before anything is loaded. No torch."""
+"""What a plan costs in positions and memory, and how much there is, before anything is loaded. No torch."""
 
 from __future__ import annotations
 
@@ -9,20 +9,15 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from qvl_cli.errors import OverBudget
 from qvl_cli.memory import KV_BYTES, MemorySettings, most_held
-from qvl_cli.registry import ALIASES, STEP_TEXT_TOKENS, ModelSpec, vector_bytes
-from qvl_cli.registry.regions import SIDE
-from qvl_cli.sampling import MIN_STEP_TOKENS, SamplePlan
+from qvl_cli.registry import STEP_TEXT_TOKENS, ModelSpec, vector_bytes
+from qvl_cli.sampling import SamplePlan
 
 _PROMPT_TOKENS = 1_024  # the template's own text and the question
 _TURN_SHARE = 16  # of the model's positions that a prompt may take at most, and so many again an answer
 _OVERHEAD = 512 * 2**20  # interpreter, torch and the decoder's own frames
 _PREFETCHED = 5  # chunks of frames alive at once: one put together (twice), two waiting, one watched
-_ROUND = 256  # tokens: remedies are round numbers
-_FULL = MemorySettings("full")
-_SMALLER = 0.9  # of a model's bytes in bf16 a smaller one takes at most
-_MOST_YARN = 4  # the largest factor the YaRN authors and the released models report
+FULL = MemorySettings("full")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +58,7 @@ def estimate(
     spec: ModelSpec,
     dtype_bytes: int,
     chunk_steps: int | None = None,
-    memory: MemorySettings = _FULL,
+    memory: MemorySettings = FULL,
 ) -> Need:
     """What watching all of `plan` takes, rounded up.
 
@@ -77,13 +72,13 @@ def estimate(
     chunk, each = chunk_steps or spec.block_steps, plan.tokens_per_step
     texts = plan.text_tokens
     chunk_text = max((sum(texts[at : at + chunk]) for at in range(0, len(texts), chunk)), default=0)
-    full = _need(
+    full = need_of(
         spec, dtype_bytes, chunk, len(plan.steps), plan.tokens, longest, each, sum(texts), chunk_text
     )
     share = (KV_BYTES[memory.kv] or dtype_bytes) / dtype_bytes
     vectors, kv = vector_bytes(spec, plan.width, plan.height), spec.kv_bytes_per_token(dtype_bytes)
     if memory.policy in ("auto", "full"):
-        copied = kv * _copied(spec, len(plan.steps), each, sum(texts), memory)
+        copied = kv * copied_tokens(spec, len(plan.steps), each, sum(texts), memory)
         packed, work = math.ceil(full.cache * share), full.work + copied
         return replace(full, cache=packed, work=work, vectors=len(plan.steps) * vectors)
     seen = steps = most_held(plan.steps, memory, spec.block_steps)
@@ -95,13 +90,13 @@ def estimate(
         kept = held_tokens(plan, len(plan.steps), spec.step_text) * kv
         kept = math.ceil(kept * share) + len(plan.steps) * vectors - beside
     text = _most_text(plan, steps)
-    held = _need(spec, dtype_bytes, chunk, steps, steps * each, longest, each, text, min(text, chunk_text))
+    held = need_of(spec, dtype_bytes, chunk, steps, steps * each, longest, each, text, min(text, chunk_text))
     bounded = memory.positions == "shrink" or memory.policy == "retrieve"
     positions = _positions(plan, spec, seen) if bounded else full.positions
     return replace(held, positions=positions, kept=kept, vectors=beside)
 
 
-def _copied(spec: ModelSpec, steps: int, each: int, text: int, memory: MemorySettings) -> int:
+def copied_tokens(spec: ModelSpec, steps: int, each: int, text: int, memory: MemorySettings) -> int:
     """Tokens that stand beside a full cache, uncompressed: steps that are shown by themselves, and the block
     that is not compressed yet; behind each a question and its answer."""
     copies = [min(spec.demand.alone, steps)] + [spec.block_steps] * (memory.kv != "none")
@@ -164,85 +159,6 @@ def choose_memory(
     return replace(wanted, policy="full")
 
 
-def check_budget(
-    plan: SamplePlan,
-    spec: ModelSpec,
-    free_bytes: int,
-    dtype_bytes: int,
-    chunk_steps: int | None = None,
-    memory: MemorySettings = _FULL,
-    has_bytes: int | None = None,
-) -> Need:
-    """The plan's Need, if it fits the checkpoint's positions and `free_bytes` of memory for all of it.
-
-    has_bytes: what would be free without `--max-memory`.
-
-    Raises OverBudget, naming a `--chunk` that fits where a larger one was asked for, else a `--max-tokens`,
-    and the `--max-memory` that would do; a smaller model where none does; under window and retrieve, the
-    window.
-    """
-    need = estimate(plan, spec, dtype_bytes, chunk_steps, memory)
-    if need.positions <= spec.max_positions and need.bytes <= free_bytes:
-        return need
-    chunk = chunk_steps or spec.block_steps
-    given = _given(free_bytes, has_bytes)
-    raised = _raised(need.bytes, free_bytes, has_bytes) if need.positions <= spec.max_positions else []
-    cache = need.cache + need.vectors
-    parts = f"(weights {_size(need.weights)}, cache {_size(cache)}, work {_size(need.work)})"
-    if memory.policy in ("window", "retrieve"):
-        silent = _without_subtitles(plan, spec, free_bytes, dtype_bytes, chunk, memory)
-        lower = ["lower --window", "--chunk or --max-pixels", *(raised or [_other_machine(spec)])]
-        raise OverBudget(
-            f"{spec.name} needs {_size(need.bytes)} and {need.positions} positions with --memory "
-            f"{memory.policy} {parts}; {given}, and it has {spec.max_positions}",
-            silent or _either(lower),
-        )
-    setting = _setting(plan, spec, free_bytes, dtype_bytes, chunk)
-    remedies = [setting] if setting else []
-    remedies += raised or ([] if setting else [_other_machine(spec)])
-    stretch = math.ceil(need.positions / spec.max_positions)
-    whole = need.bytes <= free_bytes and spec.rope_type == "default" and spec.rope.yarn is None
-    if whole and 1 < stretch <= _MOST_YARN:
-        remedies.insert(0, f"stretch its positions with --yarn {stretch}")
-    if choose_memory(plan, spec, free_bytes, dtype_bytes, replace(memory, policy="auto")).policy != "full":
-        remedies.insert(0, "use --memory retrieve")
-    if need.positions > spec.max_positions:
-        raise OverBudget(
-            f"{len(plan.steps)} steps take {need.positions} positions, {spec.name} has {spec.max_positions}",
-            _either(remedies),
-        )
-    raise OverBudget(
-        f"{spec.name} needs {_size(need.bytes)} for this plan {parts} and {given}", _either(remedies)
-    )
-
-
-def check_weights(spec: ModelSpec, free_bytes: int, dtype_bytes: int, has_bytes: int | None = None) -> None:
-    """Raises OverBudget where the weights alone, whatever the video, are more than `free_bytes` of memory:
-    worth knowing before they are downloaded. has_bytes: see `check_budget`."""
-    need = spec.parameters * dtype_bytes
-    if need > free_bytes:
-        raise OverBudget(
-            f"the weights of {spec.name} alone take {_size(need)} and {_given(free_bytes, has_bytes)}",
-            _either(_raised(need, free_bytes, has_bytes) or [_other_machine(spec)]),
-        )
-
-
-def _given(free_bytes: int, has_bytes: int | None) -> str:
-    capped = has_bytes is not None and free_bytes < has_bytes
-    return f"--max-memory allows {_size(free_bytes)}" if capped else f"{_size(free_bytes)} are free"
-
-
-def _raised(need: int, free_bytes: int, has_bytes: int | None) -> list[str]:
-    """The remedy where `--max-memory` alone is in the way."""
-    own = has_bytes is not None and free_bytes < need <= has_bytes
-    return [f"raise --max-memory to {math.ceil(need / 2**20)}M"] if own else []
-
-
-def _either(remedies: list[str]) -> str:
-    """`a, b, or c`."""
-    return ", or ".join([", ".join(remedies[:-1]), remedies[-1]]) if remedies[1:] else remedies[0]
-
-
 def free_memory(root: Path = Path("/")) -> int:
     """Bytes a process may still take: what the machine has available, less where a cgroup allows less.
 
@@ -268,7 +184,7 @@ def free_memory(root: Path = Path("/")) -> int:
     return min(free)
 
 
-def _need(
+def need_of(
     spec: ModelSpec,
     dtype_bytes: int,
     chunk_steps: int,
@@ -308,63 +224,6 @@ def _need(
     )
 
 
-def _setting(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int, chunk: int) -> str | None:
-    """The largest chunk that fits; where it is not the chunk, no subtitles where that is enough, else the
-    most tokens that surely fit: a plan made with them has no more steps, and none larger. None where nothing
-    does."""
-    if chunk > spec.block_steps and estimate(plan, spec, dtype_bytes).positions <= spec.max_positions:
-        less, more = 0, min(chunk, len(plan.steps))
-        while less < more - 1:
-            middle = (less + more) // 2
-            fitting = estimate(plan, spec, dtype_bytes, middle).bytes <= free_bytes
-            less, more = (middle, more) if fitting else (less, middle)
-        if less:
-            return f"try --chunk {less}"
-    if silent := _without_subtitles(plan, spec, free_bytes, dtype_bytes, chunk, _FULL):
-        return silent
-    factor = spec.patch_size * spec.merge_size
-    longest = max(plan.width, plan.height) // factor + 1
-    fixed = spec.frame_pixels is not None
-    smallest = plan.tokens_per_step if fixed else MIN_STEP_TOKENS
-    text = sum(plan.text_tokens)
-    vectors = vector_bytes(spec, SIDE * factor, SIDE * factor)  # no frame has more
-
-    def fits(tokens: int) -> bool:
-        steps = min(len(plan.steps), max(tokens // smallest, 1))
-        each = max(plan.tokens_per_step, smallest)
-        need = _need(spec, dtype_bytes, chunk, steps, tokens, longest, each, text, text)
-        copied = _copied(spec, steps, each, text, _FULL) * spec.kv_bytes_per_token(dtype_bytes)
-        whole = need.bytes + steps * vectors + copied
-        return need.positions <= spec.max_positions and whole <= free_bytes
-
-    low, high = 0, plan.tokens
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    low -= low % _ROUND if low >= 4 * _ROUND else 0
-    return f"try --max-tokens {low}" if low >= smallest else None
-
-
-def _other_machine(spec: ModelSpec) -> str:
-    """The remedy where no setting of the plan is one; the smallest models, of those that are smaller."""
-    sizes = sorted((row.weight_gib, name) for name, row in ALIASES.items())
-    smaller = [f"--model {name}" for gib, name in sizes if gib * 2**30 < _SMALLER * 2 * spec.parameters][:2]
-    models = f"use a smaller model ({', '.join(smaller)}) or " if smaller else "use "
-    return f"{models}a machine with more memory"
-
-
-def _without_subtitles(
-    plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int, chunk: int, memory: MemorySettings
-) -> str | None:
-    """The remedy, where the subtitles alone are too much."""
-    if not plan.text_tokens:
-        return None
-    bare = estimate(replace(plan, text_tokens=()), spec, dtype_bytes, chunk, memory)
-    if bare.positions > spec.max_positions or bare.bytes > free_bytes:
-        return None
-    return f"leave out the subtitles, {sum(plan.text_tokens):,} tokens, with --subs none"
-
-
 def _available(root: Path) -> int:
     for line in _lines(root / "proc/meminfo"):
         if line.startswith("MemAvailable:"):
@@ -391,7 +250,3 @@ def _lines(path: Path) -> list[str]:
         return path.read_text().splitlines()
     except OSError:
         return []
-
-
-def _size(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.0f} MiB"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from qvl_cli.budget import check_budget, check_weights, choose_memory, estimate, free_memory, usual_prompt
+from qvl_cli.budget import choose_memory, estimate, free_memory, usual_prompt
 from qvl_cli.memory import MemorySettings, most_held, what_is_lost
+from qvl_cli.refusals import check_budget, check_weights
 from qvl_cli.registry import Demand, ModelSpec
 from qvl_cli.request import Request
 from qvl_cli.sampling import SamplePlan

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qvl_cli.budget import answer_tokens, check_budget, estimate, free_memory, turn_tokens
+from qvl_cli.budget import answer_tokens, estimate, free_memory, turn_tokens
 from qvl_cli.errors import OverBudget
+from qvl_cli.refusals import check_budget
 from qvl_cli.registry import ModelSpec
 from qvl_cli.sampling import DETAIL, SamplingSettings, plan_samples
 from tests.test_sampling import FIXED, RELEASED, steady
@@ -47,6 +48,9 @@ def test_the_settings_a_refusal_names_do_fit(
     except OverBudget as error:
         assert error.exit_code == 5
         assert error.remedy is not None
+        if "--chunk" in error.remedy:
+            check_budget(plan, spec, free, 2, int(error.remedy.split("--chunk ")[1]))
+            return
         if "--max-tokens" not in error.remedy:
             assert "a machine with more memory" in error.remedy
             return

@@ -14,12 +14,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from qvl_cli.answer import Answer
-from qvl_cli.budget import check_budget, choose_memory, estimate
+from qvl_cli.budget import choose_memory, estimate
 from qvl_cli.cli.app import main
 from qvl_cli.config import load_config
 from qvl_cli.errors import OverBudget, UsageError
 from qvl_cli.fitting import demanding
 from qvl_cli.memory import MemorySettings, most_held, what_is_lost
+from qvl_cli.refusals import check_budget
 from qvl_cli.registry import EMBEDDED, Demand, read_spec, vector_bytes
 from qvl_cli.request import Request
 from qvl_cli.sampling import DETAIL, SamplePlan, Step, plan_samples
@@ -80,10 +81,28 @@ def test_full_while_it_fits_else_retrieve(hour: SamplePlan) -> None:
     assert choose_memory(hour, RELEASED, retrieve.bytes - 1, 2, auto).policy == "full"  # to be refused
     assert choose_memory(hour, RELEASED, GIB, 2, MemorySettings("window")).policy == "window"
     check_budget(hour, RELEASED, retrieve.bytes, 2, memory=replace(auto, policy="retrieve"))
-    with pytest.raises(OverBudget, match="-- use --memory retrieve, or try --max-tokens"):
+    with pytest.raises(OverBudget, match=r"-- use --memory retrieve, or try --chunk 7$"):
         check_budget(hour, RELEASED, full.bytes - 1, 2)
-    with pytest.raises(OverBudget, match=r"--memory retrieve .* lower --window"):
-        check_budget(hour, RELEASED, retrieve.bytes - 1, 2, memory=replace(auto, policy="retrieve"))
+    with pytest.raises(OverBudget, match="-- use --memory retrieve, or try --max-tokens"):
+        check_budget(hour, RELEASED, retrieve.bytes, 2)
+
+
+@pytest.mark.parametrize("policy", ["window", "retrieve"])
+@pytest.mark.parametrize("share", [0.99, 0.7, 0.6, 0.55, 0.5, 0.3])
+def test_a_refused_window_names_what_fits(hour: SamplePlan, policy: str, share: float) -> None:
+    memory = MemorySettings(policy, window=Fraction(1_200))
+    free = int(estimate(hour, RELEASED, 2, memory=memory).bytes * share)
+    with pytest.raises(OverBudget, match=f"with --memory {policy} ") as raised:
+        check_budget(hour, RELEASED, free, 2, memory=memory)
+    flags = re.findall(r"--(window|chunk) (\d+)", str(raised.value.remedy))
+    if not flags:
+        least = replace(memory, window=Fraction(1))
+        assert estimate(hour, RELEASED, 2, 1, least).bytes > free
+        assert "lower --max-pixels" in str(raised.value.remedy)
+        return
+    named = {name: int(value) for name, value in flags}
+    shorter = replace(memory, window=Fraction(named.get("window", 1_200)))
+    check_budget(hour, RELEASED, free, 2, named.get("chunk"), shorter)
 
 
 def test_positions_that_run_out_are_a_reason_too(hour: SamplePlan) -> None:

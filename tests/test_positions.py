@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from qvl_cli.budget import answer_tokens, check_budget, choose_memory, estimate, fit_positions, turn_tokens
+from qvl_cli.budget import answer_tokens, choose_memory, estimate, fit_positions, turn_tokens
 from qvl_cli.cache import make_memory
 from qvl_cli.errors import OverBudget
 from qvl_cli.fitting import counted
 from qvl_cli.memory import MemorySettings
 from qvl_cli.model.load import LoadedModel
+from qvl_cli.refusals import check_budget
 from qvl_cli.registry import RopeSettings, with_rope
 from qvl_cli.sampling import DETAIL, SamplePlan, plan_samples
 from qvl_cli.stream import StreamSession

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from qvl_cli.budget import check_budget, estimate, held_tokens
+from qvl_cli.budget import estimate, held_tokens
 from qvl_cli.cache import make_memory
 from qvl_cli.cache.manifest import IndexKey, Manifest
 from qvl_cli.cache.saved import read_blocks, write_block
@@ -20,6 +20,7 @@ from qvl_cli.memory import MemorySettings
 from qvl_cli.model.load import LoadedModel, load_model
 from qvl_cli.model.preprocess import step_text
 from qvl_cli.prompts import Prompt
+from qvl_cli.refusals import check_budget
 from qvl_cli.registry import STEP_TEXT_TOKENS, read_spec
 from qvl_cli.sampling import SamplePlan, Step
 from qvl_cli.stream import StreamSession
