@@ -138,15 +138,17 @@ def test_pictures_of_other_shapes_keep_their_own(tmp_path: Path) -> None:
         assert sum("padded" in warning for warning in video.warnings) == 1
 
 
-def test_a_damaged_picture_is_lost_alone(tmp_path: Path) -> None:
-    for n in range(3):
+def test_damaged_pictures_are_lost_alone_and_told_once(tmp_path: Path) -> None:
+    for n in range(4):
         Image.fromarray(numbered(n)).save(tmp_path / f"{n}.png")
-    data = (tmp_path / "1.png").read_bytes()
-    (tmp_path / "1.png").write_bytes(data[:60])
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:60])
     with open_video(tmp_path) as video:
-        assert [frame.time for frame in video.frames(video.info.frame_times)] == [0, 2]
-        assert video.lost == [TimeSpan(Fraction(1), Fraction(2))]
-        assert any("1.png cannot be" in warning for warning in video.warnings)
+        for _ in range(2):
+            assert [frame.time for frame in video.frames(video.info.frame_times)] == [0, 3]
+            assert video.lost == [TimeSpan(Fraction(1), Fraction(3))]
+        for name in ("1.png", "2.png"):
+            assert sum(f"{name} cannot be" in warning for warning in video.warnings) == 1
 
 
 def test_what_holds_no_picture_says_so(tmp_path: Path) -> None:

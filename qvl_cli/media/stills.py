@@ -14,7 +14,7 @@ from qvl_cli.closing import Closes
 from qvl_cli.errors import MediaError
 from qvl_cli.media.container import shown
 from qvl_cli.media.info import Frame, MediaInfo
-from qvl_cli.timeline import TimeSpan, merge
+from qvl_cli.timeline import TimeSpan, merge, subtract
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -117,7 +117,8 @@ class StillSource(Closes):
             try:
                 frame = Frame(time, self._padded(self._stills.draw(number)))
             except MediaError as error:
-                if (span := TimeSpan(time, time + 1 / self._rate)) not in self.lost:
+                span = TimeSpan(time, time + 1 / self._rate)
+                if subtract(span, self.lost):
                     self.warnings.append(error.fact)
                 self.lost[:] = merge([*self.lost, span])
             self._drawn = number, frame
