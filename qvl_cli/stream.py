@@ -226,7 +226,7 @@ class StreamSession:
     def shown_with(self, view: range) -> tuple[Step, ...]:
         """The steps that `focus` shows where it is asked for those of `view`."""
         memory = self._memory
-        kept = memory.sinks if view in memory.views() else range(0)
+        kept = memory.shown_sinks if view in memory.views() else range(0)
         return tuple(memory.trail.steps[number] for number in (*kept, *view))
 
     @property

@@ -16,9 +16,10 @@ from qvl_cli.align.looks import (
     APART,
     CLOSE_LOOKS,
     CLOSE_REACH,
-    CLOSE_WIDEST,
+    CLOSE_SPREAD,
     LOOKS,
     REACH,
+    SPREAD,
     WIDEST,
     Boundary,
     agreed,
@@ -95,7 +96,7 @@ def found_again(
     steps = shifted_steps(info, whole, FPS, 1)[0]
     times: list[Fraction | None] = []
     for each in boundaries([ScoredSpan(coarse, 1.0)], steps, FPS):
-        ((window, _),) = windows([each], CLOSE_REACH if close else REACH / FPS, WIDEST / FPS, whole)
+        ((window, _),) = windows([each], CLOSE_REACH if close else REACH / FPS, SPREAD / FPS, whole)
         make, looks = (close_steps, CLOSE_LOOKS) if close else (shifted_steps, LOOKS)
         grids = make(info, window, FPS, looks)
         time = agreed([vote(each, grid, seen_by(grid, event)) for grid in grids], APART / FPS)
@@ -166,28 +167,37 @@ def test_windows_stay_in_the_media_and_become_one_where_they_meet() -> None:
     long, short = TimeSpan(Fraction(2), Fraction(16)), TimeSpan(Fraction(24), Fraction(28))
     found = boundaries([ScoredSpan(long, 0.9), ScoredSpan(short, 0.8)], steps, FPS)
     apart = TimeSpan(Fraction(0), Fraction(6)), found[:1]
-    assert windows(found, REACH / FPS, WIDEST / FPS, bounds) == [
+    assert windows(found, REACH / FPS, SPREAD / FPS, bounds) == [
         apart,
         (TimeSpan(Fraction(12), Fraction(30)), found[1:]),
     ]
-    assert windows(found, REACH / FPS, Fraction(17), bounds) == [
+    assert windows(found, REACH / FPS, Fraction(10), bounds) == [
         apart,
         (TimeSpan(Fraction(12), Fraction(28)), found[1:3]),
         (TimeSpan(Fraction(24), Fraction(30)), found[3:]),
     ]
 
 
-def test_a_look_at_many_boundaries_stays_short() -> None:
+@pytest.mark.parametrize(
+    ("reach", "spread", "stretches"),
+    [
+        (REACH / FPS, SPREAD / FPS, [(6, 44), (37, 58)]),
+        (CLOSE_REACH, CLOSE_SPREAD, [(9 + at, 15 + at) for at in range(0, 45, 5)]),
+        (WIDEST / FPS / 2, SPREAD / FPS, [(0, 55), (26, 60)]),
+    ],
+)
+def test_a_look_at_many_boundaries_stays_short(
+    reach: Fraction, spread: Fraction, stretches: list[tuple[int, int]]
+) -> None:
     bounds = TimeSpan(Fraction(0), Fraction(60))
-    many = [Boundary(at, True, Fraction(10 + at), Fraction(1)) for at in range(30)]
+    many = [Boundary(at, True, Fraction(10 + at), Fraction(1)) for at in range(45)]
     random.Random(3).shuffle(many)
-    for reach, widest in ((REACH / FPS, WIDEST / FPS), (CLOSE_REACH, CLOSE_WIDEST)):
-        stretches = windows(many, reach, widest, bounds)
-        assert {each for _, own in stretches for each in own} == set(many)
-        assert sum(len(own) for _, own in stretches) == len(many)
-        for window, own in stretches:
-            assert window.duration <= widest
-            assert all(window.start <= each.time - reach and each.time + reach <= window.end for each in own)
+    found = windows(many, reach, spread, bounds)
+    assert [(window.start, window.end) for window, _ in found] == stretches
+    assert sorted(each.time for _, own in found for each in own) == [10 + at for at in range(45)]
+    for window, own in found:
+        assert own[-1].time - own[0].time <= spread
+        assert all(window.intersection(TimeSpan(each.time - reach, each.time + reach)) for each in own)
 
 
 def test_a_span_cut_by_the_edge_of_a_look_is_no_boundary() -> None:

@@ -218,6 +218,46 @@ def test_a_look_that_fails_leaves_the_other_boundaries_to_be_moved(film: Path) -
     assert warning.endswith("looked at again (the prompt would take too many positions): 1")
 
 
+def test_a_video_that_cannot_be_read_is_tried_once(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spans = [TimeSpan(Fraction(at), Fraction(at + 1)) for at in (2, 10, 18)]
+    with refiner_of(film) as (watched, refiner):
+        tried: list[object] = []
+
+        def gone(*arguments: object) -> None:
+            tried.append(arguments)
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(type(watched.video), "frames", gone)
+        aligned = Aligned(tuple(ScoredSpan(each, 0.7) for each in spans), again=planted(spans[0]))
+        found = refiner.refine(aligned)
+    assert len(tried) == 1
+    (warning,) = found.warnings
+    assert warning.endswith("looked at again (Input/output error): 6")
+
+
+def test_a_boundary_that_another_look_was_made_at_did_not_fail(film: Path) -> None:
+    event = TimeSpan(Fraction(101, RATE), Fraction(409, RATE))
+    with refiner_of(film) as (watched, refiner):
+        (coarse,) = seen_by(watched.session.steps, event)
+
+        def too_many_close_steps(session: StreamSession) -> Aligned:
+            if session.steps[1].t0 - session.steps[0].t0 < Fraction(1, 2):
+                raise OverBudget("too many steps", "")
+            return planted(event)(session)
+
+        found = refiner.refine(Aligned((ScoredSpan(coarse, 0.7),), again=too_many_close_steps))
+    assert found.spans[0].refined and found.warnings == ()
+    with refiner_of(film) as (_, refiner):
+        nothing = refiner.refine(
+            Aligned((ScoredSpan(coarse, 0.7),), again=lambda s: _nothing_close(too_many_close_steps, s))
+        )
+    assert nothing.spans == (ScoredSpan(coarse, 0.7),) and nothing.warnings == ()
+
+
+def _nothing_close(ask: Callable[[StreamSession], Aligned], session: StreamSession) -> Aligned:
+    return replace(ask(session), spans=())
+
+
 def test_the_textual_aligner_refines_only_where_it_is_told_to(film: Path) -> None:
     text = TextualAligner()
     assert not refines(None, "locate", text) and refines(True, "ask", text)

@@ -12,7 +12,14 @@ import pytest
 import torch
 
 from qvl_cli.align import Aligned, ScoredSpan, Sentence, load_aligner
-from qvl_cli.align.textual import TextualAligner, TimeChoice, asked_at_once, probability, to_steps
+from qvl_cli.align.textual import (
+    TextualAligner,
+    TimeChoice,
+    WatchedTimes,
+    asked_at_once,
+    probability,
+    to_steps,
+)
 from qvl_cli.align.written import WrittenSpan, read_spans
 from qvl_cli.cache import make_memory
 from qvl_cli.chunks import FrameChunk
@@ -82,13 +89,13 @@ def test_the_score_is_the_probability_of_the_numbers() -> None:
 def test_written_times_become_steps(
     said: list[tuple[str, str | None, float]], expected: list[tuple[str, str, float]]
 ) -> None:
-    found = to_steps([(written(a, b), score) for a, b, score in said], steps(10))
+    found = to_steps([(written(a, b), score) for a, b, score in said], WatchedTimes(steps(10)))
     assert found == [ScoredSpan(span(a, b), score) for a, b, score in expected]
 
 
 def test_a_hole_in_what_was_watched_splits_a_span() -> None:
     watched = [step for step in steps(10) if not 4 <= step.t0 < 6]
-    found = to_steps([(written("2", "8"), 0.5)], watched)
+    found = to_steps([(written("2", "8"), 0.5)], WatchedTimes(watched))
     assert sorted(each.span for each in found) == [span("2", "4"), span("6", "8")]
 
 
@@ -269,22 +276,28 @@ def test_what_a_window_keeps_of_the_beginning_is_found_too(
     kept, gone, seen = clip.steps[1], clip.steps[3], clip.steps[-1]
     assert view.start > 3 and session.shown_with(view) == (*session.steps[:3], *session.steps[view.start :])
 
+    ranges = [(kept, kept), (gone, gone), (kept, gone), (seen, seen)]
+
     def says(self: StreamSession, prompt: Prompt, settings: DecodeSettings) -> Iterator[TokenStep]:
-        for step in (kept, gone, seen):
-            time = prompt_seconds(step.t0, step.t1)
-            yield TokenStep(0, f"{time} - {time}\n", 0.0, False)
+        for start, end in ranges:
+            times = [prompt_seconds(step.t0, step.t1) for step in (start, end)]
+            yield TokenStep(0, " - ".join(times) + "\n", 0.0, False)
 
     monkeypatch.setattr(StreamSession, "ask", says)
     found = TextualAligner().locate(session, "x")
-    assert [each.span for each in found.spans] == [kept.interval, seen.interval]
-    outside, *left = found.warnings
-    assert (
-        "lies outside what was watched: left out" in outside and prompt_seconds(gone.t0, gone.t1) in outside
+    until = clip.steps[2].interval.end
+    spans = sorted(each.span for each in found.spans)
+    assert spans == [TimeSpan(kept.interval.start, until), seen.interval]
+    times = {name: prompt_seconds(step.t0, step.t1) for name, step in (("kept", kept), ("gone", gone))}
+    missing = f"{float(until):.1f} - {times['gone']}"
+    count = len(session.steps)
+    assert found.warnings == (
+        f"the model wrote {times['gone']} - {times['gone']}, which lies outside what was watched: left out"
+        " (in 1 of 1 views)",
+        f"the model wrote {times['kept']} - {times['gone']}, of which {missing} was not watched: left out"
+        " (in 1 of 1 views)",
+        f"{count - len(view) - 3} of {count} steps have left the memory: no time was looked for in them",
     )
-    unseen = len(session.steps) - len(view) - 3
-    assert left == [
-        f"{unseen} of {len(session.steps)} steps have left the memory: no time was looked for in them"
-    ]
 
 
 def test_an_answer_stands_without_evidence_and_troubles_are_told_once(model: LoadedModel) -> None:

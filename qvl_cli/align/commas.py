@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from qvl_cli.align.notation import DASH, HOURS, MINUTES, SECONDS
+from qvl_cli.align.notation import AND, BETWEEN, DASH, HOURS, MINUTES, SECONDS
 
 _NUMBER = r"(?<![\d.,:])\d+,\d{1,2}"
 _END = r"(?![\d.:]|,\d)"
@@ -18,7 +18,7 @@ _QUOTE, _UNQUOTE = r"[<\"'*`]*", r"[>\"'*`]*"
 _DECIMALS = (
     re.compile(
         rf"{_NUMBER}(?:{_UNIT})?{_UNQUOTE}\s*{DASH}\s*{_QUOTE}{_NUMBER}{_END}"
-        rf"|\bbetween\s+{_QUOTE}{_NUMBER}(?:{_UNIT})?{_UNQUOTE}\s+and\s+{_QUOTE}{_NUMBER}{_END}",
+        rf"|{BETWEEN}\s+{_QUOTE}{_NUMBER}(?:{_UNIT})?{_UNQUOTE}\s+{AND}\s+{_QUOTE}{_NUMBER}{_END}",
         re.IGNORECASE,
     ),
     re.compile(rf"{_NUMBER}(?={_UNIT})", re.IGNORECASE),

@@ -70,7 +70,7 @@ _NOTHING = re.compile(
 # The word that the prompt asks for: what follows says why, until it is taken back.
 _VERDICT = re.compile(r"^\W*never\s*[\"'*`]*(?:[.,;:!\n–—]|\s-)", re.IGNORECASE)
 _TAKEN_BACK = re.compile(
-    r"\b(?:but|however|except|unless|although|actually|wait|correction|instead|until)\b", re.IGNORECASE
+    r"(?<!\bnothing )\bbut\b(?!\s+for)|\b(?:however|except|unless|wait|correction)\b", re.IGNORECASE
 )
 _LIFTED = re.compile(
     r"\b(?:except|only|other\s+than|apart\s+from|outside|until)\b"

@@ -141,7 +141,7 @@ class HeadAligner:
         if not session.selects:
             return self._aligned(session.read(prompt), session)
         spans = self._spans(session, self._swept_steps(session, prompt))
-        words = cache(lambda: session.read(prompt))  # a reading beside every view, for who looks again
+        words = cache(lambda: session.read(prompt))  # only where somebody looks again
         again = (lambda other: self._aligned(words(), other)) if spans else None
         return Aligned(tuple(spans), again=again)
 

@@ -25,8 +25,9 @@ LOOKS = 5  # shifted; odd: begun at fifths of a step they part the two frames of
 CLOSE_LOOKS = 2
 REACH = 8  # times of the grid that a shifted look reaches to either side
 CLOSE_REACH = Fraction(1)  # seconds
-CLOSE_WIDEST = Fraction(6)  # seconds: 60 steps
-WIDEST = 60  # like REACH, where the plan's own steps are far apart; and the most that looks share one stretch
+CLOSE_SPREAD = Fraction(4)  # seconds, like SPREAD
+WIDEST = 60  # like REACH, where the plan's own steps are far apart
+SPREAD = 60  # times of the grid between the first and the last boundary that share a look
 APART = 2  # times of the grid that a boundary may move; also how far shifted looks may disagree
 CLOSE_APART = Fraction(1, 5)  # seconds that close looks may disagree
 
@@ -59,16 +60,17 @@ def boundaries(spans: Sequence[ScoredSpan], steps: Sequence[Step], fps: Fraction
 
 
 def windows(
-    found: Sequence[Boundary], reach: Fraction, widest: Fraction, bounds: TimeSpan
+    found: Sequence[Boundary], reach: Fraction, spread: Fraction, bounds: TimeSpan
 ) -> list[tuple[TimeSpan, list[Boundary]]]:
     """The stretches to look at, each with its boundaries: `reach` seconds around every boundary, those that
-    meet as one of at most `widest` seconds, so that no look outgrows what a model holds."""
+    meet as one while no two boundaries are more than `spread` seconds apart: a look must not outgrow what a
+    model holds."""
     stretches: list[tuple[TimeSpan, list[Boundary]]] = []
     for each in sorted(found, key=lambda boundary: boundary.time):
         own = TimeSpan(max(each.time - reach, bounds.start), min(each.time + reach, bounds.end))
         if stretches:
             before, shared = stretches[-1]
-            if own.start <= before.end and own.end - before.start <= widest:
+            if own.start <= before.end and each.time - shared[0].time <= spread:
                 stretches[-1] = (TimeSpan(before.start, own.end), [*shared, each])
                 continue
         stretches.append((own, [each]))

@@ -3,16 +3,19 @@
 Prompts are English, but a model answers a question in the question's language, and then its times too.
 """
 
+# No letter or digit follows, but for those of scripts that part no words: `12s到40s`.
+_END = r"(?![^\W\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])"
 SECONDS = (
-    r"(?:(?:seconds?|secs?|s|sek(?:unden?)?|segundos?|seg|secondes?|second[io]|сек(?:унд\w*)?)\b|秒钟?|초)"
+    r"(?:(?:seconds?|secs?|s|sek(?:unden?)?|segundos?|seg|secondes?|second[io]|сек(?:унд\w*)?)"
+    rf"{_END}|秒钟?|초)"
 )
-MINUTES = r"(?:(?:minutes?|mins?|m|minuten?|minutos?|minut[io]|мин(?:ут\w*)?)\b|分钟?|분)"
-HOURS = r"(?:(?:hours?|hrs?|h|stunden?|std|heures?|horas?|or[ae]|час\w*)\b|小时|小時|時間|시간)"
+MINUTES = rf"(?:(?:minutes?|mins?|m|minuten?|minutos?|minut[io]|мин(?:ут\w*)?){_END}|分钟?|분)"
+HOURS = rf"(?:(?:hours?|hrs?|h|stunden?|heures?|horas?|час\w*){_END}|小时|小時|時間|시간)"
 # From a start to its end.
 DASH = (
     r"(?:-->|->|=>|→|–|—|-|~|～|〜|\.\.+|\b(?:to|until|till|through|bis|à|jusqu['’]à|hasta|até|до)\b"
-    r"|\ba(?=\s\d[\d.,]*\s*s(?:eg|econd[io]|\b))|到|至|から|부터)"
+    r"|[到至](?:\s*第)?|から|부터|에서)"
 )
-# Between two ends that `between` stands before.
-AND = r"\b(?:and|und|et|y|e|и)\b|和|与"
-BETWEEN = r"\b(?:between|from|zwischen|entre|tra|между)\s|在"
+# Between two ends, where the words around them say so.
+AND = r"\b(?:and|und|et|y|e|и)\b"
+BETWEEN = r"\b(?:between|from|zwischen|entre|tra|между)"

@@ -18,9 +18,10 @@ from qvl_cli.align.looks import (
     CLOSE_APART,
     CLOSE_LOOKS,
     CLOSE_REACH,
-    CLOSE_WIDEST,
+    CLOSE_SPREAD,
     LOOKS,
     REACH,
+    SPREAD,
     WIDEST,
     Boundary,
     agreed,
@@ -34,7 +35,7 @@ from qvl_cli.align.looks import (
     windows,
 )
 from qvl_cli.chunks import FrameChunk, iter_chunks
-from qvl_cli.errors import QvlError
+from qvl_cli.errors import OverBudget, QvlError
 from qvl_cli.model.preprocess import resize_frames
 from qvl_cli.registry import STEP_TEXT_TOKENS
 from qvl_cli.sampling import SamplePlan, SamplingSettings, Step
@@ -66,11 +67,11 @@ def refines(choice: bool | None, task: str, aligner: Aligner) -> bool:
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of look (see `looks`): how its steps are made, how many seconds it reaches to either side, how
-    many seconds boundaries that share a look, many seconds the looks may be apart, and how many there are."""
+    many may lie between boundaries that share a look, how many the looks may be apart, and how many looks."""
 
     steps: Callable[[MediaInfo, TimeSpan, Fraction, int], list[tuple[Step, ...]]]
     reach: Fraction
-    widest: Fraction
+    spread: Fraction
     apart: Fraction
     looks: int = LOOKS
 
@@ -91,6 +92,7 @@ class Refiner:
     on_progress: Callable[[int, int], None] = lambda done, total: None
     _unread: int = 0  # looks with frames that could not be read again
     _failed: dict[tuple[int, bool], str] = field(default_factory=dict)  # a boundary -> why no look was made
+    _broken: str = ""  # why none can be made any more
 
     def refine(self, aligned: Aligned) -> Aligned:
         """The same spans in the same order, each boundary at the frame that most looks agree on; `refined`
@@ -109,7 +111,7 @@ class Refiner:
             warnings.append(f"{_LEFT}, because there are too many: {len(near) - self.most}")
             near = near[: self.most]
         self.most -= len(near)
-        self._unread, self._failed, lost = 0, {}, list(self.video.lost)
+        self._unread, self._failed, self._broken, lost = 0, {}, "", list(self.video.lost)
         try:
             moved = self._moved(near, aligned.again)
         finally:
@@ -125,29 +127,35 @@ class Refiner:
     def _moved(self, found: Sequence[Boundary], ask: Ask) -> dict[tuple[int, bool], Fraction]:
         """(number of the span, whether its start) -> the frame, for the boundaries that were found again."""
         near = APART / FPS
-        shifted = Kind(shifted_steps, REACH / FPS, WIDEST / FPS, near)
+        shifted = Kind(shifted_steps, REACH / FPS, SPREAD / FPS, near)
         # Where the steps lay further apart than the grid, one look finds the place for the others.
         far = [each for each in found if each.within > near]
         widest = max((2 * each.within for each in far), default=near)
         placed = self._look(far, ask, replace(shifted, reach=widest, looks=1))
         left = [each for each in found if each.within <= near]
         left += [replace(each, time=time, within=near) for each, time in placed.items()]
-        seen = self._look(left, ask, Kind(close_steps, CLOSE_REACH, CLOSE_WIDEST, CLOSE_APART, CLOSE_LOOKS))
+        seen = self._look(left, ask, Kind(close_steps, CLOSE_REACH, CLOSE_SPREAD, CLOSE_APART, CLOSE_LOOKS))
         seen |= self._look([each for each in left if each not in seen], ask, shifted)
         info = self.video.info
         frames = {(each.of, each.is_start): first_frame(info, time) for each, time in seen.items()}
         return {key: frame for key, frame in frames.items() if frame <= self.plan.range.end}
 
     def _look(self, found: Sequence[Boundary], ask: Ask, kind: Kind) -> dict[Boundary, Fraction]:
-        """Those of the boundaries that most looks agree on, with their times. Where looking fails the others
-        are looked at all the same."""
+        """Those of the boundaries that most looks agree on, with their times. Where a look is too large the
+        others are made all the same; where the video cannot be read none is."""
         seen: dict[Boundary, Fraction] = {}
-        for window, own in windows(found, kind.reach, kind.widest, self.plan.range):
-            try:
-                seen |= self._seen(own, window, ask, kind)
-            except (QvlError, OSError) as error:
-                why = error.fact if isinstance(error, QvlError) else str(error.strerror)
-                self._failed |= {(each.of, each.is_start): why for each in own}
+        for window, own in windows(found, kind.reach, kind.spread, self.plan.range):
+            keys = [(each.of, each.is_start) for each in own]
+            if not self._broken:
+                try:
+                    seen |= self._seen(own, window, ask, kind)
+                    self._failed = {key: why for key, why in self._failed.items() if key not in keys}
+                except OverBudget as error:  # a shorter stretch may fit
+                    self._failed |= dict.fromkeys(keys, error.fact)
+                except (QvlError, OSError) as error:
+                    self._broken = error.fact if isinstance(error, QvlError) else str(error.strerror)
+            if self._broken:
+                self._failed |= dict.fromkeys(keys, self._broken)
             self.on_progress(len(seen), len(found))
         return seen
 

@@ -24,7 +24,7 @@ from qvl_cli.generate import DecodeSettings, TokenStep, answer_settings
 from qvl_cli.memory import stretches
 from qvl_cli.prompts import locate_prompt
 from qvl_cli.sampling import Step
-from qvl_cli.timeline import TimeSpan, merge, prompt_seconds
+from qvl_cli.timeline import TimeSpan, merge, prompt_seconds, subtract
 
 if TYPE_CHECKING:
     from qvl_cli.model.load import LoadedModel
@@ -83,11 +83,9 @@ class TextualAligner:
                 reading = read_spans("".join(step.text for step in said), event)
         finally:
             fork.release()
-        written = reading.spans or ()
-        areas = merge(step.interval for step in steps)
-        outside = [span for span in written if not any(_reaches(span, area) for area in areas)]
-        warnings += _dropped("lies outside what was watched", outside)
-        spans = to_steps([(span, probability(span, said)) for span in written], steps)
+        written, times = reading.spans or (), WatchedTimes(steps)
+        warnings += _unwatched(written, times)
+        spans = to_steps([(span, probability(span, said)) for span in written], times)
         return Aligned(tuple(spans), tuple(warnings))
 
     def evidence(self, session: StreamSession, question: str, sentences: Sequence[Sentence]) -> list[Aligned]:
@@ -105,14 +103,20 @@ def asked_at_once(session: StreamSession) -> list[range]:
 
 
 def _dropped(why: str, spans: Sequence[WrittenSpan]) -> list[str]:
-    return [
-        f"the model wrote {float(span.start):.1f} - {_end_text(span)}, which {why}: left out"
-        for span in spans
-    ]
+    return [f"{_wrote(span)}, which {why}: left out" for span in spans]
 
 
-def _reaches(span: WrittenSpan, area: TimeSpan) -> bool:
-    return span.start < area.end and (span.end is None or span.end >= area.start)
+def _unwatched(spans: Sequence[WrittenSpan], times: WatchedTimes) -> list[str]:
+    told = _dropped("lies outside what was watched", [span for span in spans if not times.parts(span)])
+    for span in spans:
+        if times.parts(span) and (holes := times.holes(span)):
+            gaps = ", ".join(f"{float(hole.start):.1f} - {float(hole.end):.1f}" for hole in holes)
+            told.append(f"{_wrote(span)}, of which {gaps} was not watched: left out")
+    return told
+
+
+def _wrote(span: WrittenSpan) -> str:
+    return f"the model wrote {float(span.start):.1f} - {_end_text(span)}"
 
 
 def _end_text(span: WrittenSpan) -> str:
@@ -130,29 +134,45 @@ def probability(span: WrittenSpan, tokens: Sequence[TokenStep]) -> float:
     return math.exp(min(total, 0.0))
 
 
-def to_steps(written: Iterable[tuple[WrittenSpan, float]], steps: Sequence[Step]) -> list[ScoredSpan]:
-    """Written times -> spans of what was watched, best first.
+class WatchedTimes:
+    """Written times -> spans of what was watched.
 
     A time that is printed in the prompt names its step: as a start it is the start of the step's interval, as
-    an end the interval's end. Other times stand as written; an open end is the end of the last step. Spans
-    are cut to the watched steps, and those that touch become one, with the better score.
+    an end the interval's end. Other times stand as written; an open end is the end of the last step.
     """
-    named = {Fraction(prompt_seconds(step.t0, step.t1)): step.interval for step in steps}
-    watched = merge(step.interval for step in steps)
-    starts = [step.interval.start for step in steps]
-    scored: list[ScoredSpan] = []
-    for span, score in written:
-        start = named[span.start].start if span.start in named else span.start
-        if span.end is None:
-            end = max(start, steps[-1].interval.end)
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = [step.interval for step in steps]
+        self._starts = [each.start for each in self._steps]
+        self._named = {Fraction(prompt_seconds(step.t0, step.t1)): step.interval for step in steps}
+        self._areas = merge(self._steps)
+        self._whole = TimeSpan(self._steps[0].start, self._steps[-1].end)
+
+    def parts(self, written: WrittenSpan) -> list[TimeSpan]:
+        """What of it was watched."""
+        whole = self._range(written)
+        return [part for area in self._areas if (part := whole.intersection(area))]
+
+    def holes(self, written: WrittenSpan) -> list[TimeSpan]:
+        """What of it lies between two watched steps and was not watched."""
+        inside = self._range(written).intersection(self._whole)
+        return subtract(inside, self._areas) if inside else []
+
+    def _range(self, written: WrittenSpan) -> TimeSpan:
+        start = self._named[written.start].start if written.start in self._named else written.start
+        if written.end is None:
+            end = max(start, self._whole.end)
         else:
-            end = named[span.end].end if span.end in named else span.end
+            end = self._named[written.end].end if written.end in self._named else written.end
         if end <= start:  # one moment of an unprinted time: the step that was on screen
-            at = steps[max(bisect_right(starts, start) - 1, 0)].interval
+            at = self._steps[max(bisect_right(self._starts, start) - 1, 0)]
             start, end = (at.start, at.end) if start in at else (start, start)
-        whole = TimeSpan(start, max(start, end))
-        scored += [ScoredSpan(part, score) for area in watched if (part := whole.intersection(area))]
-    return _joined(scored)
+        return TimeSpan(start, max(start, end))
+
+
+def to_steps(written: Iterable[tuple[WrittenSpan, float]], times: WatchedTimes) -> list[ScoredSpan]:
+    """Spans of what was watched, best first; those that touch become one, with the better score."""
+    return _joined([ScoredSpan(part, score) for span, score in written for part in times.parts(span)])
 
 
 def _joined(scored: Sequence[ScoredSpan]) -> list[ScoredSpan]:

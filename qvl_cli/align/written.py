@@ -18,12 +18,12 @@ from qvl_cli.align.denials import Denials, Place
 from qvl_cli.align.notation import AND, BETWEEN, DASH, HOURS, MINUTES, SECONDS
 
 # One time. A bare number has no unit; which one it means is settled by its surroundings (seconds).
-_AND = r"\s*,?\s*(?:and\s+)?"
+_JOINED = rf"\s*,?\s*(?:(?:{AND})\s*)?"  # 1 min and 5 s
 _TIME = (
     r"(?:"
     r"(?:(?P<{0}h>\d+):)?(?P<{0}m>\d+):(?P<{0}s>\d{{2}}(?:[.,]\d+)?)"  # 1:02:03,5 / 02:03
-    rf"|(?:(?P<{{0}}hh>\d+(?:\.\d+)?)\s*{HOURS}{_AND})?"  # 1 h 1 min 5 s
-    rf"(?P<{{0}}mm>\d+(?:\.\d+)?)\s*{MINUTES}(?:{_AND}(?P<{{0}}ms>\d+(?:\.\d+)?)\s*{SECONDS})?"
+    rf"|(?:(?P<{{0}}hh>\d+(?:\.\d+)?)\s*{HOURS}{_JOINED})?"  # 1 h 1 min 5 s
+    rf"(?P<{{0}}mm>\d+(?:\.\d+)?)\s*{MINUTES}(?:{_JOINED}(?P<{{0}}ms>\d+(?:\.\d+)?)\s*{SECONDS})?"
     rf"|(?P<{{0}}hc>\d+(?:\.\d+)?)\s*{HOURS}"
     rf"|(?P<{{0}}mc>\d+)m(?P<{{0}}sc>\d+(?:\.\d+)?){SECONDS}"  # 1m5s
     r"|(?P<{0}n>\d{{1,3}}(?:,\d{{3}})+\.\d+|\d+(?:\.\d+)?)"  # 1,234.5
@@ -42,7 +42,7 @@ def _time(name: str) -> str:
 
 
 _PAIR = re.compile(
-    rf"{_NOT_BEFORE}{_time('a')}(?!{_LINE_ENDS}){_CLOSE}\s*(?:{DASH}|(?P<link>{AND}))\s*"
+    rf"{_NOT_BEFORE}{_time('a')}(?!{_LINE_ENDS}){_CLOSE}\s*(?:{DASH}|(?P<link>{AND}|\ba\b|[和与]))\s*"
     rf"(?:(?:end(?:s|ing)?\s+)?(?:at\s+|about\s+)|end(?:s|ing)?\s+)?{_OPEN}{_time('b')}{_BARE_END}",
     re.IGNORECASE,
 )
@@ -62,7 +62,9 @@ _TAGGED = re.compile(
     re.IGNORECASE,
 )
 _SAYS = re.compile(r"\b(?!(?:and|or|then|at)\b)[^\W\d_]{2,}", re.IGNORECASE)  # more than a list of times does
-_SPANNING = re.compile(rf"(?:{BETWEEN})\s*(?:about\s+)?[<\"'\[(*`]*\s*$", re.IGNORECASE)
+_SPANNING = re.compile(rf"{BETWEEN}\s+(?:about\s+)?[<\"'\[(*`]*\s*$", re.IGNORECASE)
+_SPANNING_A = re.compile(r"\b(?:de|da|dal|dalle|desde)\s+$", re.IGNORECASE)  # de 12 a 40 segundos
+_SPANNED = re.compile(r"\s*之?间")  # 在5秒和9秒之间
 # `to the end of the video`: its end is not written.
 _FILM = r"(?:video|clip|footage|recording|film|movie|segment)"
 _FILM_END = (
@@ -93,7 +95,7 @@ _LASTING = re.compile(
 _SINGLE = re.compile(
     rf"(?:<\s*{_time('a')}\s*>|\b(?:at|around|about|@)\s+{_OPEN}{_time('b')}{_BARE_END}"
     rf"|^\s*(?:[-*•]\s+|\d+[.)]\s+)?{_time('c')}\s*\.?\s*$"
-    rf"|{_NOT_BEFORE}{_time('d')}(?<=[a-z秒초])"
+    rf"|{_NOT_BEFORE}{_time('d')}(?<=[a-zа-яё秒초])"
     rf"|(?:[,;&]|\band\b|\bor\b)\s*(?:at\s+)?{_OPEN}{_time('e')}(?:(?<=:\d\d)|(?<=:\d\d\.\d))(?!\d))",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -167,7 +169,7 @@ def read_spans(text: str, event: str = "") -> Reading:
         for match in pattern.finditer(text):
             if any(match.start() < end and start < match.end() for start, end in taken):
                 continue
-            if pattern is _PAIR and match["link"] and not _SPANNING.search(text[: match.start()]):
+            if pattern is _PAIR and match["link"] and not _spans(match):
                 continue
             if pattern is _TAGGED and not _SAYS.search(match["gap"]):
                 continue
@@ -191,6 +193,14 @@ def read_spans(text: str, event: str = "") -> Reading:
     denied = tuple(span for span in found if denials.deny(_place(span)))
     left = tuple(span for span in found if span not in denied)
     return Reading(left or (() if denied or denials else None), tuple(backwards), denied)
+
+
+def _spans(match: re.Match[str]) -> bool:
+    """Whether the words around two times make a range of them where what is between does not."""
+    before, link = match.string[: match.start()], match["link"].lower()
+    if link in "和与":
+        return _SPANNED.match(match.string, match.end()) is not None
+    return (_SPANNING_A if link == "a" else _SPANNING).search(before) is not None
 
 
 def _place(span: WrittenSpan) -> Place:

@@ -61,7 +61,7 @@ class Memory:
         return self.cache.length
 
     @property
-    def sinks(self) -> range:
+    def shown_sinks(self) -> range:
         """The steps in front of its one view that `focus` shows with that view."""
         return range(0)
 

@@ -106,7 +106,7 @@ class RetrieveMemory(WindowMemory):
         return self._alone(_spread(self._cuts(first, last), self._seen_at_once()))
 
     @property
-    def sinks(self) -> range:
+    def shown_sinks(self) -> range:
         return range(0)
 
     def views(self, overlap: bool = False) -> list[range]:

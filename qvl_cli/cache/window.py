@@ -38,7 +38,7 @@ class WindowMemory(Memory):
         self._sinks: Tensor | None = None  # keys of prefix and sinks where they first were
 
     @property
-    def sinks(self) -> range:
+    def shown_sinks(self) -> range:
         return range(min(self._settings.sinks, self._first))
 
     @property
