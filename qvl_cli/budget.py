@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import os
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import cycle, islice, pairwise, repeat
 from pathlib import Path
 
 from qvl_cli.memory import KV_BYTES, MemorySettings, most_held
@@ -53,6 +55,21 @@ def usual_prompt(spec: ModelSpec) -> int:
     return min(_PROMPT_TOKENS, spec.max_positions // _TURN_SHARE)
 
 
+def chunk_sizes(most: int, block_steps: int) -> Iterator[int]:
+    """Steps of chunk after chunk, without end: whole blocks, or blocks in as few parts as `most` steps
+    allow."""
+    if most >= block_steps:
+        return repeat(most - most % block_steps)
+    parts = -(-block_steps // most)
+    edges = [block_steps * part // parts for part in range(parts + 1)]
+    return cycle(end - start for start, end in pairwise(edges))
+
+
+def largest_chunk(most: int | None, block_steps: int) -> int:
+    """Of these; `most` None is the block itself."""
+    return max(islice(chunk_sizes(most or block_steps, block_steps), block_steps))
+
+
 def estimate(
     plan: SamplePlan,
     spec: ModelSpec,
@@ -69,7 +86,7 @@ def estimate(
     under a window that shrinks and under retrieve those count that one forward sees.
     """
     longest = max(plan.width, plan.height) // (spec.patch_size * spec.merge_size)
-    chunk, each = chunk_steps or spec.block_steps, plan.tokens_per_step
+    chunk, each = largest_chunk(chunk_steps, spec.block_steps), plan.tokens_per_step
     texts = plan.text_tokens
     chunk_text = max((sum(texts[at : at + chunk]) for at in range(0, len(texts), chunk)), default=0)
     full = need_of(

@@ -8,9 +8,10 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import cycle, islice, pairwise, repeat
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
+from qvl_cli.budget import chunk_sizes
 from qvl_cli.sampling import SamplePlan, Step
 from qvl_cli.static import StaticPatches
 
@@ -67,15 +68,6 @@ def iter_chunks(
     sizes = chunk_sizes(steps_per_chunk, block_steps)
     chunks = _chunks(_watched(video, plan, resize, stop), sizes, static)
     return _one_by_one(chunks, prefetch, stop) if prefetch > 0 else chunks
-
-
-def chunk_sizes(most: int, block_steps: int) -> Iterator[int]:
-    """Of chunk after chunk, without end: whole blocks, or blocks in as few parts as `most` steps allow."""
-    if most >= block_steps:
-        return repeat(most - most % block_steps)
-    parts = -(-block_steps // most)
-    edges = [block_steps * part // parts for part in range(parts + 1)]
-    return cycle(end - start for start, end in pairwise(edges))
 
 
 def _one_by_one(

@@ -26,7 +26,7 @@ class Fit:
 
 def fit(plan: SamplePlan, spec: ModelSpec, request: Request, loaded: bool = False) -> Fit:
     """What of the plan is kept. Raises OverBudget for what would not fit, before any load. loaded: the
-    weights are in memory already, and no longer in what is free."""
+    weights are in memory already, and no longer in what is free; it is a suite, which has no `--chunk`."""
     from qvl_cli.model.load import pick_device, pick_dtype
 
     device = pick_device(request.device)
@@ -34,10 +34,18 @@ def fit(plan: SamplePlan, spec: ModelSpec, request: Request, loaded: bool = Fals
     size = pick_dtype(request.dtype, device, spec).itemsize
     free, has = _room(request, estimate(plan, spec, size).weights if loaded else 0)
     memory = choose_memory(plan, spec, free, size, request.memory)
-    need = check_budget(plan, spec, free, size, request.steps_per_chunk, memory, has)
+    own = takes_chunk(request, memory)
+    chunk = request.steps_per_chunk if own else None
+    need = check_budget(plan, spec, free, size, chunk, memory, has, own and not loaded)
     beside = free - need.bytes if device.type == "cpu" else free_memory()
     spilled = need.kept if need.kept > beside else 0
     return Fit(spec, memory, spilled, _notes(plan, spec, request, memory, spilled))
+
+
+def takes_chunk(request: Request, memory: MemorySettings) -> bool:
+    """Whether `--chunk` changes anything: not in a live stream, nor where sections are written between blocks
+    that a window lets go."""
+    return request.task != "watch" and not (request.task == "summarize" and memory.policy == "window")
 
 
 def demanding(plan: SamplePlan, spec: ModelSpec, request: Request) -> ModelSpec:

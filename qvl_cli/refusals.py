@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from qvl_cli.budget import (
-    FULL,
-    Need,
-    choose_memory,
-    copied_tokens,
-    estimate,
-    need_of,
-)
+from qvl_cli.budget import FULL, Need, choose_memory, copied_tokens, estimate, largest_chunk, need_of
 from qvl_cli.errors import OverBudget
 from qvl_cli.memory import MemorySettings
 from qvl_cli.registry import ALIASES, ModelSpec, vector_bytes
@@ -34,35 +28,35 @@ def check_budget(
     chunk_steps: int | None = None,
     memory: MemorySettings = FULL,
     has_bytes: int | None = None,
+    chunk_flag: bool = True,
 ) -> Need:
     """The plan's Need, if it fits the checkpoint's positions and `free_bytes` of memory for all of it.
 
-    has_bytes: what would be free without `--max-memory`.
+    has_bytes: what would be free without `--max-memory`. chunk_flag: whether `--chunk` changes anything.
 
-    Raises OverBudget, naming a `--chunk` that fits where a larger one was asked for, else a `--max-tokens`,
-    and the `--max-memory` that would do; a smaller model where none does; under window and retrieve, a
-    `--window` and a `--chunk`.
+    Raises OverBudget, naming a smaller `--chunk` that fits, else a `--max-tokens`, and the `--max-memory`
+    that would do; a smaller model where none does; under window and retrieve, a `--window` and a `--chunk`.
     """
     need = estimate(plan, spec, dtype_bytes, chunk_steps, memory)
     if need.positions <= spec.max_positions and need.bytes <= free_bytes:
         return need
-    chunk = chunk_steps or spec.block_steps
+    chunk = largest_chunk(chunk_steps, spec.block_steps)
+    asked = _Asked(plan, spec, free_bytes, dtype_bytes, chunk, memory, chunk_flag)
     given = _given(free_bytes, has_bytes)
     raised = _raised(need.bytes, free_bytes, has_bytes) if need.positions <= spec.max_positions else []
     cache = need.cache + need.vectors
     parts = f"(weights {_size(need.weights)}, cache {_size(cache)}, work {_size(need.work)})"
-    if memory.policy in ("window", "retrieve"):
-        bounded = [_without_subtitles(plan, spec, free_bytes, dtype_bytes, chunk, memory)]
-        bounded.append(_bounded_setting(plan, spec, free_bytes, dtype_bytes, chunk, memory))
-        lower = [each for each in bounded if each][:1] or ["lower --max-pixels"]
+    bounded = memory.policy in ("window", "retrieve")
+    setting = _without_subtitles(asked) if bounded else None
+    setting = setting or (_bounded_setting(asked) if bounded else _setting(asked))
+    remedies = [setting] if setting else ["lower --max-pixels"] if bounded else []
+    remedies += raised or ([] if setting else [_other_machine(spec)])
+    if bounded:
         raise OverBudget(
             f"{spec.name} needs {_size(need.bytes)} and {need.positions} positions with --memory "
             f"{memory.policy} {parts}; {given}, and it has {spec.max_positions}",
-            _either([*lower, *(raised or ([] if bounded[-1] else [_other_machine(spec)]))]),
+            _either(remedies),
         )
-    setting = _setting(plan, spec, free_bytes, dtype_bytes, chunk)
-    remedies = [setting] if setting else []
-    remedies += raised or ([] if setting else [_other_machine(spec)])
     stretch = math.ceil(need.positions / spec.max_positions)
     whole = need.bytes <= free_bytes and spec.rope_type == "default" and spec.rope.yarn is None
     if whole and 1 < stretch <= _MOST_YARN:
@@ -77,6 +71,32 @@ def check_budget(
     raise OverBudget(
         f"{spec.name} needs {_size(need.bytes)} for this plan {parts} and {given}", _either(remedies)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The arguments of `check_budget`; chunk: steps that are really watched at once."""
+
+    plan: SamplePlan
+    spec: ModelSpec
+    free_bytes: int
+    dtype_bytes: int
+    chunk: int
+    memory: MemorySettings
+    chunk_flag: bool
+
+    @property
+    def fits(self) -> bool:
+        need = estimate(self.plan, self.spec, self.dtype_bytes, self.chunk, self.memory)
+        return need.positions <= self.spec.max_positions and need.bytes <= self.free_bytes
+
+    @property
+    def chunks(self) -> list[int]:
+        """The chunks that `--chunk` can make of this one, the smallest first."""
+        size = self.spec.block_steps
+        parts = {-(-size // count) for count in range(2, size + 1)}
+        blocks = range(size, min(self.chunk, len(self.plan.steps) + size), size)
+        return [each for each in (*sorted(parts), *blocks) if each < self.chunk] if self.chunk_flag else []
 
 
 def check_weights(spec: ModelSpec, free_bytes: int, dtype_bytes: int, has_bytes: int | None = None) -> None:
@@ -106,19 +126,15 @@ def _either(remedies: list[str]) -> str:
     return ", or ".join([", ".join(remedies[:-1]), remedies[-1]]) if remedies[1:] else remedies[0]
 
 
-def _setting(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int, chunk: int) -> str | None:
+def _setting(asked: _Asked) -> str | None:
     """The largest chunk that fits, which costs nothing but time; where it is not the chunk, no subtitles
     where that is enough, else the most tokens that surely fit: a plan made with them has no more steps, and
     none larger. None where nothing does."""
-    if estimate(plan, spec, dtype_bytes).positions <= spec.max_positions:
-        less, more = 0, min(chunk, len(plan.steps))
-        while less < more - 1:
-            middle = (less + more) // 2
-            fitting = estimate(plan, spec, dtype_bytes, middle).bytes <= free_bytes
-            less, more = (middle, more) if fitting else (less, middle)
-        if less:
-            return f"try --chunk {less}"
-    if silent := _without_subtitles(plan, spec, free_bytes, dtype_bytes, chunk, FULL):
+    plan, spec, dtype_bytes, chunk = asked.plan, asked.spec, asked.dtype_bytes, asked.chunk
+    fitting = bisect_left(asked.chunks, True, key=lambda each: not replace(asked, chunk=each).fits)
+    if fitting:
+        return f"try --chunk {asked.chunks[fitting - 1]}"
+    if silent := _without_subtitles(replace(asked, memory=FULL)):
         return silent
     factor = spec.patch_size * spec.merge_size
     longest = max(plan.width, plan.height) // factor + 1
@@ -133,7 +149,7 @@ def _setting(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: in
         need = need_of(spec, dtype_bytes, chunk, steps, tokens, longest, each, text, text)
         copied = copied_tokens(spec, steps, each, text, FULL) * spec.kv_bytes_per_token(dtype_bytes)
         whole = need.bytes + steps * vectors + copied
-        return need.positions <= spec.max_positions and whole <= free_bytes
+        return need.positions <= spec.max_positions and whole <= asked.free_bytes
 
     low, high = 0, plan.tokens
     while low < high:
@@ -143,23 +159,16 @@ def _setting(plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: in
     return f"try --max-tokens {low}" if low >= smallest else None
 
 
-def _bounded_setting(
-    plan: SamplePlan,
-    spec: ModelSpec,
-    free_bytes: int,
-    dtype_bytes: int,
-    chunk: int,
-    memory: MemorySettings,
-) -> str | None:
-    """The same under window and retrieve: of the longest window with which it fits the largest chunk, both
-    out of halves. None where nothing does."""
-    for window in _halves(math.ceil(memory.window)):
-        for steps in _halves(min(chunk, len(plan.steps))):
-            trial = memory if window >= memory.window else replace(memory, window=Fraction(window))
-            need = estimate(plan, spec, dtype_bytes, steps, trial)
-            if need.positions <= spec.max_positions and need.bytes <= free_bytes:
-                shorter = [f"--window {window}"] if trial is not memory else []
-                return " ".join(["try", *shorter, *([f"--chunk {steps}"] if steps < chunk else [])])
+def _bounded_setting(asked: _Asked) -> str | None:
+    """The same under window and retrieve: of the longest window with which it fits, out of halves, the
+    largest chunk. None where nothing does."""
+    for window in _halves(math.ceil(asked.memory.window)):
+        shorter = window < asked.memory.window
+        trial = replace(asked, memory=replace(asked.memory, window=Fraction(window))) if shorter else asked
+        for chunk in (asked.chunk, *reversed(asked.chunks)):
+            if replace(trial, chunk=chunk).fits:
+                flags = [f"--window {window}"] if shorter else []
+                return " ".join(["try", *flags, *([f"--chunk {chunk}"] if chunk < asked.chunk else [])])
     return None
 
 
@@ -177,17 +186,13 @@ def _other_machine(spec: ModelSpec) -> str:
     return f"{models}a machine with more memory"
 
 
-def _without_subtitles(
-    plan: SamplePlan, spec: ModelSpec, free_bytes: int, dtype_bytes: int, chunk: int, memory: MemorySettings
-) -> str | None:
+def _without_subtitles(asked: _Asked) -> str | None:
     """The remedy, where the subtitles alone are too much."""
-    if not plan.text_tokens:
+    texts = asked.plan.text_tokens
+    if not texts or not replace(asked, plan=replace(asked.plan, text_tokens=())).fits:
         return None
-    bare = estimate(replace(plan, text_tokens=()), spec, dtype_bytes, chunk, memory)
-    if bare.positions > spec.max_positions or bare.bytes > free_bytes:
-        return None
-    return f"leave out the subtitles, {sum(plan.text_tokens):,} tokens, with --subs none"
+    return f"leave out the subtitles, {sum(texts):,} tokens, with --subs none"
 
 
 def _size(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.0f} MiB"
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"

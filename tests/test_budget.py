@@ -71,7 +71,7 @@ def test_a_refusal_names_the_most_that_fits_not_just_something() -> None:
 
 def test_a_chunk_too_large_for_memory_is_refused_and_the_largest_that_fits_is_named() -> None:
     plan = plan_samples(steady(600), DETAIL["max"], RELEASED)
-    free = estimate(plan, RELEASED, 2).bytes + GIB
+    free = estimate(plan, RELEASED, 2).bytes + 3 * GIB
     check_budget(plan, RELEASED, free, 2)
     assert estimate(plan, RELEASED, 2, 8) == estimate(plan, RELEASED, 2)
     with pytest.raises(OverBudget, match=r"work .* GiB") as raised:
@@ -79,8 +79,9 @@ def test_a_chunk_too_large_for_memory_is_refused_and_the_largest_that_fits_is_na
     chunk = int(str(raised.value.remedy).split("--chunk ")[1])
     assert RELEASED.block_steps < chunk < len(plan.steps)
     check_budget(plan, RELEASED, free, 2, chunk)
+    assert chunk % RELEASED.block_steps == 0
     with pytest.raises(OverBudget, match="chunk"):
-        check_budget(plan, RELEASED, free, 2, chunk + 1)
+        check_budget(plan, RELEASED, free, 2, chunk + RELEASED.block_steps)
     with pytest.raises(OverBudget, match="max-tokens"):  # no chunk is small enough
         check_budget(plan, RELEASED, 8 * GIB, 2, 1_000_000)
 

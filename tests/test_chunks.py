@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from qvl_cli.budget import estimate
-from qvl_cli.chunks import FrameChunk, chunk_sizes, iter_chunks
+from qvl_cli.budget import chunk_sizes, estimate, largest_chunk
+from qvl_cli.chunks import FrameChunk, iter_chunks
 from qvl_cli.errors import OverBudget
 from qvl_cli.media import open_video
 from qvl_cli.media.subtitles.cue import Cue
+from qvl_cli.memory import MemorySettings
 from qvl_cli.request import Request
 from qvl_cli.sampling import SamplePlan, SamplingSettings, plan_samples
 from qvl_cli.weave import weave
@@ -138,6 +139,7 @@ def test_errors_cross_the_thread(clip: Path, prefetch: int) -> None:
 )
 def test_chunks_end_with_blocks(clip: Path, most: int, block: int, sizes: list[int]) -> None:
     assert list(islice(chunk_sizes(most, block), 4)) == sizes
+    assert largest_chunk(most, block) == max(sizes)
     with open_video(clip) as video:
         plan = plan_samples(video.info, FIT, FIXED)
         chunks = list(iter_chunks(video, plan, most, crop, block_steps=block))
@@ -195,11 +197,20 @@ def test_the_memory_check_knows_the_chunk(clip: Path, monkeypatch: pytest.Monkey
     from qvl_cli import fitting
 
     plan = plan_of(clip)
-    free = estimate(plan, FIXED, 4, 10).bytes
-    assert estimate(plan, FIXED, 4).bytes < free < estimate(plan, FIXED, 4, 1000).bytes
+    spec = replace(FIXED, block_steps=4)
+    free = estimate(plan, spec, 4, 8).bytes
+    assert estimate(plan, spec, 4).bytes < free < estimate(plan, spec, 4, 1000).bytes
     monkeypatch.setattr(fitting, "free_on_device", lambda request: (free, 4))
     asked = Request("ask", str(clip), "who?", FIT, device="cpu", dtype="float32")
-    for chunk in (None, 10):
-        fitting.fit(plan, FIXED, replace(asked, steps_per_chunk=chunk))
-    with pytest.raises(OverBudget, match="try --chunk 10"):
-        fitting.fit(plan, FIXED, replace(asked, steps_per_chunk=1000))
+    for chunk in (None, 8, 11):
+        fitting.fit(plan, spec, replace(asked, steps_per_chunk=chunk))
+    with pytest.raises(OverBudget, match="try --chunk 8"):
+        fitting.fit(plan, spec, replace(asked, steps_per_chunk=1000))
+    for free_of in ({"task": "watch"}, {"task": "summarize", "memory": MemorySettings("window")}):
+        small = estimate(plan, spec, 4, 1, MemorySettings("window")).bytes
+        monkeypatch.setattr(fitting, "free_on_device", lambda request, free=small: (free, 4))
+        windowed = replace(asked, memory=MemorySettings("window"), steps_per_chunk=1)
+        fitting.fit(plan, spec, windowed)
+        with pytest.raises(OverBudget) as raised:
+            fitting.fit(plan, spec, replace(windowed, **free_of))
+        assert "--chunk" not in str(raised.value.remedy)

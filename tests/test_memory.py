@@ -81,7 +81,7 @@ def test_full_while_it_fits_else_retrieve(hour: SamplePlan) -> None:
     assert choose_memory(hour, RELEASED, retrieve.bytes - 1, 2, auto).policy == "full"  # to be refused
     assert choose_memory(hour, RELEASED, GIB, 2, MemorySettings("window")).policy == "window"
     check_budget(hour, RELEASED, retrieve.bytes, 2, memory=replace(auto, policy="retrieve"))
-    with pytest.raises(OverBudget, match=r"-- use --memory retrieve, or try --chunk 7$"):
+    with pytest.raises(OverBudget, match=r"-- use --memory retrieve, or try --chunk 4$"):
         check_budget(hour, RELEASED, full.bytes - 1, 2)
     with pytest.raises(OverBudget, match="-- use --memory retrieve, or try --max-tokens"):
         check_budget(hour, RELEASED, retrieve.bytes, 2)
