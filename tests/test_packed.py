@@ -133,8 +133,8 @@ def test_retrieved_blocks_are_read_as_they_were_coded(
     """In the main memory and in a file alike."""
     settings = MemorySettings("retrieve", sinks=1, window=Fraction(4), fewest=2, kv=kind)
 
-    def favour(features: Tensor, query: Tensor, durations: Tensor, own: range) -> Tensor:
-        return torch.tensor(own) * -1.0
+    def favour(features: Tensor, query: Tensor, durations: Tensor) -> Tensor:
+        return torch.arange(len(features)) * -1.0
 
     logits = []
     for keep in ({}, {"keep": Spill(tmp_path)}):
