@@ -60,7 +60,7 @@ def test_half_precision_stays_close(dtype: torch.dtype) -> None:
     query, key, value = torch.randn(1, 4, 20, 64), torch.randn(1, 2, 200, 64), torch.randn(1, 2, 200, 64)
     wanted = textbook(query, key, value, 0.125)
     low = [t.to(dtype) for t in (query, key, value)]
-    got, _ = attend(Module(True), *low, None, scaling=0.125)
+    got, _ = attend(Module(True), low[0], low[1], low[2], None, scaling=0.125)
     assert got.dtype == dtype
     assert float((got.transpose(1, 2) - wanted).abs().max()) < 0.05
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from qvl_cli import filesystems
+from qvl_cli import filesystems, pipeline
 from qvl_cli.bench import index, index_run, page_cache
 from qvl_cli.bench.first_word import FirstWord
 from qvl_cli.bench.row import Run
@@ -48,13 +48,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
     def answer(request: Request, listener: FirstWord) -> SimpleNamespace:
         assert request.index is not None
         requests.append(request)
-        index_run.pipeline.load(None, request)
+        pipeline.load(None, request)
         listener.text("A circle.")
         state = "used" if list(request.index.root.glob("*")) else "saved"
         return SimpleNamespace(usage=SimpleNamespace(index=state), text="A circle.")
 
-    monkeypatch.setattr(index_run.pipeline, "load", lambda *_: None)
-    monkeypatch.setattr(index_run.pipeline, "run", answer)
+    monkeypatch.setattr(pipeline, "load", lambda *_: None)
+    monkeypatch.setattr(pipeline, "run", answer)
     monkeypatch.setattr(index_run, "_HEAVY", ())
     monkeypatch.setattr(index_run, "SETTLED", -1)
     return requests

@@ -12,7 +12,6 @@ from qvl_cli.errors import UsageError
 from qvl_cli.evals.calibration import area_under_roc, expected_calibration_error
 from qvl_cli.evals.cases import (
     ABSENT,
-    FAMILIES,
     LOCATES,
     SHORTEST_GAP,
     bridged,
@@ -26,6 +25,7 @@ from qvl_cli.evals.interval import mean_intervals, statistic_interval
 from qvl_cli.evals.spans import iou, top_iou
 from qvl_cli.evals.texts import f1, is_right, named, things_named
 from qvl_cli.prompts import locate_prompt
+from qvl_cli.tiny.phrases import FAMILIES
 from qvl_cli.tiny.pieces import Query
 from qvl_cli.tiny.questions import presence
 from qvl_cli.tiny.world import SHAPES

@@ -17,6 +17,7 @@ from qvl_cli.errors import OverBudget
 from qvl_cli.evals import cases
 from qvl_cli.evals.watching import Watcher, each_video
 from qvl_cli.tiny.film import film
+from qvl_cli.tiny.phrases import FAMILIES
 from qvl_cli.tiny.pieces import Query
 from qvl_cli.tiny.questions import locate_query
 from qvl_cli.tiny.scripts import write_script
@@ -230,7 +231,7 @@ def test_the_drawn_suite_end_to_end(
     measured |= {"blind_over_chance", "ece", "score_auroc", "boundary_error_s", "map@0.5", "realtime_factor"}
     measured |= {"boundary_error_coarse_s"}
     assert measured <= set(results)
-    assert set(results["answer_by_family"]) == set(cases.FAMILIES)
+    assert set(results["answer_by_family"]) == set(FAMILIES)
     # More videos go on from there; the first two are not watched again.
     records = kept.read_bytes()
     _, document, err = evaluate(capsys, *given, "--videos", 3)

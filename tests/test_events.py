@@ -73,7 +73,7 @@ def test_one_that_is_there_from_the_first_second_waits_for_its_end() -> None:
 
 def test_a_flicker_is_no_event_and_ends_that_differ_are_no_second_one() -> None:
     tracker = EventTracker("end", Fraction(2))
-    looks = {
+    looks: dict[int, list[tuple[float, float]]] = {
         10: [(4, 6)],
         12: [],
         20: [(13, 17)],

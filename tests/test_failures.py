@@ -67,7 +67,7 @@ def test_the_largest_model_for_auto_is_one_for_max_memory(
 ) -> None:
     offered: list[tuple[object, ...]] = []
     monkeypatch.setattr(pipeline, "free_on_device", lambda _: (10 << 30, 2))
-    monkeypatch.setattr(pipeline.registry, "choose_model", lambda *given: offered.append(given) or "tiny")
+    monkeypatch.setattr("qvl_cli.registry.choose_model", lambda *given: offered.append(given) or "tiny")
     for limit in ({}, {"max_memory": "800M"}):
         pipeline.choose_spec(request(tmp_path, "ask", "x", **{"model": "auto", **limit}), Heard())
     assert offered == [(None, 10 << 30, 2), (None, 800 << 20, 2)]

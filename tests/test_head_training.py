@@ -27,7 +27,7 @@ from qvl_cli.heads.train import _judged, fit, split
 from qvl_cli.registry import EMBEDDED, HEAD_FILE
 from qvl_cli.timeline import TimeSpan
 from qvl_cli.tiny.film import film
-from qvl_cli.tiny.questions import Query as DrawnQuery
+from qvl_cli.tiny.pieces import Query as DrawnQuery
 from qvl_cli.tiny.questions import locate_query
 from qvl_cli.tiny.scripts import write_script
 from qvl_cli.tiny.world import rng_for

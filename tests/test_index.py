@@ -15,7 +15,7 @@ import av
 import numpy as np
 import pytest
 
-from qvl_cli import pipeline
+from qvl_cli import fitting, pipeline
 from qvl_cli.answer import SubtitleUse
 from qvl_cli.cache.manifest import IndexKey
 from qvl_cli.config import load_config
@@ -256,7 +256,7 @@ def test_an_index_that_is_asked_for_and_does_not_fit_is_refused_before_watching(
 def test_what_is_saved_needs_no_room_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flags = {"memory": "retrieve"}
     index(root, **flags)
-    fitted, full = pipeline.fit, SimpleNamespace(total=1 << 40, used=1 << 40, free=0)
+    fitted, full = fitting.fit, SimpleNamespace(total=1 << 40, used=1 << 40, free=0)
     monkeypatch.setattr(pipeline, "fit", lambda *of: replace(fitted(*of), spilled=1))
     monkeypatch.setattr("qvl_cli.cache.scratch.shutil", SimpleNamespace(disk_usage=lambda _: full))
     assert ask(root, **flags).usage.index == "used"

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from qvl_cli.errors import ModelMissing, UsageError
-from qvl_cli.model import load
+from qvl_cli.model import attention, load
 from qvl_cli.model.load import load_model, pick_dtype
 from qvl_cli.registry import EMBEDDED, fingerprint, read_spec, weight_files
 from tests.checkpoints import write_checkpoint
@@ -186,7 +186,7 @@ CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
 def test_tensors_are_loaded_as_transformers_loads_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, dtype: torch.dtype
 ) -> None:
-    load.attention.register()
+    attention.register()
     spec = read_spec(CHECKPOINTS[kind](tmp_path))
     straight = load._read_straight(spec, dtype, CPU)
     with monkeypatch.context() as patched:
@@ -204,7 +204,7 @@ def test_tensors_are_loaded_as_transformers_loads_them(
 
 @pytest.mark.parametrize("kind", CHECKPOINTS)
 def test_tensors_for_another_device_never_are_all_in_ordinary_memory(tmp_path: Path, kind: str) -> None:
-    load.attention.register()
+    attention.register()
     spec = read_spec(CHECKPOINTS[kind](tmp_path))
     # No numbers, but a device of its own: what is read for it takes memory nowhere.
     there, here = (load._read_straight(spec, torch.bfloat16, torch.device(name)) for name in ("meta", "cpu"))

@@ -121,11 +121,11 @@ def test_answers_are_right_and_the_only_ones(family: str) -> None:
             named = [p.look for p in query.said if p.look and p.text.strip() not in ("", ",", "and", ":")]
             assert [(look.colour, look.shape) for look in named] == kinds
         elif family == "order":
-            *asked, a, b = things_told(answer)
+            *given, a, b = things_told(answer)
             starts = {x.kind: x.start for x in script.shown if x.kind in (a, b)}
-            assert starts[a] + APART <= starts[b] and asked == things_told(text)
+            assert starts[a] + APART <= starts[b] and given == things_told(text)
             times = [float(time) for time in re.findall(r"\d+\.\d", answer)]
-            assert times == [pytest.approx(starts[kind], abs=0.051) for kind in asked]
+            assert times == [pytest.approx(starts[kind], abs=0.051) for kind in given]
         elif family == "written":
             assert {f"The word is {c.word}." for c in script.captions} == {answer}
         elif family == "after":

@@ -79,7 +79,7 @@ def test_hours_are_judged_without_a_table_of_all_steps() -> None:
     count = 20_000
     intervals = [TimeSpan(Fraction(i), Fraction(i + 1)) for i in range(count)]
     within = np.where((np.arange(count) > 5_000) & (np.arange(count) < 5_020), 4.0, -6.0)
-    scores = StepScores(within, *np.full((2, count), -6.0), np.zeros(count), np.ones(count))
+    scores = StepScores(within, np.full(count, -6.0), np.full(count, -6.0), np.zeros(count), np.ones(count))
     ((run, figures),) = runs_with_evidence(scores, intervals)
     assert run == Run(5_001, 5_020) and figures[-1] > 3
 

@@ -137,7 +137,7 @@ def test_a_place_in_memory_is_counted_as_memory(tmp_path: Path, monkeypatch: pyt
         monkeypatch.delenv(name, raising=False)
     kinds: dict[Path, str] = {}
     monkeypatch.setattr(scratch, "in_memory", kinds.get)
-    monkeypatch.setattr(scratch.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     assert scratch._temporary() == tmp_path
     kinds[tmp_path] = "tmpfs"
     assert scratch._temporary() == Path("/var/tmp")

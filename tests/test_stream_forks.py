@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -137,7 +138,7 @@ def test_an_answer_dropped_halfway_gives_its_room_back(model: LoadedModel, clip:
     session = fresh(model, clip)
     place = session._memory.cache.layers[0].keys.data_ptr()
     for _ in range(3):
-        answer = session.ask(FIRST, GREEDY)
+        answer: Any = session.ask(FIRST, GREEDY)
         next(answer)
         answer.close()
     session.watch(FrameChunk(clip.steps[:1], clip.frames[:1]))
