@@ -39,6 +39,10 @@ class Need:
     def bytes(self) -> int:
         return self.weights + self.cache + self.work + self.vectors
 
+    def fits(self, spec: ModelSpec, free_bytes: int) -> bool:
+        """Whether the checkpoint's positions and so much memory hold it."""
+        return self.positions <= spec.max_positions and self.bytes <= free_bytes
+
 
 def answer_tokens(spec: ModelSpec) -> int:
     """The longest answer in tokens; thoughts come out of the same budget."""
@@ -170,8 +174,7 @@ def choose_memory(
         return fit_positions(plan, spec, wanted)
     for policy in ("full", "retrieve"):
         chosen = fit_positions(plan, spec, replace(wanted, policy=policy))
-        need = estimate(plan, spec, dtype_bytes, None, chosen)
-        if need.positions <= spec.max_positions and need.bytes <= free_bytes:
+        if estimate(plan, spec, dtype_bytes, None, chosen).fits(spec, free_bytes):
             return chosen
     return replace(wanted, policy="full")
 

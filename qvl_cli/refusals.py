@@ -38,7 +38,7 @@ def check_budget(
     that would do; a smaller model where none does; under window and retrieve, a `--window` and a `--chunk`.
     """
     need = estimate(plan, spec, dtype_bytes, chunk_steps, memory)
-    if need.positions <= spec.max_positions and need.bytes <= free_bytes:
+    if need.fits(spec, free_bytes):
         return need
     chunk = largest_chunk(chunk_steps, spec.block_steps)
     asked = _Asked(plan, spec, free_bytes, dtype_bytes, chunk, memory, chunk_flag)
@@ -88,15 +88,15 @@ class _Asked:
     @property
     def fits(self) -> bool:
         need = estimate(self.plan, self.spec, self.dtype_bytes, self.chunk, self.memory)
-        return need.positions <= self.spec.max_positions and need.bytes <= self.free_bytes
+        return need.fits(self.spec, self.free_bytes)
 
     @property
     def chunks(self) -> list[int]:
         """The chunks that `--chunk` can make of this one, the smallest first."""
         size = self.spec.block_steps
-        parts = {-(-size // count) for count in range(2, size + 1)}
-        blocks = range(size, min(self.chunk, len(self.plan.steps) + size), size)
-        return [each for each in (*sorted(parts), *blocks) if each < self.chunk] if self.chunk_flag else []
+        asked = (*range(1, size), *range(size, min(self.chunk, len(self.plan.steps) + size), size))
+        sizes = dict.fromkeys(largest_chunk(most, size) for most in asked)
+        return [each for each in sizes if each < self.chunk] if self.chunk_flag else []
 
 
 def check_weights(spec: ModelSpec, free_bytes: int, dtype_bytes: int, has_bytes: int | None = None) -> None:

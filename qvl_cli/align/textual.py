@@ -107,9 +107,11 @@ def _dropped(why: str, spans: Sequence[WrittenSpan]) -> list[str]:
 
 
 def _unwatched(spans: Sequence[WrittenSpan], times: WatchedTimes) -> list[str]:
-    told = _dropped("lies outside what was watched", [span for span in spans if not times.parts(span)])
+    told = []
     for span in spans:
-        if times.parts(span) and (holes := times.holes(span)):
+        if not times.parts(span):
+            told += _dropped("lies outside what was watched", [span])
+        elif holes := times.holes(span):
             gaps = ", ".join(f"{float(hole.start):.1f} - {float(hole.end):.1f}" for hole in holes)
             told.append(f"{_wrote(span)}, of which {gaps} was not watched: left out")
     return told
